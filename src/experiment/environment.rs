@@ -1,0 +1,42 @@
+//! What the engine asks of a cluster.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use super::Right;
+use crate::BoxError;
+use crate::clock::{Clock, Seed};
+use crate::rollback::{Ledger, Undoer};
+use crate::transport::Transport;
+
+/// A cluster, as the engine sees it.
+pub trait Environment: Send + Sync {
+    /// What it is, in words: `embedded lab`, `kind cluster "steadfast"`.
+    fn describe(&self) -> String;
+
+    /// Its clock.
+    fn clock(&self) -> Clock;
+
+    /// What names and random choices derive from.
+    fn seed(&self) -> Seed;
+
+    /// A name for a new run, fit for a label: unique in the cluster.
+    fn new_run(&self) -> String;
+
+    /// The way to the system under test.
+    fn transport(&self) -> Arc<dyn Transport>;
+
+    /// Who undoes.
+    fn undoer(&self) -> Arc<dyn Undoer>;
+
+    /// The ledger of one run: on disk for a cluster over a network, in memory for one that dies with this process.
+    fn ledger<'a>(&'a self, run: &'a str) -> BoxFuture<'a, Result<Ledger, BoxError>>;
+
+    /// Which of these rights the user does not have.
+    fn lacking<'a>(&'a self, rights: &'a [Right]) -> BoxFuture<'a, Result<Vec<Right>, BoxError>>;
+
+    /// The folder for journals, plots and reports.
+    fn outputs(&self) -> PathBuf;
+}

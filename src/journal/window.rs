@@ -1,0 +1,20 @@
+//! When a fault was on.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+
+/// The four instants of a fault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultWindow {
+    /// The fault, as it describes itself.
+    pub fault: String,
+    /// When its change was sent to the cluster.
+    pub requested: Timestamp,
+    /// When it was proved effective.
+    pub effective: Option<Timestamp>,
+    /// When its undo was asked for.
+    pub undo_requested: Option<Timestamp>,
+    /// When its undo was verified.
+    pub undone: Option<Timestamp>,
+}

@@ -1,0 +1,4 @@
+//! The lab.
+pub mod resource;
+pub mod status;
+pub mod store;

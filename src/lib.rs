@@ -1,0 +1,16 @@
+//! Resilience experiments on Kubernetes, written as Rust tests.
+#![warn(missing_docs)]
+
+pub mod clock;
+pub mod experiment;
+pub mod journal;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
+#[cfg(feature = "lab")]
+pub mod lab;
+pub mod rollback;
+pub mod tolerance;
+pub mod transport;
+
+/// What user code may fail with: any error.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

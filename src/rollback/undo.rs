@@ -1,0 +1,185 @@
+//! An undo is data: it can be written down before the fault and carried out by whoever survives.
+
+use std::fmt;
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The version of the [`Undo`] format that this crate writes.
+pub const UNDO_VERSION: u32 = 1;
+
+/// The label that names the run on everything that a run creates.
+pub const RUN_LABEL: &str = "steadfast.dev/run";
+
+/// The label that names the ledger entry on everything that a fault creates: the proof that an object is ours.
+pub const OWNER_LABEL: &str = "steadfast.dev/owner";
+
+/// The annotation that holds the original values of an object that a fault changes, in the same write as the fault.
+pub const ORIGINAL_ANNOTATION: &str = "steadfast.dev/original";
+
+/// One object of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ObjectRef {
+    /// `group/version`, or `v1` for the core group.
+    pub api_version: String,
+    /// `NetworkPolicy`.
+    pub kind: String,
+    /// The plural in its URL: `networkpolicies`.
+    pub resource: String,
+    /// The namespace, if the kind has one.
+    pub namespace: Option<String>,
+    /// The name.
+    pub name: String,
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = self.kind.to_lowercase();
+        match &self.namespace {
+            Some(namespace) => write!(f, "{kind} {namespace}/{}", self.name),
+            None => write!(f, "{kind} {}", self.name),
+        }
+    }
+}
+
+/// How to take a fault back. Idempotent, and true even if the fault never happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "undo", rename_all = "kebab-case")]
+pub enum Undo {
+    /// Delete an object that the fault created: only with this owner label, and only with this uid once it is known.
+    Delete {
+        /// The object.
+        object: ObjectRef,
+        /// The value of its [`OWNER_LABEL`].
+        owner: String,
+        /// Its uid, unknown until it was created.
+        uid: Option<String>,
+    },
+    /// Put recorded values back into an object that existed before, each only where the fault's value still stands.
+    Restore {
+        /// The object.
+        object: ObjectRef,
+        /// Its uid: an object of the same name made since is left alone.
+        uid: String,
+        /// The values, in the order in which they are put back.
+        fields: Vec<Field>,
+    },
+}
+
+impl Undo {
+    /// The object that this undo is about.
+    #[must_use]
+    pub fn object(&self) -> &ObjectRef {
+        match self {
+            Self::Delete { object, .. } | Self::Restore { object, .. } => object,
+        }
+    }
+}
+
+impl fmt::Display for Undo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Delete { object, .. } => write!(f, "delete {object}"),
+            Self::Restore { object, fields, .. } => {
+                let paths: Vec<_> = fields.iter().map(|field| field.pointer.as_str()).collect();
+                write!(f, "restore {} of {object}", paths.join(", "))
+            }
+        }
+    }
+}
+
+/// One value of an object. `None` stands for an absent field.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Field {
+    /// A JSON pointer: `/spec/replicas`.
+    pub pointer: String,
+    /// What the fault wrote.
+    pub set: Option<Value>,
+    /// What was there before.
+    pub was: Option<Value>,
+}
+
+/// How an undo ended. Only the first two may end a green test.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum UndoOutcome {
+    /// Taken back, and read back to be sure.
+    Reverted,
+    /// What was to be undone is not there any more.
+    TargetGone {
+        /// What shows it.
+        proof: String,
+    },
+    /// Asked for, but nothing shows that it is done.
+    Unverified {
+        /// What is missing.
+        why: String,
+    },
+    /// The fault is still there.
+    Leaked {
+        /// What went wrong, and how to undo it by hand.
+        why: String,
+    },
+}
+
+impl UndoOutcome {
+    /// Whether the fault is known to be gone.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        matches!(self, Self::Reverted | Self::TargetGone { .. })
+    }
+}
+
+impl fmt::Display for UndoOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reverted => f.write_str("reverted"),
+            Self::TargetGone { proof } => write!(f, "target gone ({proof})"),
+            Self::Unverified { why } => write!(f, "unverified: {why}"),
+            Self::Leaked { why } => write!(f, "leaked: {why}"),
+        }
+    }
+}
+
+/// Carries out undos on one cluster.
+pub trait Undoer: Send + Sync {
+    /// Undoes, reads back, and says how it ended. Never acts on an object that the undo does not prove ours.
+    fn undo<'a>(&'a self, undo: &'a Undo) -> BoxFuture<'a, UndoOutcome>;
+
+    /// Whether the undo could still change something: the object exists and is the one that the undo means.
+    ///
+    /// # Errors
+    /// The cluster does not answer.
+    fn stands<'a>(&'a self, undo: &'a Undo) -> BoxFuture<'a, Result<Standing, String>>;
+
+    /// How to undo from a `Drop`, which cannot wait for a future.
+    fn in_drop(&self) -> InDrop;
+}
+
+/// What became of an object that a fault made or changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// As the fault left it.
+    Stands {
+        /// Its uid.
+        uid: String,
+    },
+    /// Gone, replaced, or changed by somebody else; in words.
+    Gone {
+        /// What is there instead.
+        by: String,
+    },
+}
+
+/// Makes an undoer of its own, on the thread and the runtime that will use it.
+pub type Connect = std::sync::Arc<dyn Fn() -> BoxFuture<'static, Result<Box<dyn Undoer>, String>> + Send + Sync>;
+
+/// How to undo from a `Drop`.
+#[derive(Clone)]
+pub enum InDrop {
+    /// The undoer's futures never wait: poll them once, on this thread.
+    Inline,
+    /// On the reaper's thread, with an undoer made there: one made elsewhere needs a runtime that `drop` is blocking.
+    Reaper(Connect),
+}

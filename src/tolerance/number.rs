@@ -1,0 +1,172 @@
+//! Bounds on numbers.
+
+use super::{Judgement, Tolerance};
+use crate::journal::Reason;
+
+/// Something that is a number.
+#[diagnostic::on_unimplemented(
+    message = "a bound on a number cannot judge what this probe returns (`{Self}`)",
+    label = "this probe returns no number",
+    note = "a tolerance is picked by the probe's output: `status(..)` for HTTP responses, `at_most(..)`, `at_least(..)` and `between(..)` for numbers, `contains(..)` and `matches(..)` for text, `json_path(..)` for JSON"
+)]
+pub trait AsNumber {
+    /// The number. NaN is judged [`Reason::NotANumber`].
+    fn number(&self) -> f64;
+
+    /// How the report names the number: `0.25 s`, `growth of 7`.
+    fn shown(&self) -> String {
+        self.number().to_string()
+    }
+
+    /// The word for lying above a bound, as in the stable journal.
+    fn above(&self) -> &'static str {
+        "above"
+    }
+}
+
+impl AsNumber for f64 {
+    fn number(&self) -> f64 {
+        *self
+    }
+}
+
+macro_rules! whole_numbers {
+    ($($t:ty),*) => {$(
+        impl AsNumber for $t {
+            fn number(&self) -> f64 {
+                f64::from(*self)
+            }
+        }
+    )*};
+}
+whole_numbers!(u8, u16, u32, i8, i16, i32, f32);
+
+impl AsNumber for std::time::Duration {
+    fn number(&self) -> f64 {
+        self.as_secs_f64()
+    }
+
+    fn shown(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+/// A bound: a number, or a duration where the probe measures time.
+pub trait Bound {
+    /// The number to compare with; seconds for a duration.
+    fn bound(self) -> f64;
+}
+
+impl Bound for f64 {
+    fn bound(self) -> f64 {
+        self
+    }
+}
+
+impl Bound for std::time::Duration {
+    fn bound(self) -> f64 {
+        self.as_secs_f64()
+    }
+}
+
+/// Expects a number of at most a bound. See [`at_most`].
+#[derive(Clone, Copy, Debug)]
+pub struct AtMost(f64);
+
+/// Expects a number of at most `bound`, itself included; a `Duration` where the probe measures time.
+#[must_use]
+pub fn at_most(bound: impl Bound) -> AtMost {
+    AtMost(bound.bound())
+}
+
+/// Expects a number of at least a bound. See [`at_least`].
+#[derive(Clone, Copy, Debug)]
+pub struct AtLeast(f64);
+
+/// Expects a number of at least `bound`, itself included; a `Duration` where the probe measures time.
+#[must_use]
+pub fn at_least(bound: impl Bound) -> AtLeast {
+    AtLeast(bound.bound())
+}
+
+/// Expects a number within two bounds. See [`between`].
+#[derive(Clone, Copy, Debug)]
+pub struct Between(f64, f64);
+
+/// Expects a number from `low` to `high`, both included.
+#[must_use]
+pub fn between(low: impl Bound, high: impl Bound) -> Between {
+    Between(low.bound(), high.bound())
+}
+
+fn judge<T: AsNumber>(observed: &T, low: f64, high: f64, expected: &str) -> Judgement {
+    let number = observed.number();
+    if number.is_nan() {
+        return Judgement::inconclusive(Reason::NotANumber { what: observed.shown() }, expected);
+    }
+    let outside = if number > high { observed.above() } else { "below" };
+    Judgement::of((low..=high).contains(&number), observed.shown(), expected, ("within", outside))
+}
+
+impl<T: AsNumber> Tolerance<T> for AtMost {
+    fn judge(&self, observed: &T) -> Judgement {
+        judge(observed, f64::NEG_INFINITY, self.0, &Tolerance::<T>::expected(self))
+    }
+
+    fn expected(&self) -> String {
+        format!("at most {}", self.0)
+    }
+}
+
+impl<T: AsNumber> Tolerance<T> for AtLeast {
+    fn judge(&self, observed: &T) -> Judgement {
+        judge(observed, self.0, f64::INFINITY, &Tolerance::<T>::expected(self))
+    }
+
+    fn expected(&self) -> String {
+        format!("at least {}", self.0)
+    }
+}
+
+impl<T: AsNumber> Tolerance<T> for Between {
+    fn judge(&self, observed: &T) -> Judgement {
+        judge(observed, self.0, self.1, &Tolerance::<T>::expected(self))
+    }
+
+    fn expected(&self) -> String {
+        format!("between {} and {}", self.0, self.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Outcome;
+    use super::*;
+
+    #[test]
+    fn bounds_include_themselves() {
+        assert_eq!(at_most(2.0).judge(&2.0).outcome, Outcome::Met);
+        assert_eq!(at_most(2.0).judge(&2.1).phrase(), "was 2.1, expected at most 2");
+        assert_eq!(at_least(2.0).judge(&2.0).outcome, Outcome::Met);
+        assert_eq!(at_least(2.0).judge(&1.0).relation, "below");
+        assert_eq!(between(1.0, 2.0).judge(&3.0).relation, "above");
+    }
+
+    #[test]
+    fn not_a_number_is_never_met_and_infinity_is_a_number() {
+        for judged in
+            [at_most(2.0).judge(&f64::NAN), at_least(2.0).judge(&f64::NAN), between(1.0, 2.0).judge(&f64::NAN)]
+        {
+            assert!(matches!(judged.outcome, Outcome::Inconclusive(Reason::NotANumber { .. })), "{judged:?}");
+        }
+        assert_eq!(at_most(2.0).judge(&f64::INFINITY).outcome, Outcome::NotMet);
+        assert_eq!(at_least(2.0).judge(&f64::INFINITY).outcome, Outcome::Met);
+    }
+
+    #[test]
+    fn durations_are_bounds_in_seconds() {
+        use std::time::Duration;
+        assert_eq!(at_most(Duration::from_millis(300)).judge(&Duration::from_millis(250)).outcome, Outcome::Met);
+        assert_eq!(at_most(Duration::from_millis(300)).judge(&0.5).phrase(), "was 0.5, expected at most 0.3");
+    }
+}

@@ -1,0 +1,170 @@
+//! Where a request goes.
+
+use std::fmt;
+use std::str::FromStr;
+
+use http::Uri;
+
+/// A URL, or a service of a cluster, which only the cluster's own transport can find.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Address {
+    /// An `http://` or `https://` URL.
+    Url(Uri),
+    /// A service of the cluster under test.
+    Service {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// The service's port; `None` for its only one.
+        port: Option<u16>,
+        /// The path and query, beginning with `/`.
+        path: String,
+    },
+    /// A text that is no URL; whoever uses it gets the [`AddressError`].
+    Malformed {
+        /// The text.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// A text that is no URL.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("malformed URL {text:?}: {why}; write it as http://HOST[:PORT]/PATH")]
+pub struct AddressError {
+    /// The text.
+    pub text: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl Address {
+    /// The address, if it is one.
+    ///
+    /// # Errors
+    /// The text that it was made from is no URL.
+    pub fn checked(&self) -> Result<&Self, AddressError> {
+        match self {
+            Self::Malformed { text, why } => Err(AddressError { text: text.clone(), why: why.clone() }),
+            other => Ok(other),
+        }
+    }
+
+    /// The same place with another path.
+    #[must_use]
+    pub fn with_path(&self, path: &str) -> Self {
+        match self {
+            Self::Url(uri) => {
+                let authority = uri.authority().map_or("", |a| a.as_str());
+                Self::from(format!("{}://{authority}{path}", uri.scheme_str().unwrap_or("http")).as_str())
+            }
+            Self::Service { namespace, name, port, .. } => {
+                Self::Service { namespace: namespace.clone(), name: name.clone(), port: *port, path: path.to_owned() }
+            }
+            Self::Malformed { .. } => self.clone(),
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let malformed = |why: &str| AddressError { text: redacted(text), why: why.to_owned() };
+        let uri: Uri = text.parse().map_err(|e: http::uri::InvalidUri| malformed(&e.to_string()))?;
+        match uri.scheme_str() {
+            Some("http" | "https") => {}
+            Some(_) => return Err(malformed("only http and https are known")),
+            None => return Err(malformed("it has no scheme")),
+        }
+        if uri.host().is_none_or(str::is_empty) {
+            return Err(malformed("it has no host"));
+        }
+        Ok(Self::Url(uri))
+    }
+}
+
+impl From<&str> for Address {
+    fn from(text: &str) -> Self {
+        text.parse().unwrap_or_else(|AddressError { text, why }| Self::Malformed { text, why })
+    }
+}
+
+impl From<&String> for Address {
+    fn from(text: &String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
+impl From<String> for Address {
+    fn from(text: String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
+impl From<&Address> for Address {
+    fn from(address: &Address) -> Self {
+        address.clone()
+    }
+}
+
+/// A password in a URL must not reach a journal or a log.
+fn redacted(text: &str) -> String {
+    match (text.find("://"), text.find('@')) {
+        (Some(scheme), Some(at)) if scheme < at => format!("{}://[redacted]@{}", &text[..scheme], &text[at + 1..]),
+        _ => text.to_owned(),
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(uri) => f.write_str(&redacted(&uri.to_string())),
+            Self::Service { namespace, name, port, path } => {
+                write!(f, "http://{name}.{namespace}")?;
+                if let Some(port) = port {
+                    write!(f, ":{port}")?;
+                }
+                f.write_str(path)
+            }
+            Self::Malformed { text, .. } => f.write_str(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_url_says_why() {
+        for (text, why) in [
+            ("front:8000/", "invalid format"),
+            ("ftp://front/", "only http and https are known"),
+            ("/only/a/path", "it has no scheme"),
+            ("http://a b/", "invalid uri character"),
+        ] {
+            let error = Address::from(text).checked().unwrap_err().clone();
+            assert_eq!(error.why, why, "{text}");
+            assert!(error.to_string().contains(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        let address = Address::from("http://me:secret@host/path");
+        assert_eq!(address.to_string(), "http://[redacted]@host/path");
+        let malformed = Address::from("ftp://me:secret@host/path");
+        assert!(!malformed.to_string().contains("secret"));
+    }
+
+    #[test]
+    fn a_service_is_shown_without_what_only_a_cluster_knows() {
+        let address =
+            Address::Service { namespace: "default".into(), name: "front".into(), port: None, path: "/".into() };
+        assert_eq!(address.to_string(), "http://front.default/");
+    }
+}

@@ -1,0 +1,155 @@
+//! The real network: reqwest for whole requests, TCP for the load generator's connections.
+
+use std::error::Error as _;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use http::Uri;
+use tokio::net::TcpStream;
+
+use super::{Address, BODY_LIMIT, Connection, Error, Failure, NoAnswer, Request, Response, Transport};
+
+/// Finds the URL under which a cluster's service is reached from outside.
+pub trait Resolve: Send + Sync {
+    /// The URL of the service, path included.
+    ///
+    /// # Errors
+    /// The service does not exist, its port is not clear, or the cluster does not answer.
+    fn resolve<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Uri, Error>>;
+}
+
+/// The network of this machine.
+#[derive(Clone)]
+pub struct Network {
+    client: reqwest::Client,
+    services: Option<Arc<dyn Resolve>>,
+}
+
+impl Network {
+    /// A transport that knows plain URLs, and services if it gets somebody to resolve them.
+    /// Redirects are not followed and the environment's proxies not used: a probe sees what it asked for.
+    ///
+    /// # Errors
+    /// The HTTP client cannot be set up, for instance because the machine has no root certificates.
+    pub fn new(services: Option<Arc<dyn Resolve>>) -> Result<Self, Error> {
+        #[cfg(feature = "kubernetes")]
+        crate::kubernetes::install_crypto_provider();
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_max_idle_per_host(0)
+            .no_proxy()
+            .build()
+            .map_err(|e| Error::Client(causes(&e)))?;
+        Ok(Self { client, services })
+    }
+
+    async fn url(&self, address: &Address) -> Result<Uri, Failure> {
+        match (address.checked().map_err(Error::from)?, &self.services) {
+            (Address::Url(uri), _) => Ok(uri.clone()),
+            (service, Some(services)) => Ok(services.resolve(service).await?),
+            (Address::Service { namespace, name, .. }, None) => Err(Error::NoSuchService {
+                namespace: namespace.clone(),
+                name: name.clone(),
+                known: "none: this transport belongs to no cluster".into(),
+            }
+            .into()),
+            (Address::Malformed { .. }, None) => unreachable!("a checked address is not malformed"),
+        }
+    }
+}
+
+impl Transport for Network {
+    fn connect<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Connection, Failure>> {
+        Box::pin(async move {
+            let uri = self.url(address).await?;
+            if uri.scheme_str() == Some("https") {
+                let why = "connections of a load are plain http so far; use an http:// address".to_owned();
+                return Err(Error::from(super::AddressError { text: address.to_string(), why }).into());
+            }
+            let host = uri.host().unwrap_or_default();
+            let port = uri.port_u16().unwrap_or(80);
+            let bare = host.trim_start_matches('[').trim_end_matches(']');
+            let stream = match bare.parse::<IpAddr>() {
+                Ok(ip) => TcpStream::connect((ip, port)).await,
+                Err(_) => TcpStream::connect((bare, port)).await,
+            };
+            let stream = stream.map_err(|e| refused(&e, bare))?;
+            Ok(Connection {
+                stream: Box::new(stream),
+                authority: format!("{host}:{port}"),
+                path: uri.path_and_query().map_or("/".into(), ToString::to_string),
+            })
+        })
+    }
+
+    fn send<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Response, Failure>> {
+        Box::pin(async move {
+            let uri = self.url(&request.address).await?;
+            let sent = self
+                .client
+                .request(request.method.clone(), uri.to_string())
+                .headers(request.headers.clone())
+                .body(request.body.clone())
+                .timeout(request.timeout)
+                .send()
+                .await;
+            let mut answer = sent.map_err(|e| classify(e, request))?;
+            let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+            let mut body = Vec::new();
+            while let Some(chunk) = answer.chunk().await.map_err(|e| classify(e, request))? {
+                if body.len() + chunk.len() > BODY_LIMIT {
+                    return Err(Error::TooLarge { address: request.address.to_string(), limit: BODY_LIMIT }.into());
+                }
+                body.extend_from_slice(&chunk);
+            }
+            Ok(Response { status, headers, body: body.into() })
+        })
+    }
+}
+
+fn classify(error: reqwest::Error, request: &Request) -> Failure {
+    let error = error.without_url();
+    if error.is_timeout() {
+        return NoAnswer::TimedOut { after: request.timeout }.into();
+    }
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if let Some(io) = inner.downcast_ref::<io::Error>() {
+            return refused(io, &request.address.to_string());
+        }
+        if let Some(cut) = inner.downcast_ref::<hyper::Error>()
+            && cut.is_incomplete_message()
+        {
+            return NoAnswer::Reset.into();
+        }
+        cause = inner.source();
+    }
+    if error.is_builder() {
+        return Error::Client(causes(&error)).into();
+    }
+    NoAnswer::Broken(causes(&error)).into()
+}
+
+fn refused(error: &io::Error, name: &str) -> Failure {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => NoAnswer::Refused,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => NoAnswer::Reset,
+        _ if error.to_string().contains("lookup address") => NoAnswer::NameNotResolved { name: name.to_owned() },
+        _ => NoAnswer::Broken(error.to_string()),
+    }
+    .into()
+}
+
+/// An error with all its causes: reqwest's own text names none of them.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}
