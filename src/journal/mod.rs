@@ -1,6 +1,106 @@
-//! The journal.
+//! What happened, with the evidence.
+//!
+//! A [`Journal`] is written by the engine while an experiment runs, stored as JSON on every path, and read by
+//! people, reports and tests. It promises: no verdict without its evidence; a `version` from the first day, so
+//! that stored journals stay readable; a [stable form](Journal::stable) without any measured quantity, equal on
+//! the lab and on a real cluster.
+
+mod event;
+mod record;
+mod stable;
+mod store;
+mod summary;
 mod verdict;
 mod window;
 
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{Seed, Time, Timestamp};
+
+pub use event::{Event, EventKind};
+pub use record::{
+    CheckRecord, Ended, Evaluation, FaultEnd, FaultRecord, FinallyRecord, Sighting, SightingTime, StepRecord,
+    StepStatus, UndoRecord,
+};
+pub use store::{JournalError, write_atomically};
 pub use verdict::{Reason, Verdict};
 pub use window::FaultWindow;
+
+/// The version of the journal format that this crate writes.
+pub const JOURNAL_VERSION: u32 = 1;
+
+/// The record of one run of an experiment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[must_use = "a journal that nobody reads gates nothing: call `journal.assert_verdict(..)`"]
+pub struct Journal {
+    /// The version of this format.
+    pub version: u32,
+    /// The experiment's title.
+    pub experiment: String,
+    /// The hypothesis' title, if there is one.
+    pub hypothesis: Option<String>,
+    /// The run's name, as on everything that it created.
+    pub run: String,
+    /// What its random choices derive from.
+    pub seed: Seed,
+    /// The cluster, in words.
+    pub cluster: String,
+    /// Virtual or real time.
+    pub time: Time,
+    /// When it started.
+    pub started: Timestamp,
+    /// When it ended.
+    pub finished: Timestamp,
+    /// How it ended.
+    pub ended: Ended,
+    /// What was found about the hypothesis while the faults were on.
+    pub verdict: Verdict,
+    /// Why, where the verdict is inconclusive.
+    pub reason: Option<Reason>,
+    /// Whether the hypothesis held again after the rollback; never changes the verdict.
+    pub recovered: Verdict,
+    /// Each time the hypothesis was judged. Attempts of a gate that was given time are one evaluation, the last.
+    pub evaluations: Vec<Evaluation>,
+    /// The steps of the method, with background activities in the place where they were started.
+    pub steps: Vec<StepRecord>,
+    /// The faults, in the order of their injection.
+    pub faults: Vec<FaultRecord>,
+    /// What `finally` did.
+    pub finally: Vec<FinallyRecord>,
+    /// Everything in its order.
+    pub events: Vec<Event>,
+    /// Where it was stored.
+    #[serde(skip)]
+    pub(crate) path: Option<PathBuf>,
+}
+
+impl Journal {
+    /// The file that holds this journal, if it was stored.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// The undos and `finally` steps that did not end clean, in words; empty in a green test.
+    #[must_use]
+    pub fn not_undone(&self) -> Vec<String> {
+        let undos = self.faults.iter().flat_map(|fault| &fault.undo);
+        let undos = undos.filter(|u| !u.outcome.is_clean()).map(|u| format!("{}: {}", u.undo, u.outcome));
+        let steps = self.finally.iter().filter_map(|f| f.error.as_ref().map(|e| format!("{}: {e}", f.name)));
+        undos.chain(steps).collect()
+    }
+
+    /// Fails the test unless the verdict is `expected`, with a summary of what happened.
+    /// It fails always when something was not undone.
+    ///
+    /// # Panics
+    /// The verdict is another one, or a rollback failed.
+    #[track_caller]
+    pub fn assert_verdict(&self, expected: Verdict) {
+        let not_undone = self.not_undone();
+        assert!(not_undone.is_empty(), "rollback failed, a fault may be left:\n{}", self.summary());
+        assert!(self.verdict == expected, "expected the verdict {expected}:\n{}", self.summary());
+    }
+}

@@ -1,0 +1,207 @@
+//! The parts of a journal.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::FaultWindow;
+use crate::clock::Timestamp;
+use crate::journal::Reason;
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "how", rename_all = "kebab-case")]
+pub enum Ended {
+    /// It has not: the journal of a run that was killed says so.
+    Running,
+    /// To the end of the method.
+    Completed,
+    /// Before the method: the hypothesis did not hold, or nothing showed that it did.
+    GateMissed,
+    /// Something could not be done or observed.
+    Failed {
+        /// Why.
+        error: String,
+    },
+    /// A closure of the user panicked.
+    Panicked {
+        /// The panic's message.
+        message: String,
+    },
+    /// A signal arrived.
+    Interrupted {
+        /// Its name: `SIGINT`.
+        signal: String,
+    },
+    /// The run was dropped before its end, by a time-out of the test for instance.
+    Cancelled,
+}
+
+/// One judgement of the whole hypothesis.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// The part of the run: `before the method`, `under the fault`.
+    pub phase: String,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended.
+    pub ended: Timestamp,
+    /// How often the hypothesis was judged before it held, where it was given time.
+    pub attempts: u32,
+    /// What came out.
+    pub verdict: super::Verdict,
+    /// Why, where that is inconclusive.
+    pub reason: Option<Reason>,
+    /// The checks in their order.
+    pub checks: Vec<CheckRecord>,
+}
+
+/// One check of an [`Evaluation`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckRecord {
+    /// What it looks at and expects.
+    pub check: String,
+    /// `met`, `not-met`, `inconclusive`, `not-applicable`.
+    pub outcome: String,
+    /// What it saw, in one phrase: `was 503, expected status 200`.
+    pub phrase: String,
+    /// How that stands to the bound, without quantity: `within`, `grew`.
+    pub relation: String,
+    /// Why, where the outcome is inconclusive.
+    pub reason: Option<Reason>,
+    /// What the probe saw.
+    pub evidence: Value,
+}
+
+/// How a step ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "kebab-case")]
+pub enum StepStatus {
+    /// As it should.
+    Succeeded,
+    /// With an error.
+    Failed {
+        /// The error.
+        error: String,
+    },
+    /// With a panic in the user's closure.
+    Panicked {
+        /// The panic's message.
+        message: String,
+    },
+    /// It was running when the run ended.
+    Stopped,
+    /// Not reached.
+    NotRun,
+}
+
+/// One step of the method.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// `background`, `pause`, `inject`, `act`, `observe`.
+    pub kind: String,
+    /// What it does.
+    pub name: String,
+    /// Where it stands in the source: `tests/it/lab4.rs:24`.
+    pub location: String,
+    /// When it began, if it did.
+    pub started: Option<Timestamp>,
+    /// When it ended, if it did.
+    pub ended: Option<Timestamp>,
+    /// How it ended.
+    #[serde(flatten)]
+    pub status: StepStatus,
+    /// What it returned.
+    pub output: Value,
+}
+
+/// When a witness looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SightingTime {
+    /// Before the fault.
+    Before,
+    /// Once it was applied.
+    Landed,
+    /// Directly before the hypothesis was judged under it.
+    BeforeHypothesis,
+    /// Directly after.
+    AfterHypothesis,
+    /// Just before the experiment itself ended it.
+    BeforePlannedEnd,
+    /// After its undo.
+    After,
+}
+
+/// One look at a fault's effect.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sighting {
+    /// When, in the fault's life.
+    pub when: SightingTime,
+    /// When, on the clock.
+    pub at: Timestamp,
+    /// Whether the effect was as it should be then: none before and after, one in between.
+    pub as_expected: bool,
+    /// What the witness saw.
+    pub saw: String,
+}
+
+/// Who ended a fault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ended-by", rename_all = "kebab-case")]
+pub enum FaultEnd {
+    /// Nobody so far.
+    None,
+    /// The rollback.
+    Rollback,
+    /// The experiment, by its own plan.
+    Plan,
+    /// Something else, before its time.
+    Early {
+        /// What, as far as can be told.
+        by: String,
+    },
+}
+
+/// One fault.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FaultRecord {
+    /// When it was on.
+    #[serde(flatten)]
+    pub window: FaultWindow,
+    /// What it touched, by name.
+    pub targets: Vec<String>,
+    /// Whether it was proved to bite.
+    pub proved: bool,
+    /// Why it is believed without proof, if the experiment says so.
+    pub trusted: Option<String>,
+    /// Each look at its effect.
+    pub sightings: Vec<Sighting>,
+    /// Who ended it.
+    #[serde(flatten)]
+    pub end: FaultEnd,
+    /// How each of its undos went, the witness' last.
+    pub undo: Vec<UndoRecord>,
+}
+
+/// How one undo went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UndoRecord {
+    /// What was to be done: `delete networkpolicy default/steadfast-1-1`.
+    pub undo: String,
+    /// How it ended.
+    #[serde(flatten)]
+    pub outcome: crate::rollback::UndoOutcome,
+}
+
+/// One step of `finally`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinallyRecord {
+    /// What it does.
+    pub name: String,
+    /// Whether it is data in the ledger, or a closure that dies with the process.
+    pub crash_safe: bool,
+    /// Whether the rollback strategy let it run.
+    pub run: bool,
+    /// What went wrong.
+    pub error: Option<String>,
+}

@@ -1,0 +1,105 @@
+//! Storing and reading journals.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::{JOURNAL_VERSION, Journal};
+
+/// A journal that could not be stored or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JournalError {
+    /// The file system says no.
+    #[error("failed to {doing} {path}: {source}; set STEADFAST_OUT to a folder that can be written")]
+    File {
+        /// `write` or `read`.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is no journal.
+    #[error("{path} is no journal: {why}")]
+    NotAJournal {
+        /// The file.
+        path: PathBuf,
+        /// Where it goes wrong.
+        why: String,
+    },
+    /// The journal is of a later version of this crate.
+    #[error("{path} is a journal of version {version}, this steadfast reads up to {JOURNAL_VERSION}; use a newer one")]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u64,
+    },
+}
+
+impl Journal {
+    /// The journal as indented JSON with a final newline.
+    ///
+    /// # Panics
+    /// Never: all its parts serialise.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).expect("a journal holds nothing that JSON lacks");
+        text.push('\n');
+        text
+    }
+
+    /// Stores it at `path`: whole, or not at all.
+    ///
+    /// # Errors
+    /// The folder or file cannot be written.
+    pub fn write(&mut self, path: &Path) -> Result<(), JournalError> {
+        write_atomically(path, self.to_json().as_bytes())?;
+        self.path = Some(path.to_owned());
+        Ok(())
+    }
+
+    /// Reads a stored journal.
+    ///
+    /// # Errors
+    /// The file cannot be read, is no journal, or is of a later version.
+    pub fn read(path: &Path) -> Result<Self, JournalError> {
+        let text = std::fs::read_to_string(path).map_err(|source| JournalError::File {
+            doing: "read",
+            path: path.into(),
+            source,
+        })?;
+        let no_journal = |e: serde_json::Error| JournalError::NotAJournal { path: path.into(), why: e.to_string() };
+        let value: serde_json::Value = serde_json::from_str(&text).map_err(no_journal)?;
+        let version = value["version"].as_u64().unwrap_or(0);
+        if version > u64::from(JOURNAL_VERSION) {
+            return Err(JournalError::TooNew { path: path.into(), version });
+        }
+        let mut journal: Self = serde_json::from_value(value).map_err(no_journal)?;
+        journal.path = Some(path.to_owned());
+        Ok(journal)
+    }
+}
+
+/// Writes a file so that a reader sees all of it or none, making its folder if needed.
+///
+/// # Errors
+/// The folder or file cannot be written.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), JournalError> {
+    let write = || {
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder)?;
+        let mut file = tempfile::Builder::new().prefix(".steadfast-").tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        readable_as_usual(file.as_file())?;
+        file.persist(path).map_err(|e| e.error)
+    };
+    write().map(drop).map_err(|source| JournalError::File { doing: "write", path: path.into(), source })
+}
+
+/// A temporary file is its owner's alone; an output may be read by the people that CI serves it to.
+fn readable_as_usual(file: &std::fs::File) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}

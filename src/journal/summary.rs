@@ -1,0 +1,101 @@
+//! The verdict as sentences, with its evidence.
+
+use std::fmt::Write;
+
+use super::{Ended, FaultRecord, Journal, SightingTime, Verdict};
+use crate::clock::Timestamp;
+
+impl Journal {
+    /// The verdict and its evidence in a few sentences: what each check saw, from when to when each fault was on,
+    /// how it was proved, and how its undo was verified. Times are seconds since the start of the run.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let mut out = String::new();
+        self.write_summary(&mut out).expect("writing to a string cannot fail");
+        out
+    }
+
+    /// Seconds since the run's start: `12.3 s`.
+    #[must_use]
+    pub fn offset(&self, at: Timestamp) -> String {
+        format!("{:.1} s", at.duration_since(self.started).as_secs_f64())
+    }
+
+    fn write_summary(&self, out: &mut String) -> std::fmt::Result {
+        writeln!(out, "{}: {}", self.experiment, self.verdict)?;
+        if let Some(reason) = &self.reason {
+            writeln!(out, "  because {reason}")?;
+        }
+        match &self.ended {
+            Ended::Completed | Ended::GateMissed => {}
+            Ended::Running => writeln!(out, "  The run has not ended.")?,
+            Ended::Failed { error } => writeln!(out, "  The run failed: {error}")?,
+            Ended::Panicked { message } => writeln!(out, "  A closure panicked: {message}")?,
+            Ended::Interrupted { signal } => writeln!(out, "  The run was interrupted by {signal}.")?,
+            Ended::Cancelled => writeln!(out, "  The run was dropped before its end.")?,
+        }
+        for evaluation in self.told() {
+            writeln!(
+                out,
+                "  {} (from {} to {}), {}: {}",
+                capital(&evaluation.phase),
+                self.offset(evaluation.started),
+                self.offset(evaluation.ended),
+                self.hypothesis.as_deref().unwrap_or("the hypothesis"),
+                evaluation.verdict
+            )?;
+            for check in &evaluation.checks {
+                writeln!(out, "    - {}: {}", check.check, check.phrase)?;
+            }
+        }
+        for fault in &self.faults {
+            self.write_fault(out, fault)?;
+        }
+        for step in self.finally.iter().filter(|step| step.error.is_some()) {
+            writeln!(out, "  Finally, {} failed: {}", step.name, step.error.as_deref().unwrap_or_default())?;
+        }
+        if let Some(path) = &self.path {
+            writeln!(out, "  journal: {}", path.display())?;
+        }
+        writeln!(out, "  To run it again as it was: STEADFAST_SEED={}", self.seed.0)
+    }
+
+    /// The evaluations worth telling: all single ones, and of the repeated ones those that were not met.
+    fn told(&self) -> impl Iterator<Item = &super::Evaluation> {
+        self.evaluations.iter().filter(|e| e.phase != "during the method" || e.verdict != Verdict::Met)
+    }
+
+    fn write_fault(&self, out: &mut String, fault: &FaultRecord) -> std::fmt::Result {
+        let window = &fault.window;
+        write!(out, "  The fault \"{}\" on {}", window.fault, fault.targets.join(", "))?;
+        match (window.effective, window.undone.or(window.undo_requested)) {
+            (Some(on), Some(off)) => writeln!(out, " was on from {} to {}.", self.offset(on), self.offset(off))?,
+            (Some(on), None) => writeln!(out, " is on since {}.", self.offset(on))?,
+            (None, _) => writeln!(out, " was requested at {} and never seen.", self.offset(window.requested))?,
+        }
+        if let Some(why) = &fault.trusted {
+            writeln!(out, "    believed without proof: {why}")?;
+        }
+        for sighting in &fault.sightings {
+            let when = match sighting.when {
+                SightingTime::Before => "before it",
+                SightingTime::Landed => "once applied",
+                SightingTime::BeforeHypothesis => "before the hypothesis",
+                SightingTime::AfterHypothesis => "after the hypothesis",
+                SightingTime::BeforePlannedEnd => "before its planned end",
+                SightingTime::After => "after its undo",
+            };
+            let mark = if sighting.as_expected { "" } else { " (not as expected)" };
+            writeln!(out, "    {when} ({}): {}{mark}", self.offset(sighting.at), sighting.saw)?;
+        }
+        for undo in &fault.undo {
+            writeln!(out, "    {}: {}", undo.undo, undo.outcome)?;
+        }
+        Ok(())
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
