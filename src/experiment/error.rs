@@ -1,0 +1,65 @@
+//! What can go wrong with an experiment, as opposed to what it finds out.
+
+use crate::BoxError;
+use crate::journal::{Journal, JournalError};
+use crate::rollback::LedgerError;
+
+/// An experiment that could not be run to its end, or not be undone.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExperimentError {
+    /// Something is wrong before anything was touched.
+    #[error("{what} ({location}): {source}")]
+    Invalid {
+        /// The step or check.
+        what: String,
+        /// Where it stands in the source.
+        location: String,
+        /// What is wrong.
+        source: BoxError,
+    },
+    /// The user lacks rights on the cluster.
+    #[error("the user of this cluster may not {}; add a Role with these rules, or leave the faults out that need them", .lacking.join(", "))]
+    LacksRights {
+        /// The rights.
+        lacking: Vec<String>,
+    },
+    /// A step or a check could not be carried out.
+    #[error("{what} ({location}) failed: {source}")]
+    Failed {
+        /// The step or check.
+        what: String,
+        /// Where it stands in the source.
+        location: String,
+        /// Why.
+        source: BoxError,
+    },
+    /// Something was not undone. This wins over every verdict.
+    #[error("rollback failed, a fault may be left: {}\n{}", .journal.not_undone().join("; "), .journal.summary())]
+    NotUndone {
+        /// The journal of the run.
+        journal: Box<Journal>,
+    },
+    /// A signal ended the run.
+    #[error("interrupted by {signal}; everything was undone")]
+    Interrupted {
+        /// Its name.
+        signal: String,
+    },
+    /// The ledger cannot be written, so nothing was injected.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The journal cannot be stored.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The cluster does not answer what the engine must know.
+    #[error("failed to {doing} on {cluster}: {source}")]
+    Cluster {
+        /// What was asked.
+        doing: &'static str,
+        /// The cluster, in words.
+        cluster: String,
+        /// Why.
+        source: BoxError,
+    },
+}

@@ -1,0 +1,103 @@
+//! The hypothesis: the steady state that must hold.
+
+use std::panic::Location;
+use std::sync::Arc;
+
+use super::{Check, Phase, Scene};
+use crate::BoxError;
+use crate::clock::Timestamp;
+use crate::journal::{CheckRecord, Evaluation, Reason, Verdict};
+use crate::tolerance::Outcome;
+
+/// A title and the checks that make up the steady state.
+#[derive(Clone)]
+#[must_use = "a hypothesis does nothing until an experiment has it"]
+pub struct Hypothesis {
+    pub(super) title: String,
+    pub(super) checks: Vec<(Arc<dyn Check>, &'static Location<'static>)>,
+}
+
+impl Hypothesis {
+    /// A hypothesis without checks so far.
+    pub fn new(title: impl Into<String>) -> Self {
+        Self { title: title.into(), checks: Vec::new() }
+    }
+
+    /// Adds a check.
+    #[track_caller]
+    pub fn check(mut self, check: impl Check) -> Self {
+        self.checks.push((Arc::new(check), Location::caller()));
+        self
+    }
+
+    /// Judges all checks in their order. One that is out decides, then one that is unknown; what does not apply
+    /// counts neither way, and if nothing applies nothing is judged.
+    pub(super) async fn judge(
+        &self,
+        scene: &Scene,
+        mut judged: impl FnMut(&CheckRecord),
+    ) -> Result<Evaluation, CheckFailed> {
+        let started = scene.clock.now();
+        let mut checks = Vec::new();
+        for (check, location) in &self.checks {
+            let name = check.describe();
+            let finding = check
+                .check(scene)
+                .await
+                .map_err(|source| CheckFailed { check: name.clone(), location: location.to_string(), source })?;
+            let (outcome, reason) = match &finding.judgement.outcome {
+                Outcome::Met => ("met", None),
+                Outcome::NotMet => ("not-met", None),
+                Outcome::Inconclusive(reason) => ("inconclusive", Some(reason.clone())),
+                Outcome::NotApplicable => ("not-applicable", None),
+            };
+            let record = CheckRecord {
+                check: name,
+                outcome: outcome.to_owned(),
+                phrase: finding.judgement.phrase(),
+                relation: finding.judgement.relation,
+                reason,
+                evidence: finding.evidence,
+            };
+            judged(&record);
+            checks.push(record);
+        }
+        let (verdict, reason) = combine(&checks, scene);
+        Ok(evaluation(scene, started, checks, verdict, reason))
+    }
+}
+
+/// A check that could not look.
+pub(super) struct CheckFailed {
+    pub(super) check: String,
+    pub(super) location: String,
+    pub(super) source: BoxError,
+}
+
+fn combine(checks: &[CheckRecord], scene: &Scene) -> (Verdict, Option<Reason>) {
+    let any = |outcome: &str| checks.iter().find(|check| check.outcome == outcome);
+    if any("not-met").is_some() {
+        (Verdict::Deviated, None)
+    } else if let Some(unknown) = any("inconclusive") {
+        (Verdict::Inconclusive, unknown.reason.clone())
+    } else if any("met").is_some() {
+        (Verdict::Met, None)
+    } else if checks.is_empty() {
+        (Verdict::NotJudged, None)
+    } else if matches!(scene.phase, Phase::Fault { .. }) {
+        (Verdict::Inconclusive, Some(Reason::NothingApplies { phase: scene.phase.name().to_owned() }))
+    } else {
+        (Verdict::NotJudged, None)
+    }
+}
+
+fn evaluation(
+    scene: &Scene,
+    started: Timestamp,
+    checks: Vec<CheckRecord>,
+    verdict: Verdict,
+    reason: Option<Reason>,
+) -> Evaluation {
+    let phase = scene.phase.name().to_owned();
+    Evaluation { phase, started, ended: scene.clock.now(), attempts: 1, verdict, reason, checks }
+}
