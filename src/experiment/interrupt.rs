@@ -1,0 +1,166 @@
+//! What happens at SIGINT, SIGTERM and SIGHUP.
+//!
+//! Handlers are installed with the first fault of the process, never before: until then the default is right.
+//! The first signal stops the ledgers from admitting new entries and tells every run; engines undo, store their
+//! journals and report here; then the process ends with 128 + n, or with 5 if something leaked. Runs that no
+//! engine drives are undone from here, out of their ledgers.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::run::Shared;
+use crate::rollback::sweep_ledger;
+
+/// How long engines have for undoing everything; nextest kills 10 s after its first signal.
+const UNDO_WITHIN: Duration = Duration::from_secs(8);
+
+/// The exit code when something was not undone.
+const EXIT_LEAKED: i32 = 5;
+
+/// A signal, by number and name.
+pub(super) type Signal = (i32, &'static str);
+
+struct Interrupts {
+    arrived: watch::Sender<Option<Signal>>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    live: Vec<(u64, Weak<Shared>)>,
+    next: u64,
+    leaked: bool,
+}
+
+/// A run's membership among those that a signal must wait for.
+pub(super) struct Ticket {
+    number: u64,
+}
+
+static INTERRUPTS: OnceLock<Arc<Interrupts>> = OnceLock::new();
+
+impl Ticket {
+    /// Makes the run one that signals wait for, and installs the handlers if it is the first of the process.
+    pub(super) fn take(shared: &Arc<Shared>) {
+        let mut held = shared.ticket.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.is_some() {
+            return;
+        }
+        let interrupts = INTERRUPTS.get_or_init(Interrupts::install);
+        let mut state = interrupts.lock();
+        state.next += 1;
+        let number = state.next;
+        state.live.push((number, Arc::downgrade(shared)));
+        *held = Some(Self { number });
+    }
+
+    /// The run has undone everything, or not, and stored its journal.
+    pub(super) fn done(self, leaked: bool) {
+        if let Some(interrupts) = INTERRUPTS.get() {
+            let mut state = interrupts.lock();
+            state.live.retain(|(number, _)| *number != self.number);
+            state.leaked |= leaked;
+            interrupts.changed.notify_all();
+        }
+    }
+}
+
+/// Waits for the first signal. Never ends in a process without a fault, for it has no handlers.
+pub(super) async fn interrupted() -> Signal {
+    let Some(interrupts) = INTERRUPTS.get() else { return std::future::pending().await };
+    let mut arrived = interrupts.arrived.subscribe();
+    match arrived.wait_for(Option::is_some).await.map(|signal| *signal) {
+        Ok(Some(signal)) => signal,
+        _ => std::future::pending().await,
+    }
+}
+
+impl Interrupts {
+    fn install() -> Arc<Self> {
+        let interrupts =
+            Arc::new(Self { arrived: watch::Sender::new(None), state: Mutex::default(), changed: Condvar::new() });
+        let (installed, wait) = std::sync::mpsc::channel();
+        let shared = interrupts.clone();
+        // A thread and a runtime of its own: a paused clock's runtime has no I/O, and a busy one no time.
+        let thread = std::thread::Builder::new().name("steadfast-signals".into());
+        let spawned = thread.spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            match runtime {
+                Ok(runtime) => runtime.block_on(shared.serve(&installed)),
+                Err(error) => crate::journal::complain(&format!("signals will not be handled: {error}")),
+            }
+        });
+        if spawned.is_ok() {
+            // An error means that the thread could not install its handlers and has said so.
+            let _ = wait.recv();
+        }
+        interrupts
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn serve(&self, installed: &std::sync::mpsc::Sender<()>) {
+        let handlers = (
+            signal(SignalKind::interrupt()),
+            signal(SignalKind::terminate()),
+            signal(SignalKind::hangup()),
+        );
+        let (Ok(mut int), Ok(mut term), Ok(mut hup)) = handlers else {
+            crate::journal::complain("signals will not be handled: the handlers could not be installed");
+            return;
+        };
+        // Whoever waits may have been dropped; the handlers stay.
+        let _ = installed.send(());
+        let signal = tokio::select! {
+            biased;
+            _ = int.recv() => (2, "SIGINT"),
+            _ = term.recv() => (15, "SIGTERM"),
+            _ = hup.recv() => (1, "SIGHUP"),
+        };
+        let live: Vec<_> = self.lock().live.iter().filter_map(|(_, run)| run.upgrade()).collect();
+        for run in &live {
+            run.ledger.refuse_new();
+        }
+        drop(live);
+        self.arrived.send_replace(Some(signal));
+        let leaked = self.wait_for_engines().await;
+        leave(if leaked { EXIT_LEAKED } else { 128 + signal.0 });
+    }
+
+    /// Waits until every run has reported; undoes from the ledger what is left then. True if something leaked.
+    async fn wait_for_engines(&self) -> bool {
+        let until = crate::clock::Stopwatch::start();
+        let mut state = self.lock_owned_wait(&until);
+        let abandoned: Vec<_> = state.live.drain(..).filter_map(|(_, run)| run.upgrade()).collect();
+        let mut leaked = state.leaked;
+        drop(state);
+        for run in abandoned {
+            let undone = sweep_ledger(&run.ledger, &run.environment.undoer().in_drop()).await;
+            leaked |= undone.iter().any(|outcome| !outcome.is_clean());
+        }
+        leaked
+    }
+
+    fn lock_owned_wait(&self, since: &crate::clock::Stopwatch) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        loop {
+            let left = UNDO_WITHIN.saturating_sub(since.elapsed());
+            let waiting = state.live.iter().any(|(_, run)| run.upgrade().is_some_and(|run| run.driven()));
+            if !waiting || left.is_zero() {
+                return state;
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+#[expect(clippy::exit, reason = "the default action of the signal, which our handler replaced, is to end the process")]
+fn leave(code: i32) {
+    std::process::exit(code);
+}
