@@ -57,6 +57,7 @@ pub(super) struct Shared {
     path: PathBuf,
     marks: AtomicU32,
     method_started: Mutex<Option<Timestamp>>,
+    driven: bool,
 }
 
 impl Run {
@@ -68,7 +69,7 @@ impl Run {
         title: &str,
         cluster: &(impl Environment + Clone + 'static),
     ) -> Result<Self, ExperimentError> {
-        Self::begin(title, None, Arc::new(cluster.clone()), None, None).await
+        Self::begin(title, None, Arc::new(cluster.clone()), None, None, false).await
     }
 
     pub(super) async fn begin(
@@ -77,6 +78,7 @@ impl Run {
         environment: Arc<dyn Environment>,
         observer: Option<Observer>,
         path: Option<PathBuf>,
+        driven: bool,
     ) -> Result<Self, ExperimentError> {
         let clock = environment.clock();
         let name = environment.new_run();
@@ -123,6 +125,7 @@ impl Run {
             path,
             marks: AtomicU32::new(0),
             method_started: Mutex::new(None),
+            driven,
         };
         let run = Self { shared: Arc::new(shared) };
         run.shared.event(EventKind::RunStarted, title, &run.shared.environment.describe());
@@ -256,6 +259,11 @@ impl Drop for Run {
 impl Shared {
     pub(super) fn journal(&self) -> MutexGuard<'_, Journal> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an engine undoes it when a signal comes; if not, whoever handles the signal must.
+    pub(super) fn driven(&self) -> bool {
+        self.driven
     }
 
     pub(super) fn event(&self, kind: EventKind, subject: &str, detail: &str) {

@@ -89,7 +89,9 @@ impl Journal {
         let undos = self.faults.iter().flat_map(|fault| &fault.undo);
         let undos = undos.filter(|u| !u.outcome.is_clean()).map(|u| format!("{}: {}", u.undo, u.outcome));
         let steps = self.finally.iter().filter_map(|f| f.error.as_ref().map(|e| format!("{}: {e}", f.name)));
-        undos.chain(steps).collect()
+        let on = self.faults.iter().filter(|fault| self.ended != Ended::Running && fault.end == FaultEnd::None);
+        let on = on.map(|fault| format!("{}: still on when the run ended", fault.window.fault));
+        undos.chain(steps).chain(on).collect()
     }
 
     /// Fails the test unless the verdict is `expected`, with a summary of what happened.
@@ -103,4 +105,9 @@ impl Journal {
         assert!(not_undone.is_empty(), "rollback failed, a fault may be left:\n{}", self.summary());
         assert!(self.verdict == expected, "expected the verdict {expected}:\n{}", self.summary());
     }
+}
+
+/// Says on standard error what has no other way to the user.
+pub(crate) fn complain(what: &(impl std::fmt::Display + ?Sized)) {
+    eprintln!("steadfast: {what}");
 }

@@ -1,0 +1,124 @@
+//! What an experiment would do.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::step::Work;
+use super::{Environment, Experiment, ExperimentError, Right, Targets};
+
+/// What an experiment would do: each check, step, target and right. Its `Display` is for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Plan {
+    /// The experiment's title.
+    pub title: String,
+    /// The cluster, in words.
+    pub cluster: String,
+    /// The hypothesis' title, if there is one.
+    pub hypothesis: Option<String>,
+    /// The checks: what each looks at and expects.
+    pub checks: Vec<String>,
+    /// The steps in their order.
+    pub steps: Vec<PlannedStep>,
+    /// What runs at the end, in its order, and whether it survives the death of this process.
+    pub finally: Vec<(String, bool)>,
+    /// Every right that injecting, proving and undoing need.
+    pub rights: Vec<Right>,
+    /// Those of them that the user does not have.
+    pub lacking: Vec<Right>,
+    /// Which layers stand ready to undo.
+    pub undo_layers: Vec<String>,
+}
+
+/// One step of a [`Plan`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PlannedStep {
+    /// `background`, `pause`, `inject`, `act`, `observe`.
+    pub kind: String,
+    /// What it does.
+    pub name: String,
+    /// Where it stands in the source.
+    pub location: String,
+    /// What a fault would touch, by name.
+    pub targets: Vec<String>,
+    /// What a reader should know.
+    pub notes: Vec<String>,
+}
+
+/// Reads everything, writes nothing.
+pub(super) async fn plan(experiment: &Experiment, environment: &Arc<dyn Environment>) -> Result<Plan, ExperimentError> {
+    let mut checks = Vec::new();
+    for (check, location) in experiment.hypothesis.iter().flat_map(|h| &h.checks) {
+        let what = check.describe();
+        check.validate().map_err(|source| invalid(&what, &location.to_string(), source))?;
+        checks.push(what);
+    }
+    let (mut steps, mut rights) = (Vec::new(), Vec::new());
+    for step in &experiment.steps {
+        let (name, location) = (step.name(), step.location.to_string());
+        step.validate().map_err(|source| invalid(&name, &location, source))?;
+        let targets = match &step.work {
+            Work::Inject(fault) => fault.resolve().await.map_err(|source| invalid(&name, &location, source))?,
+            _ => Targets::default(),
+        };
+        rights.extend(targets.rights);
+        let kind = step.kind().to_owned();
+        steps.push(PlannedStep { kind, name, location, targets: targets.names, notes: targets.notes });
+    }
+    rights.sort();
+    rights.dedup();
+    let lacking = environment.lacking(&rights).await.map_err(|source| ExperimentError::Cluster {
+        doing: "ask for the user's rights",
+        cluster: environment.describe(),
+        source,
+    })?;
+    Ok(Plan {
+        title: experiment.title.clone(),
+        cluster: environment.describe(),
+        hypothesis: experiment.hypothesis.as_ref().map(|h| h.title.clone()),
+        checks,
+        steps,
+        finally: experiment.finally.iter().map(|f| (f.name(), f.crash_safe())).collect(),
+        rights,
+        lacking,
+        undo_layers: environment.undo_layers(),
+    })
+}
+
+fn invalid(what: &str, location: &str, source: crate::BoxError) -> ExperimentError {
+    ExperimentError::Invalid { what: what.to_owned(), location: location.to_owned(), source }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}, on {}", self.title, self.cluster)?;
+        match &self.hypothesis {
+            Some(title) => writeln!(f, "hypothesis: {title}")?,
+            None => writeln!(f, "no hypothesis: nothing will be judged")?,
+        }
+        for check in &self.checks {
+            writeln!(f, "  - {check}")?;
+        }
+        writeln!(f, "method:")?;
+        for (number, step) in self.steps.iter().enumerate() {
+            writeln!(f, "  {}. {} {} ({})", number + 1, step.kind, step.name, step.location)?;
+            for target in &step.targets {
+                writeln!(f, "       target: {target}")?;
+            }
+            for note in &step.notes {
+                writeln!(f, "       note: {note}")?;
+            }
+        }
+        for (name, crash_safe) in &self.finally {
+            let safety = if *crash_safe { "" } else { " (not crash-safe: it is lost if this process is killed)" };
+            writeln!(f, "finally: {name}{safety}")?;
+        }
+        writeln!(f, "rights needed:")?;
+        for right in &self.rights {
+            let missing = if self.lacking.contains(right) { " (MISSING)" } else { "" };
+            writeln!(f, "  - {right}{missing}")?;
+        }
+        writeln!(f, "undone by: {}", self.undo_layers.join("; "))
+    }
+}
