@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::finally::Finally;
 use super::guard::FaultGuard;
-use super::interrupt::{Signal, interrupted};
+use super::interrupt::{Signal, Ticket, interrupted};
 use super::run::{Run, Shared, panic_message};
 use super::step::Work;
 use super::strategy::RollbackStrategy;
@@ -18,6 +18,7 @@ use crate::clock::Timestamp;
 use crate::journal::{
     Ended, Evaluation, EventKind, FaultEnd, FinallyRecord, Journal, Reason, SightingTime, StepStatus, Verdict,
 };
+use crate::rollback::UndoGuard;
 
 /// Why the method stopped before its end.
 enum Stop {
@@ -51,11 +52,14 @@ impl Drop for Running {
 struct Live {
     background: Vec<Running>,
     faults: Vec<FaultGuard>,
+    /// For each step of `finally` its guard, if it is data.
+    finally: Vec<Option<UndoGuard>>,
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
         self.background.clear();
+        while self.finally.pop().is_some() {}
         while self.faults.pop().is_some() {}
     }
 }
@@ -157,12 +161,30 @@ async fn conduct(
         return Ok(());
     }
 
+    arm_finally(experiment, shared, live)?;
     shared.begin_method();
     let method_started = shared.method_started().unwrap_or_else(|| shared.clock.now());
     let watched = method(experiment, shared, live, method_started).await?;
     let method_ended = shared.clock.now();
     shared.event(EventKind::MethodEnded, "", "");
     judge(experiment, shared, live, Phase::Fault { method_started, method_ended }, watched).await?;
+    Ok(())
+}
+
+/// Writes the undos of `finally` into the ledger: from here on they happen even if this process dies.
+fn arm_finally(experiment: &Experiment, shared: &Arc<Shared>, live: &mut Live) -> Result<(), ExperimentError> {
+    for step in &experiment.finally {
+        let guard = match step {
+            Finally::Closure(..) => None,
+            Finally::Undo(undo) => {
+                Ticket::take(shared);
+                let (owner, undoer) = (shared.mark().owner, shared.environment.undoer());
+                let undo = vec![undo.clone()];
+                Some(UndoGuard::arm(&shared.ledger, &owner, &step.name(), undo, undoer, shared.clock.now())?)
+            }
+        };
+        live.finally.push(guard);
+    }
     Ok(())
 }
 
@@ -367,16 +389,20 @@ async fn roll_back(
         RollbackStrategy::Default => completed && !failed,
         RollbackStrategy::Deviated => deviated,
     };
-    // A gate that was missed changed nothing, so nothing is there to roll back.
+    // Where the method was not reached nothing changed, so nothing is there to roll back.
     let reached = shared.method_started().is_some();
-    if wanted && reached {
-        for (number, step) in experiment.finally.iter().enumerate().rev() {
-            let error = finally(shared, step).await;
-            shared.event(EventKind::FinallyEnded, &step.name(), error.as_deref().unwrap_or("done"));
-            let mut journal = shared.journal();
-            if let Some(record) = journal.finally.get_mut(number) {
-                (record.run, record.error) = (true, error);
+    for (number, step) in experiment.finally.iter().enumerate().rev() {
+        let guard = live.finally.get_mut(number).and_then(Option::take);
+        if !(wanted && reached) {
+            if let Some(guard) = guard {
+                guard.leave();
             }
+            continue;
+        }
+        let error = finally(shared, step, guard).await;
+        shared.event(EventKind::FinallyEnded, &step.name(), error.as_deref().unwrap_or("done"));
+        if let Some(record) = shared.journal().finally.get_mut(number) {
+            (record.run, record.error) = (true, error);
         }
     }
     let mut clean = true;
@@ -387,11 +413,11 @@ async fn roll_back(
 }
 
 /// What went wrong with one step of `finally`, if something did.
-async fn finally(shared: &Shared, step: &Finally) -> Option<String> {
+async fn finally(shared: &Shared, step: &Finally, guard: Option<UndoGuard>) -> Option<String> {
     match step {
-        Finally::Undo(undo) => {
-            let outcome = shared.environment.undoer().undo(undo).await;
-            (!outcome.is_clean()).then(|| outcome.to_string())
+        Finally::Undo(_) => {
+            let outcomes = guard?.rollback().await;
+            outcomes.iter().find(|outcome| !outcome.is_clean()).map(ToString::to_string)
         }
         Finally::Closure(_, closure) => {
             let scene = shared.scene(shared.method_phase());

@@ -37,6 +37,9 @@ pub trait Environment: Send + Sync {
     /// Which of these rights the user does not have.
     fn lacking<'a>(&'a self, rights: &'a [Right]) -> BoxFuture<'a, Result<Vec<Right>, BoxError>>;
 
+    /// Which layers stand ready to undo, in words, each for the death of the one before.
+    fn undo_layers(&self) -> Vec<String>;
+
     /// The folder for journals, plots and reports.
     fn outputs(&self) -> PathBuf;
 }

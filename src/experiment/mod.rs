@@ -1,10 +1,228 @@
-//! Experiments.
+//! The experiment: a hypothesis, a method, and the engine that runs them.
+//!
+//! An [`Experiment`] is a value: it can be planned, printed and run. The engine promises the order of things:
+//! the hypothesis is judged before the method (the gate), the method runs, the hypothesis is judged again *while
+//! the faults are on*, the faults are undone in reverse order and that is verified, the hypothesis is judged once
+//! more (recovery), and the journal is stored: on every path, also after an error, a panic or a signal.
+//!
+//! Below it lies [`Run`], for tests that need loops. This module knows neither Kubernetes nor Prometheus: what it
+//! needs of a cluster is [`Environment`], of a fault [`Fault`], of a check [`Check`].
+
+mod engine;
 mod environment;
+mod error;
 mod fault;
+mod finally;
+mod guard;
+mod hypothesis;
+mod interrupt;
+mod plan;
 mod probe;
+mod run;
 mod scene;
+mod step;
+mod strategy;
+
+use std::panic::Location;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::BoxError;
+use crate::journal::{Event, Journal};
+use crate::rollback::Undo;
 
 pub use environment::Environment;
+pub use error::ExperimentError;
 pub use fault::{Armed, Fault, Mark, Proof, Right, Targets, Witness};
+use finally::Finally;
+pub use guard::FaultGuard;
+pub use hypothesis::Hypothesis;
+pub use plan::{Plan, PlannedStep};
 pub use probe::{Action, Background, Check, Finding, Judged, Observed, Probe};
+pub use run::Run;
 pub use scene::{Phase, Scene};
+use step::{Step, Work};
+pub use strategy::{HypothesisStrategy, RollbackStrategy};
+
+/// A hypothesis and a method, ready to be planned and run.
+///
+/// The first page of this crate shows one. What is on when the method ends stays on while the hypothesis is judged,
+/// and is undone after that; a fault that should end earlier says so with `lasting`.
+#[derive(Clone)]
+#[must_use = "an experiment does nothing until it is run: `.run(&cluster).await?`"]
+pub struct Experiment {
+    title: String,
+    hypothesis: Option<Hypothesis>,
+    steps: Vec<Step>,
+    finally: Vec<Finally>,
+    strategy: HypothesisStrategy,
+    rollbacks: RollbackStrategy,
+    baseline_within: Duration,
+    watch_every: Duration,
+    recovery: bool,
+    journal_path: Option<PathBuf>,
+    observer: Option<run::Observer>,
+}
+
+impl Experiment {
+    /// An experiment without steps so far.
+    pub fn new(title: impl Into<String>, hypothesis: Hypothesis) -> Self {
+        Self { hypothesis: Some(hypothesis), ..Self::without_hypothesis(title) }
+    }
+
+    /// An experiment that judges nothing: its verdict is [`NotJudged`](crate::journal::Verdict::NotJudged).
+    pub fn without_hypothesis(title: impl Into<String>) -> Self {
+        Self {
+            title: title.into(),
+            hypothesis: None,
+            steps: Vec::new(),
+            finally: Vec::new(),
+            strategy: HypothesisStrategy::default(),
+            rollbacks: RollbackStrategy::default(),
+            baseline_within: Duration::ZERO,
+            watch_every: strategy::WATCH_EVERY,
+            recovery: true,
+            journal_path: None,
+            observer: None,
+        }
+    }
+
+    /// Gives the hypothesis this long to hold before the method; without it, it is judged once.
+    pub fn baseline_within(mut self, duration: Duration) -> Self {
+        self.baseline_within = duration;
+        self
+    }
+
+    /// When the hypothesis is judged; before and after the method by default.
+    pub fn hypothesis_strategy(mut self, strategy: HypothesisStrategy) -> Self {
+        self.strategy = strategy;
+        self
+    }
+
+    /// When the steps of `finally` run; on every path by default. Faults are undone whatever the strategy.
+    pub fn rollback_strategy(mut self, strategy: RollbackStrategy) -> Self {
+        self.rollbacks = strategy;
+        self
+    }
+
+    /// How often the hypothesis is judged during the method, where the strategy asks for it; each second by default.
+    pub fn watch_every(mut self, interval: Duration) -> Self {
+        self.watch_every = interval;
+        self
+    }
+
+    /// Does not judge the hypothesis again after the rollback.
+    pub fn without_recovery(mut self) -> Self {
+        self.recovery = false;
+        self
+    }
+
+    /// Where the journal is stored: relative to the outputs folder, `journal.json` by default.
+    pub fn journal_path(mut self, path: impl Into<PathBuf>) -> Self {
+        self.journal_path = Some(path.into());
+        self
+    }
+
+    /// Tells `observer` of each event as it happens.
+    pub fn on_event(mut self, observer: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Step: starts a load that runs beside what follows. It is joined before the hypothesis is judged.
+    #[track_caller]
+    pub fn background(self, load: &(impl Background + Clone)) -> Self {
+        self.step(Work::Background(Arc::new(load.clone())))
+    }
+
+    /// Step: waits.
+    #[track_caller]
+    pub fn pause(self, duration: Duration) -> Self {
+        self.step(Work::Pause(duration))
+    }
+
+    /// Step: injects a fault; the next step begins once it is proved effective. It is undone on every path.
+    #[track_caller]
+    pub fn inject(self, fault: impl Fault) -> Self {
+        self.step(Work::Inject(Arc::new(fault)))
+    }
+
+    /// Step: does something.
+    #[track_caller]
+    pub fn act(self, action: impl Action) -> Self {
+        self.step(Work::Act(Arc::new(action)))
+    }
+
+    /// Step: calls an async closure. A panic in it is journalled, everything is undone, then it goes on.
+    #[track_caller]
+    pub fn act_with<F>(self, name: impl Into<String>, closure: F) -> Self
+    where
+        F: AsyncFn(Scene) -> Result<(), BoxError> + Send + Sync + 'static,
+        for<'a> F::CallRefFuture<'a>: Send,
+    {
+        self.step(Work::ActWith(name.into(), user_step(closure)))
+    }
+
+    /// Step: looks without judging; what is seen goes into the journal.
+    #[track_caller]
+    pub fn observe(self, probe: impl Probe) -> Self {
+        self.step(Work::Observe(Arc::new(probe)))
+    }
+
+    /// At the end, before the faults are undone: an undo that the crate does not know by itself. It is in the ledger
+    /// before the method starts. Several run last to first.
+    pub fn finally(mut self, undo: Undo) -> Self {
+        self.finally.push(Finally::Undo(undo));
+        self
+    }
+
+    /// At the end, before the faults are undone: an async closure. It is lost if this process is killed.
+    pub fn finally_with<F>(mut self, name: impl Into<String>, closure: F) -> Self
+    where
+        F: AsyncFn(Scene) -> Result<(), BoxError> + Send + Sync + 'static,
+        for<'a> F::CallRefFuture<'a>: Send,
+    {
+        self.finally.push(Finally::Closure(name.into(), user_step(closure)));
+        self
+    }
+
+    /// What a run would do: every step, target and needed right. Reads, never writes.
+    ///
+    /// # Errors
+    /// Something is wrong already: a selector that matches nothing, a query that does not parse, a malformed URL.
+    pub async fn plan(&self, cluster: &(impl Environment + Clone + 'static)) -> Result<Plan, ExperimentError> {
+        let environment: Arc<dyn Environment> = Arc::new(cluster.clone());
+        plan::plan(self, &environment).await
+    }
+
+    /// Runs it. The journal is stored on every path.
+    ///
+    /// # Errors
+    /// Something could not be done or observed, a signal arrived, or something was not undone, which wins over
+    /// everything else. A hypothesis that does not hold is no error but a [`Verdict`](crate::journal::Verdict).
+    ///
+    /// # Panics
+    /// A closure of the experiment panicked: everything is undone, then the panic goes on.
+    pub async fn run(self, cluster: &(impl Environment + Clone + 'static)) -> Result<Journal, ExperimentError> {
+        engine::run(&self, Arc::new(cluster.clone())).await
+    }
+
+    #[track_caller]
+    fn step(mut self, work: Work) -> Self {
+        self.steps.push(Step { work, location: Location::caller() });
+        self
+    }
+}
+
+fn user_step<F>(closure: F) -> step::UserStep
+where
+    F: AsyncFn(Scene) -> Result<(), BoxError> + Send + Sync + 'static,
+    for<'a> F::CallRefFuture<'a>: Send,
+{
+    let closure = Arc::new(closure);
+    Arc::new(move |scene| {
+        let closure = closure.clone();
+        Box::pin(async move { closure(scene).await.map(|()| serde_json::Value::Null) })
+    })
+}
