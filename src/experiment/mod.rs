@@ -159,7 +159,6 @@ impl Experiment {
     pub fn act_with<F>(self, name: impl Into<String>, closure: F) -> Self
     where
         F: AsyncFn(Scene) -> Result<(), BoxError> + Send + Sync + 'static,
-        for<'a> F::CallRefFuture<'a>: Send,
     {
         self.step(Work::ActWith(name.into(), user_step(closure)))
     }
@@ -181,7 +180,6 @@ impl Experiment {
     pub fn finally_with<F>(mut self, name: impl Into<String>, closure: F) -> Self
     where
         F: AsyncFn(Scene) -> Result<(), BoxError> + Send + Sync + 'static,
-        for<'a> F::CallRefFuture<'a>: Send,
     {
         self.finally.push(Finally::Closure(name.into(), user_step(closure)));
         self
@@ -218,7 +216,6 @@ impl Experiment {
 fn user_step<F>(closure: F) -> step::UserStep
 where
     F: AsyncFn(Scene) -> Result<(), BoxError> + Send + Sync + 'static,
-    for<'a> F::CallRefFuture<'a>: Send,
 {
     let closure = Arc::new(closure);
     Arc::new(move |scene| {

@@ -145,10 +145,10 @@ impl Run {
     /// # Errors
     /// Nothing matches, the ledger cannot be written, or the cluster refuses; nothing is left behind then.
     #[track_caller]
-    pub fn inject(
-        &self,
-        fault: impl Fault,
-    ) -> impl Future<Output = Result<FaultGuard, ExperimentError>> + use<'_, impl Fault> {
+    pub fn inject<'a, F: Fault + 'a>(
+        &'a self,
+        fault: F,
+    ) -> impl Future<Output = Result<FaultGuard, ExperimentError>> + 'a {
         let location = std::panic::Location::caller().to_string();
         async move {
             self.shared.begin_method();

@@ -4,14 +4,15 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, LocalBoxFuture};
 use serde_json::Value;
 
 use super::{Action, Background, Fault, Observed, Probe, Scene};
 use crate::BoxError;
 
-/// A closure of the user, for `act_with`.
-pub(super) type UserStep = Arc<dyn Fn(Scene) -> BoxFuture<'static, Result<Value, BoxError>> + Send + Sync>;
+/// A closure of the user, for `act_with`. Its future need not be `Send`: an async closure cannot promise that on
+/// stable Rust, and the engine runs where it was called.
+pub(super) type UserStep = Arc<dyn Fn(Scene) -> LocalBoxFuture<'static, Result<Value, BoxError>> + Send + Sync>;
 
 /// One step of the method.
 #[derive(Clone)]
