@@ -1,6 +1,31 @@
-//! Kubernetes.
+//! Faults and reads on Kubernetes, through `kube::Client` alone.
+//!
+//! Called with a [`Kubernetes`] handle, which the embedded lab and a cluster over a network both give. It promises:
+//! never to act on a context that was not named; to refuse an empty selection and one that is too large before
+//! anything is touched; and to label whatever it creates, so that only that is undone.
 
-/// Installs the TLS provider.
+mod access;
+mod context;
+mod deny;
+mod logs;
+mod pods;
+mod selector;
+mod service;
+mod undo;
+mod witness;
+
+pub use access::{Kubernetes, KubernetesError};
+pub use context::{Context, ContextError};
+pub use deny::{DenyTraffic, Direction};
+pub use logs::PodLogs;
+pub use pods::Pods;
+pub use selector::{Selector, SelectorError};
+pub use service::{NodePorts, Service};
+pub use undo::KubeUndoer;
+pub use witness::WITNESS_IMAGE;
+
+/// Makes ring the TLS provider of this process, unless it has one: without any, the first kube client panics.
 pub fn install_crypto_provider() {
+    // An error means that there is one already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }

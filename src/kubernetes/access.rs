@@ -1,0 +1,159 @@
+//! The handle to a cluster's API.
+
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use kube::Api;
+use kube::api::PostParams;
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+
+use super::{Selector, SelectorError};
+use crate::experiment::Right;
+use crate::rollback::ObjectRef;
+
+/// A cluster's API, with what is needed to tell clusters apart.
+#[derive(Clone)]
+pub struct Kubernetes {
+    client: kube::Client,
+    witness_image: String,
+}
+
+/// A failure of this module.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KubernetesError {
+    /// The selector cannot be read.
+    #[error(transparent)]
+    Selector(#[from] SelectorError),
+    /// The selector matches nothing.
+    #[error("no pod in namespace {namespace} matches {selector:?}; the namespace has pods with: {known}")]
+    NothingSelected {
+        /// The namespace.
+        namespace: String,
+        /// The selector.
+        selector: String,
+        /// The labels that its pods have.
+        known: String,
+    },
+    /// The selector matches more than one experiment may touch.
+    #[error(
+        "{selector:?} matches {selected} of {all} pods in namespace {namespace}, more than {percent} %; narrow it, or lift the cap with `.at_most_percent(100)`"
+    )]
+    TooManySelected {
+        /// The namespace.
+        namespace: String,
+        /// The selector.
+        selector: String,
+        /// How many pods it matches.
+        selected: usize,
+        /// How many there are.
+        all: usize,
+        /// The cap.
+        percent: u8,
+    },
+    /// A namespace of the cluster itself.
+    #[error("namespace {namespace} belongs to the cluster itself; faults are refused there")]
+    ProtectedNamespace {
+        /// The namespace.
+        namespace: String,
+    },
+    /// The API answers with an error, or not at all.
+    #[error("failed to {doing}: {source}")]
+    Api {
+        /// What was asked.
+        doing: String,
+        /// Why.
+        source: Box<kube::Error>,
+    },
+}
+
+impl KubernetesError {
+    pub(super) fn api(doing: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+        let doing = doing.into();
+        |source| Self::Api { doing, source: Box::new(source) }
+    }
+}
+
+impl Kubernetes {
+    /// A handle from a client. The witness' image is `STEADFAST_WITNESS_IMAGE` if that is set.
+    #[must_use]
+    pub fn new(client: kube::Client) -> Self {
+        let witness_image =
+            std::env::var("STEADFAST_WITNESS_IMAGE").unwrap_or_else(|_| super::WITNESS_IMAGE.to_owned());
+        Self { client, witness_image }
+    }
+
+    /// The client.
+    #[must_use]
+    pub fn client(&self) -> &kube::Client {
+        &self.client
+    }
+
+    /// The image of witness pods.
+    #[must_use]
+    pub fn witness_image(&self) -> &str {
+        &self.witness_image
+    }
+
+    pub(super) fn objects(&self, object: &ObjectRef) -> Api<DynamicObject> {
+        let (group, version) = object.api_version.split_once('/').unwrap_or(("", &object.api_version));
+        let kind = GroupVersionKind::gvk(group, version, &object.kind);
+        let resource = ApiResource::from_gvk_with_plural(&kind, &object.resource);
+        match &object.namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        }
+    }
+
+    /// The uid of `kube-system`: the name of the cluster that nobody can give to another one.
+    ///
+    /// # Errors
+    /// The API does not answer, or the user may not read namespaces.
+    pub async fn cluster_uid(&self) -> Result<String, KubernetesError> {
+        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(self.client.clone());
+        let system = namespaces.get("kube-system").await.map_err(KubernetesError::api("read namespace kube-system"))?;
+        Ok(system.metadata.uid.unwrap_or_default())
+    }
+
+    /// Which of these rights the user does not have, by the cluster's own word.
+    ///
+    /// # Errors
+    /// The API does not answer.
+    pub async fn lacking(&self, rights: &[Right]) -> Result<Vec<Right>, KubernetesError> {
+        let reviews: Api<SelfSubjectAccessReview> = Api::all(self.client.clone());
+        let mut lacking = Vec::new();
+        for right in rights {
+            let (resource, subresource) = match right.resource.split_once('/') {
+                Some((resource, subresource)) => (resource.to_owned(), Some(subresource.to_owned())),
+                None => (right.resource.clone(), None),
+            };
+            let attributes = ResourceAttributes {
+                verb: Some(right.verb.clone()),
+                group: Some(right.group.clone()),
+                resource: Some(resource),
+                subresource,
+                namespace: right.namespace.clone(),
+                ..Default::default()
+            };
+            let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
+            let review = SelfSubjectAccessReview { spec, ..Default::default() };
+            let answer = reviews
+                .create(&PostParams::default(), &review)
+                .await
+                .map_err(KubernetesError::api(format!("ask whether the user may {right}")))?;
+            if !answer.status.is_some_and(|status| status.allowed) {
+                lacking.push(right.clone());
+            }
+        }
+        Ok(lacking)
+    }
+
+    /// The pods of a namespace that a selector matches.
+    ///
+    /// # Errors
+    /// Never for a bad selector: whoever uses it gets that error.
+    #[must_use]
+    pub fn pods(&self, namespace: &str, selector: &str) -> super::Pods {
+        super::Pods::new(self.clone(), namespace.to_owned(), selector.parse::<Selector>())
+    }
+}

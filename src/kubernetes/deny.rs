@@ -1,0 +1,174 @@
+//! Cutting pods off by a NetworkPolicy.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use kube::api::PostParams;
+use kube::core::DynamicObject;
+use serde_json::json;
+
+use super::pods::name_of;
+use super::witness::WitnessPods;
+use super::{KubernetesError, Pods};
+use crate::BoxError;
+use crate::experiment::{Armed, Check, Fault, Mark, Proof, Right, Targets, Witness};
+use crate::rollback::{OWNER_LABEL, ObjectRef, RUN_LABEL, Undo};
+
+/// Which connections are denied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Those that others open to the pods.
+    Ingress,
+    /// Those that the pods open.
+    Egress,
+}
+
+impl Direction {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        }
+    }
+}
+
+/// A fault: denies all new connections to or from pods, by a NetworkPolicy.
+///
+/// - **Effect**: new connections in that direction are dropped, so that their callers hang until their own
+///   time-out. Established connections live on; the node's own traffic, probes of the kubelet included, passes.
+/// - **Undo**: the policy is deleted by uid and owner label, and read back.
+/// - **Needs**: create, get and delete on `networkpolicies.networking.k8s.io`; for the witness create, get and
+///   delete on `pods` and get on `pods/log`. A network plug-in that enforces policies.
+/// - **Caveats**: where the plug-in enforces nothing, the witness says so and the verdict is inconclusive. Another
+///   policy that allows the traffic adds up with this one and wins. Denied egress also cuts DNS.
+#[derive(Clone)]
+#[must_use = "a fault does nothing until it is injected: `.inject(..)`"]
+pub struct DenyTraffic {
+    pods: Pods,
+    direction: Direction,
+    lasting: Option<Duration>,
+    witness: Option<Arc<dyn Check>>,
+    image: Option<String>,
+    trusted: Option<String>,
+}
+
+impl DenyTraffic {
+    pub(super) fn new(pods: Pods, direction: Direction) -> Self {
+        Self { pods, direction, lasting: None, witness: None, image: None, trusted: None }
+    }
+
+    /// Ends the fault by itself after this time, by the plan of the experiment.
+    pub fn lasting(mut self, duration: Duration) -> Self {
+        self.lasting = Some(duration);
+        self
+    }
+
+    /// Sees the effect through this check instead of a witness pod: met while the fault is off, not met while on.
+    pub fn witness(mut self, check: impl Check) -> Self {
+        self.witness = Some(Arc::new(check));
+        self
+    }
+
+    /// The image of the witness pod, if it is not the one that the cluster knows.
+    pub fn witness_image(mut self, image: impl Into<String>) -> Self {
+        self.image = Some(image.into());
+        self
+    }
+
+    /// Believes the fault without a proof; the journal shows why.
+    pub fn trust_without_proof(mut self, why: impl Into<String>) -> Self {
+        self.trusted = Some(why.into());
+        self
+    }
+}
+
+impl Fault for DenyTraffic {
+    fn describe(&self) -> String {
+        let way = match self.direction {
+            Direction::Ingress => "to",
+            Direction::Egress => "from",
+        };
+        format!("deny {} {way} {}", self.direction.word(), self.pods.describe())
+    }
+
+    fn resolve(&self) -> BoxFuture<'_, Result<Targets, BoxError>> {
+        Box::pin(async move {
+            let targets = self.pods.targets_of_fault().await?;
+            let namespace = &self.pods.namespace;
+            let policies = ["create", "get", "delete"]
+                .map(|verb| Right::new(verb, "networking.k8s.io", "networkpolicies", namespace));
+            let mut rights = Vec::from(policies);
+            let mut notes = Vec::new();
+            if self.witness.is_none() && self.trusted.is_none() {
+                rights.extend(["create", "get", "list", "delete"].map(|verb| Right::new(verb, "", "pods", namespace)));
+                rights.push(Right::new("get", "", "pods/log", namespace));
+                notes.push("a witness pod that only opens TCP connections proves the effect".to_owned());
+            } else {
+                rights.push(Right::new("list", "", "pods", namespace));
+            }
+            Ok(Targets { names: targets.iter().map(name_of).collect(), rights, notes })
+        })
+    }
+
+    fn arm<'a>(&'a self, mark: &'a Mark) -> BoxFuture<'a, Result<Armed, BoxError>> {
+        Box::pin(async move {
+            let object = ObjectRef {
+                api_version: "networking.k8s.io/v1".into(),
+                kind: "NetworkPolicy".into(),
+                resource: "networkpolicies".into(),
+                namespace: Some(self.pods.namespace.clone()),
+                name: mark.owner.clone(),
+            };
+            let kind = match self.direction {
+                Direction::Ingress => "Ingress",
+                Direction::Egress => "Egress",
+            };
+            let body: DynamicObject = serde_json::from_value(json!({
+                "apiVersion": object.api_version,
+                "kind": object.kind,
+                "metadata": {
+                    "name": object.name,
+                    "namespace": object.namespace,
+                    "labels": {RUN_LABEL: mark.run, OWNER_LABEL: mark.owner},
+                },
+                "spec": {"podSelector": self.pods.selector()?.to_json(), "policyTypes": [kind]},
+            }))?;
+            let api = self.pods.kubernetes.objects(&object);
+            let doing = format!("create {object}");
+            let undo = vec![Undo::Delete { object, owner: mark.owner.clone(), uid: None }];
+            let apply = Box::new(move || -> BoxFuture<'static, Result<Vec<Option<String>>, BoxError>> {
+                Box::pin(async move {
+                    let created = api.create(&PostParams::default(), &body).await;
+                    Ok(vec![created.map_err(KubernetesError::api(doing))?.metadata.uid])
+                })
+            });
+            Ok(Armed { undo, apply })
+        })
+    }
+
+    fn witness<'a>(&'a self, mark: &'a Mark) -> BoxFuture<'a, Result<Proof, BoxError>> {
+        Box::pin(async move {
+            if let Some(check) = &self.witness {
+                return Ok(Proof::Witness(Witness { stage: None, check: check.clone() }));
+            }
+            if let Some(why) = &self.trusted {
+                return Ok(Proof::Missing(format!("nobody looked, it is believed: {why}")));
+            }
+            let image = self.image.as_deref().unwrap_or(self.pods.kubernetes.witness_image());
+            let targets = self.pods.targets_of_fault().await?;
+            Ok(match self.direction {
+                Direction::Ingress => WitnessPods::of_ingress(&self.pods, &targets, image, mark)?,
+                Direction::Egress => WitnessPods::of_egress(&self.pods, &targets, image, mark)?,
+            })
+        })
+    }
+
+    fn lasting(&self) -> Option<Duration> {
+        self.lasting
+    }
+
+    fn trusted(&self) -> Option<String> {
+        self.trusted.clone()
+    }
+}
