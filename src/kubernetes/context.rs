@@ -1,0 +1,163 @@
+//! Which cluster of a kubeconfig may be acted on.
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+
+use super::Kubernetes;
+
+/// A context of a kubeconfig that may be acted on.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Its name.
+    pub name: String,
+    /// The URL of its API server.
+    pub server: String,
+    config: kube::Config,
+}
+
+/// A context that cannot or must not be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ContextError {
+    /// The kubeconfig has no such context.
+    #[error("the kubeconfig has no context {name:?}; it has: {known}. {remedy}")]
+    NotFound {
+        /// The context asked for.
+        name: String,
+        /// Those that exist.
+        known: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// Nobody named this context, and it is not clearly one for tests.
+    #[error(
+        "context {name:?} ({server}) was not named, and {why}; name it with STEADFAST_CLUSTER=context:{name} if faults are welcome there"
+    )]
+    NotNamed {
+        /// The context.
+        name: String,
+        /// Its API server.
+        server: String,
+        /// Why it is not taken for one for tests.
+        why: &'static str,
+    },
+    /// The kubeconfig cannot be read.
+    #[error("failed to read the kubeconfig: {0}; set KUBECONFIG to the right file")]
+    Kubeconfig(#[source] kube::config::KubeconfigError),
+    /// The client cannot be made.
+    #[error("failed to make a client for context {name:?}: {source}")]
+    Client {
+        /// The context.
+        name: String,
+        /// Why.
+        source: Box<kube::Error>,
+    },
+    /// The API does not answer.
+    #[error("the API server of context {name:?} ({server}) does not answer: {why}; is the cluster running?")]
+    NotAnswering {
+        /// The context.
+        name: String,
+        /// Its API server.
+        server: String,
+        /// What went wrong.
+        why: String,
+    },
+}
+
+impl Context {
+    /// The context `name` of the user's kubeconfig. Naming it is the consent to act on it.
+    ///
+    /// # Errors
+    /// There is no kubeconfig or no such context.
+    pub async fn named(name: &str, remedy: &str) -> Result<Self, ContextError> {
+        Self::of(Kubeconfig::read().map_err(ContextError::Kubeconfig)?, name, remedy).await
+    }
+
+    /// The current context of the user's kubeconfig, if it is clearly one for tests: a kind cluster on this
+    /// machine, or the lab's own. A tunnel to production is a loopback server too, so the name must fit as well.
+    ///
+    /// # Errors
+    /// There is none, or it must be named.
+    pub async fn current() -> Result<Self, ContextError> {
+        let kubeconfig = Kubeconfig::read().map_err(ContextError::Kubeconfig)?;
+        let name = kubeconfig.current_context.clone().unwrap_or_default();
+        let context = Self::of(kubeconfig, &name, "Set one with `kubectl config use-context NAME`.").await?;
+        context.allowed_unnamed()?;
+        Ok(context)
+    }
+
+    async fn of(kubeconfig: Kubeconfig, name: &str, remedy: &str) -> Result<Self, ContextError> {
+        if !kubeconfig.contexts.iter().any(|context| context.name == name) {
+            let known: Vec<_> = kubeconfig.contexts.iter().map(|c| c.name.as_str()).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return Err(ContextError::NotFound { name: name.into(), known, remedy: remedy.into() });
+        }
+        let options = KubeConfigOptions { context: Some(name.to_owned()), ..Default::default() };
+        let config =
+            kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(ContextError::Kubeconfig)?;
+        Ok(Self { name: name.to_owned(), server: config.cluster_url.to_string(), config })
+    }
+
+    fn allowed_unnamed(&self) -> Result<(), ContextError> {
+        let loopback = self.config.cluster_url.host().is_some_and(is_loopback);
+        let why = match (self.name.starts_with("kind-") || self.name == "steadfast-lab", loopback) {
+            (true, true) => return Ok(()),
+            (true, false) => "its API server is not on this machine",
+            (false, _) => "only contexts of kind clusters are taken unnamed",
+        };
+        Err(ContextError::NotNamed { name: self.name.clone(), server: self.server.clone(), why })
+    }
+
+    /// A handle with a client of its own, on the runtime of the caller. Requests are not repeated by themselves:
+    /// a budget that refuses an eviction must be seen at once.
+    ///
+    /// # Errors
+    /// The client cannot be made.
+    pub fn connect(&self) -> Result<Kubernetes, ContextError> {
+        super::install_crypto_provider();
+        let mut config = self.config.clone();
+        config.default_retry = false;
+        let client = kube::Client::try_from(config)
+            .map_err(|source| ContextError::Client { name: self.name.clone(), source: Box::new(source) })?;
+        Ok(Kubernetes::new(client))
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn context(name: &str, server: &str) -> Context {
+        let text = serde_json::json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": name,
+            "clusters": [{"name": "c", "cluster": {"server": server}}],
+            "users": [{"name": "u", "user": {}}],
+            "contexts": [{"name": name, "context": {"cluster": "c", "user": "u"}}],
+        });
+        Context::of(serde_json::from_value(text).unwrap(), name, "").await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn unnamed_contexts_must_be_kind_clusters_on_this_machine() {
+        assert!(context("kind-dev", "https://127.0.0.1:6443").await.allowed_unnamed().is_ok());
+        assert!(context("steadfast-lab", "http://localhost:1").await.allowed_unnamed().is_ok());
+        for (name, server, why) in [
+            ("prod", "https://127.0.0.1:6443", "only contexts of kind clusters"),
+            ("kind-dev", "https://10.0.0.1:6443", "not on this machine"),
+            ("kind-dev", "https://127.0.0.1.example.com", "not on this machine"),
+        ] {
+            let error = context(name, server).await.allowed_unnamed().unwrap_err().to_string();
+            assert!(error.contains(why) && error.contains(&format!("STEADFAST_CLUSTER=context:{name}")), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_context_that_is_absent_names_those_that_exist() {
+        let error = Context::of(Kubeconfig::default(), "kind-x", "Create it.").await.unwrap_err().to_string();
+        assert_eq!(error, r#"the kubeconfig has no context "kind-x"; it has: none. Create it."#);
+    }
+}

@@ -1,0 +1,86 @@
+//! Services, and how they are reached from outside a cluster.
+
+use futures_util::future::BoxFuture;
+use http::Uri;
+use k8s_openapi::api::core::v1::Service as ServiceObject;
+use kube::Api;
+
+use super::Kubernetes;
+use crate::transport::{Address, Error, Resolve};
+
+/// A service of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    namespace: String,
+    name: String,
+    port: Option<u16>,
+}
+
+impl Service {
+    /// The service `name`; that it exists is seen when it is used.
+    #[must_use]
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), name: name.into(), port: None }
+    }
+
+    /// One of its ports, if it has several.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
+    /// The address of a path on it: for probes and loads.
+    #[must_use]
+    pub fn url(&self, path: &str) -> Address {
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        Address::Service { namespace: self.namespace.clone(), name: self.name.clone(), port: self.port, path }
+    }
+}
+
+/// Reaches a cluster's services through their node ports on this machine, as kind's port mappings make them.
+#[derive(Clone)]
+pub struct NodePorts {
+    kubernetes: Kubernetes,
+    host: String,
+}
+
+impl NodePorts {
+    /// Node ports that are open on `host`.
+    #[must_use]
+    pub fn new(kubernetes: Kubernetes, host: impl Into<String>) -> Self {
+        Self { kubernetes, host: host.into() }
+    }
+}
+
+impl Resolve for NodePorts {
+    fn resolve<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Uri, Error>> {
+        Box::pin(async move {
+            let Address::Service { namespace, name, port, path } = address else {
+                return Err(Error::Client(format!("{address} is no service")));
+            };
+            let why = |why: &str| Error::ServicePort {
+                namespace: namespace.clone(),
+                name: name.clone(),
+                why: why.to_owned(),
+            };
+            let api: Api<ServiceObject> = Api::namespaced(self.kubernetes.client().clone(), namespace);
+            let found = api.get_opt(name).await.map_err(|error| why(&format!("cannot be read: {error}")))?;
+            let Some(service) = found else {
+                let all = api.list(&Default::default()).await.map(|list| list.items).unwrap_or_default();
+                let known: Vec<_> = all.into_iter().filter_map(|s| s.metadata.name).collect();
+                let (namespace, name) = (namespace.clone(), name.clone());
+                return Err(Error::NoSuchService { namespace, name, known: known.join(", ") });
+            };
+            let ports = service.spec.and_then(|spec| spec.ports).unwrap_or_default();
+            let chosen = match port {
+                Some(port) => ports.iter().find(|p| p.port == i32::from(*port)).ok_or_else(|| why("has no such port"))?,
+                None if ports.len() > 1 => return Err(why("has several ports; name one with `.port(PORT)`")),
+                None => ports.first().ok_or_else(|| why("has no ports"))?,
+            };
+            let remedy = "has no node port; make it a Service of type NodePort, on a port that kind maps to this machine";
+            let node_port = chosen.node_port.ok_or_else(|| why(remedy))?;
+            format!("http://{}:{node_port}{path}", self.host).parse().map_err(|_| why("has no usable address"))
+        })
+    }
+}

@@ -1,0 +1,203 @@
+//! Undoing over a cluster's API.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
+
+use super::Kubernetes;
+use crate::rollback::{
+    Connect, Field, InDrop, ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, Standing, Undo, UndoOutcome, Undoer,
+};
+
+/// How long an object may take to go once its deletion was accepted.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often it is read back meanwhile.
+const READ_BACK_EVERY: Duration = Duration::from_millis(50);
+
+/// How often a restore is tried again when somebody else writes the same object in between.
+const RESTORE_ATTEMPTS: usize = 5;
+
+/// Carries out undos through a cluster's API.
+#[derive(Clone)]
+pub struct KubeUndoer {
+    kubernetes: Kubernetes,
+    connect: Connect,
+}
+
+impl KubeUndoer {
+    /// An undoer that works through `kubernetes`; from a `Drop`, one made by `connect` works in its place, for a
+    /// client serves only the runtime that it was made on.
+    #[must_use]
+    pub fn new(kubernetes: Kubernetes, connect: Connect) -> Self {
+        Self { kubernetes, connect }
+    }
+
+    async fn delete(&self, object: &ObjectRef, owner: &str, uid: Option<&str>) -> UndoOutcome {
+        let api = self.kubernetes.objects(object);
+        let found = match api.get_opt(&object.name).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return UndoOutcome::TargetGone { proof: format!("{object} is not found") },
+            Err(error) => return leaked(object, &error),
+        };
+        if let Some(proof) = not_ours(object, &found, owner, uid) {
+            return UndoOutcome::TargetGone { proof };
+        }
+        let uid = found.metadata.uid.clone();
+        let params = DeleteParams {
+            grace_period_seconds: Some(0),
+            preconditions: Some(Preconditions { uid: uid.clone(), resource_version: None }),
+            ..Default::default()
+        };
+        match api.delete(&object.name, &params).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return leaked(object, &error),
+        }
+        let read_back = async {
+            loop {
+                match api.get_opt(&object.name).await {
+                    Ok(None) => return UndoOutcome::Reverted,
+                    Ok(Some(now)) if now.metadata.uid != uid => return UndoOutcome::Reverted,
+                    Ok(Some(_)) => tokio::time::sleep(READ_BACK_EVERY).await,
+                    Err(error) => {
+                        let why = format!("{object} was deleted but cannot be read back: {error}");
+                        return UndoOutcome::Unverified { why };
+                    }
+                }
+            }
+        };
+        tokio::time::timeout(GONE_WITHIN, read_back).await.unwrap_or_else(|_| {
+            let finalizers = found.metadata.finalizers.clone().unwrap_or_default().join(", ");
+            let why = format!("{object} is still there {GONE_WITHIN:?} after its deletion; finalizers: {finalizers}");
+            UndoOutcome::Unverified { why }
+        })
+    }
+
+    async fn restore(&self, object: &ObjectRef, uid: &str, fields: &[Field]) -> UndoOutcome {
+        let api = self.kubernetes.objects(object);
+        for _ in 0..RESTORE_ATTEMPTS {
+            let found = match api.get_opt(&object.name).await {
+                Ok(Some(found)) => found,
+                Ok(None) => return UndoOutcome::TargetGone { proof: format!("{object} is not found") },
+                Err(error) => return leaked(object, &error),
+            };
+            if found.metadata.uid.as_deref() != Some(uid) {
+                return UndoOutcome::TargetGone { proof: format!("{object} is another object of that name by now") };
+            }
+            let now = match serde_json::to_value(&found) {
+                Ok(now) => now,
+                Err(error) => return UndoOutcome::Leaked { why: error.to_string() },
+            };
+            let (patch, superseded) = restoring(&now, fields);
+            let Some(mut patch) = patch else {
+                let proof = format!("{} of {object} was changed by somebody else since", superseded.join(", "));
+                return UndoOutcome::TargetGone { proof };
+            };
+            // The version makes it a conflict, and a new attempt, if somebody writes in between.
+            patch["metadata"]["resourceVersion"] = json!(found.metadata.resource_version);
+            patch["metadata"]["annotations"][ORIGINAL_ANNOTATION] = Value::Null;
+            match api.patch(&object.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+                Ok(after) => return restored(object, &after, fields, &superseded),
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                Err(error) => return leaked(object, &error),
+            }
+        }
+        UndoOutcome::Leaked { why: format!("{object} was written by somebody else at each of {RESTORE_ATTEMPTS} attempts") }
+    }
+}
+
+/// The merge patch that puts values back, and the fields that somebody else has changed since.
+fn restoring(now: &Value, fields: &[Field]) -> (Option<Value>, Vec<String>) {
+    let (mut patch, mut superseded) = (None, Vec::new());
+    for field in fields {
+        let value = now.pointer(&field.pointer);
+        if value != field.set.as_ref() && value != field.was.as_ref() {
+            superseded.push(field.pointer.clone());
+            continue;
+        }
+        let mut at = patch.get_or_insert_with(|| json!({}));
+        for key in field.pointer.split('/').skip(1) {
+            at = &mut at[key.replace("~1", "/").replace("~0", "~")];
+        }
+        *at = field.was.clone().unwrap_or(Value::Null);
+    }
+    (patch, superseded)
+}
+
+fn restored(object: &ObjectRef, after: &DynamicObject, fields: &[Field], superseded: &[String]) -> UndoOutcome {
+    let after = serde_json::to_value(after).unwrap_or_default();
+    let wrong: Vec<_> = fields
+        .iter()
+        .filter(|field| !superseded.contains(&field.pointer) && after.pointer(&field.pointer) != field.was.as_ref())
+        .map(|field| field.pointer.as_str())
+        .collect();
+    if !wrong.is_empty() {
+        let why = format!("{object} was written, but {} did not take its old value", wrong.join(", "));
+        return UndoOutcome::Unverified { why };
+    }
+    // What somebody else set since is theirs; nothing of the fault is left in it.
+    UndoOutcome::Reverted
+}
+
+fn not_ours(object: &ObjectRef, found: &DynamicObject, owner: &str, uid: Option<&str>) -> Option<String> {
+    let label = found.metadata.labels.as_ref().and_then(|labels| labels.get(OWNER_LABEL));
+    if label.map(String::as_str) != Some(owner) {
+        return Some(format!("{object} is not ours: its label {OWNER_LABEL} is {label:?}"));
+    }
+    let found = found.metadata.uid.as_deref();
+    (uid.is_some() && uid != found).then(|| format!("{object} is another object of that name by now"))
+}
+
+fn leaked(object: &ObjectRef, error: &kube::Error) -> UndoOutcome {
+    UndoOutcome::Leaked { why: format!("{object}: {error}; undo it by hand when the API answers again") }
+}
+
+impl Undoer for KubeUndoer {
+    fn undo<'a>(&'a self, undo: &'a Undo) -> BoxFuture<'a, UndoOutcome> {
+        Box::pin(async move {
+            match undo {
+                Undo::Delete { object, owner, uid } => self.delete(object, owner, uid.as_deref()).await,
+                Undo::Restore { object, uid, fields } => self.restore(object, uid, fields).await,
+            }
+        })
+    }
+
+    fn stands<'a>(&'a self, undo: &'a Undo) -> BoxFuture<'a, Result<Standing, String>> {
+        Box::pin(async move {
+            let object = undo.object();
+            let read = self.kubernetes.objects(object).get_opt(&object.name).await;
+            let Some(found) = read.map_err(|error| format!("{object}: {error}"))? else {
+                return Ok(Standing::Gone { by: format!("{object} was deleted") });
+            };
+            let uid = found.metadata.uid.clone().unwrap_or_default();
+            Ok(match undo {
+                Undo::Delete { owner, uid: wanted, .. } => match not_ours(object, &found, owner, wanted.as_deref()) {
+                    Some(by) => Standing::Gone { by },
+                    None if found.metadata.deletion_timestamp.is_some() => {
+                        Standing::Gone { by: format!("{object} is being deleted") }
+                    }
+                    None => Standing::Stands { uid },
+                },
+                Undo::Restore { uid: wanted, .. } if *wanted != uid => {
+                    Standing::Gone { by: format!("{object} is another object of that name by now") }
+                }
+                Undo::Restore { fields, .. } => {
+                    let now = serde_json::to_value(&found).map_err(|e| e.to_string())?;
+                    let changed = fields.iter().find(|f| now.pointer(&f.pointer) != f.set.as_ref());
+                    match changed {
+                        Some(field) => Standing::Gone { by: format!("{} of {object} was changed", field.pointer) },
+                        None => Standing::Stands { uid },
+                    }
+                }
+            })
+        })
+    }
+
+    fn in_drop(&self) -> InDrop {
+        InDrop::Reaper(self.connect.clone())
+    }
+}
