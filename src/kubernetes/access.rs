@@ -4,7 +4,7 @@ use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 
 use super::{Selector, SelectorError};
@@ -103,6 +103,34 @@ impl Kubernetes {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
             None => Api::all_with(self.client.clone(), &resource),
         }
+    }
+
+    /// The plural under which the cluster serves a kind.
+    ///
+    /// # Errors
+    /// It serves no such kind, or the API does not answer.
+    pub async fn plural(&self, api_version: &str, kind: &str) -> Result<String, KubernetesError> {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let kind = GroupVersionKind::gvk(group, version, kind);
+        let doing = format!("find the kind {} of {api_version}", kind.kind);
+        let (resource, _) =
+            kube::discovery::pinned_kind(&self.client, &kind).await.map_err(KubernetesError::api(doing))?;
+        Ok(resource.plural)
+    }
+
+    /// Server-side apply, as `manager`, which takes fields over from others.
+    ///
+    /// # Errors
+    /// The API refuses it.
+    pub async fn apply(
+        &self,
+        object: &ObjectRef,
+        body: &serde_json::Value,
+        manager: &str,
+    ) -> Result<(), KubernetesError> {
+        let params = PatchParams::apply(manager).force();
+        let applied = self.objects(object).patch(&object.name, &params, &Patch::Apply(body)).await;
+        applied.map(drop).map_err(KubernetesError::api(format!("apply {object}")))
     }
 
     /// The uid of `kube-system`: the name of the cluster that nobody can give to another one.

@@ -85,6 +85,15 @@ impl Context {
         Ok(context)
     }
 
+    /// The cluster that this process runs in, by its service account.
+    ///
+    /// # Errors
+    /// It runs in none.
+    pub fn in_cluster() -> Result<Self, kube::config::InClusterError> {
+        let config = kube::Config::incluster()?;
+        Ok(Self { name: "in-cluster".into(), server: config.cluster_url.to_string(), config })
+    }
+
     async fn of(kubeconfig: Kubeconfig, name: &str, remedy: &str) -> Result<Self, ContextError> {
         if !kubeconfig.contexts.iter().any(|context| context.name == name) {
             let known: Vec<_> = kubeconfig.contexts.iter().map(|c| c.name.as_str()).collect();

@@ -1,0 +1,78 @@
+//! What the engine asks of a cluster.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use super::{Cluster, Ground};
+use crate::BoxError;
+use crate::clock::{Clock, Seed};
+use crate::experiment::{Environment, Right};
+use crate::rollback::{Ledger, Undoer};
+use crate::transport::Transport;
+
+/// The letters of a run's name.
+const NAME_LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyz23456789";
+
+impl Environment for Cluster {
+    fn describe(&self) -> String {
+        match &self.inner.ground {
+            #[cfg(feature = "lab")]
+            Ground::Embedded(_) => "the embedded lab".to_owned(),
+            Ground::Network(network) => network.describe(),
+        }
+    }
+
+    fn clock(&self) -> Clock {
+        self.inner.clock.clone()
+    }
+
+    fn seed(&self) -> Seed {
+        self.inner.seed
+    }
+
+    fn new_run(&self) -> String {
+        let mut rng = self.inner.seed.rng(&format!("run {}", self.next_run()));
+        (0..8).map(|_| char::from(NAME_LETTERS[rng.usize(..NAME_LETTERS.len())])).collect()
+    }
+
+    fn transport(&self) -> Arc<dyn Transport> {
+        self.inner.transport.clone()
+    }
+
+    fn undoer(&self) -> Arc<dyn Undoer> {
+        match &self.inner.ground {
+            #[cfg(feature = "lab")]
+            Ground::Embedded(lab) => lab.undoer(),
+            Ground::Network(network) => network.undoer(&self.inner.kubernetes),
+        }
+    }
+
+    fn ledger<'a>(&'a self, run: &'a str) -> BoxFuture<'a, Result<Ledger, BoxError>> {
+        Box::pin(async move {
+            match &self.inner.ground {
+                #[cfg(feature = "lab")]
+                Ground::Embedded(_) => Ok(Ledger::memory(run)),
+                Ground::Network(network) => Ok(network.ledger(run, &self.inner.clock)?),
+            }
+        })
+    }
+
+    fn lacking<'a>(&'a self, rights: &'a [Right]) -> BoxFuture<'a, Result<Vec<Right>, BoxError>> {
+        Box::pin(async move { Ok(self.inner.kubernetes.lacking(rights).await?) })
+    }
+
+    fn undo_layers(&self) -> Vec<String> {
+        let layers: &[&str] = match &self.inner.ground {
+            #[cfg(feature = "lab")]
+            Ground::Embedded(_) => &["the engine", "the guard's drop", "the lab's end, with this process"],
+            Ground::Network(_) => &["the engine", "the guard's drop (reaper)", "signals", "leash off", "the ledger, for a sweep"],
+        };
+        layers.iter().map(ToString::to_string).collect()
+    }
+
+    fn outputs(&self) -> PathBuf {
+        self.inner.outputs.clone()
+    }
+}

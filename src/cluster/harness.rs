@@ -1,0 +1,86 @@
+//! Runs a test's body on the cluster that the environment asks for.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use super::{Cluster, Target};
+use crate::Error;
+#[cfg(feature = "lab")]
+use crate::clock::{Clock, Seed};
+
+/// What tokio says of a socket on a runtime without I/O.
+const NO_IO: &str = "IO is disabled";
+
+/// What to know then.
+const NO_SOCKETS: &str = "in virtual time there are no real sockets: a paused clock would jump while it waits for them. \
+Reach services of the embedded cluster through probes, loads and `cluster.client()`, or run in real time with STEADFAST_REAL_TIME=1";
+
+/// Runs `body` on a cluster, to its end: on the embedded one in virtual time, unless `STEADFAST_REAL_TIME=1`.
+/// This is what `#[steadfast::test]` expands to.
+///
+/// # Errors
+/// The cluster is not to be had, or what `body` returns.
+///
+/// # Panics
+/// As `body`.
+#[doc(hidden)]
+pub fn run_test<F>(test: &str, body: F) -> Result<(), Error>
+where
+    F: AsyncFnOnce(Cluster) -> Result<(), Error>,
+{
+    let target = Target::from_env()?;
+    let real = target != Target::Embedded || std::env::var("STEADFAST_REAL_TIME").is_ok_and(|v| v == "1");
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    if real {
+        builder.enable_all();
+    } else {
+        // Without I/O: a paused clock jumps whenever it waits for the real world.
+        builder.enable_time().start_paused(true);
+    }
+    let runtime = builder.build().map_err(|error| Error::Other(error.into()))?;
+    let work = async {
+        let cluster = open(&target, real, test).await?;
+        body(cluster).await
+    };
+    match catch_unwind(AssertUnwindSafe(|| runtime.block_on(work))) {
+        Ok(done) => done,
+        Err(payload) => {
+            if !real && text(&*payload).is_some_and(|text| text.contains(NO_IO)) {
+                crate::journal::complain(NO_SOCKETS);
+            }
+            resume_unwind(payload)
+        }
+    }
+}
+
+async fn open(target: &Target, real: bool, test: &str) -> Result<Cluster, Error> {
+    #[cfg(feature = "lab")]
+    if *target == Target::Embedded {
+        let clock = if real { Clock::real() } else { Clock::virtual_time() };
+        return Ok(Cluster::embedded_with(clock, Seed::from_env().map_err(super::ClusterError::from)?, test)?);
+    }
+    let _ = real;
+    Ok(Cluster::open(target, test).await?)
+}
+
+fn text(payload: &(dyn Any + Send)) -> Option<&str> {
+    payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+}
+
+/// Runs an experiment in a place without `#[steadfast::test]`, such as a documentation example: on the cluster that
+/// `STEADFAST_CLUSTER` asks for, embedded and in virtual time by default.
+///
+/// # Panics
+/// The body fails or panics, or the cluster is not to be had.
+#[cfg(feature = "lab")]
+#[track_caller]
+pub fn block_on<F>(body: F)
+where
+    F: AsyncFnOnce(Cluster) -> Result<(), Error>,
+{
+    let place = std::panic::Location::caller();
+    let name = format!("{}-{}", place.file(), place.line());
+    if let Err(error) = run_test(&name, body) {
+        panic!("{error}");
+    }
+}

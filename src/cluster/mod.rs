@@ -1,0 +1,166 @@
+//! The cluster that an experiment runs on: embedded, or over a network.
+//!
+//! Tests get a [`Cluster`] from `#[steadfast::test]` or [`block_on`](crate::block_on); `STEADFAST_CLUSTER` says
+//! which one: `embedded` (the default), `kind[:NAME]`, `context:NAME` or `in-cluster`. It promises never to act on
+//! a cluster that was not asked for, and to say how to get one that is asked for and not to be had.
+
+mod choice;
+mod environment;
+mod harness;
+mod namespace;
+mod network;
+mod outputs;
+#[cfg(feature = "lab")]
+mod shop;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde::Serialize;
+
+use crate::clock::{Clock, Seed};
+use crate::kubernetes::Kubernetes;
+#[cfg(feature = "lab")]
+use crate::lab::Lab;
+use crate::transport::Transport;
+
+pub use choice::{ClusterError, Target};
+#[cfg(feature = "lab")]
+pub use harness::block_on;
+pub use harness::run_test;
+pub use namespace::Namespace;
+use network::NetworkCluster;
+#[cfg(feature = "lab")]
+pub use shop::{SHOP_IMAGE, shop};
+
+/// A cluster to experiment on. Cheap to clone; all clones are the same cluster.
+#[derive(Clone)]
+pub struct Cluster {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    ground: Ground,
+    kubernetes: Kubernetes,
+    transport: Arc<dyn Transport>,
+    clock: Clock,
+    seed: Seed,
+    outputs: std::path::PathBuf,
+    runs: AtomicU32,
+}
+
+enum Ground {
+    #[cfg(feature = "lab")]
+    Embedded(Lab),
+    Network(NetworkCluster),
+}
+
+impl Cluster {
+    /// The cluster that `STEADFAST_CLUSTER` asks for, embedded by default.
+    ///
+    /// # Errors
+    /// It is not to be had; the message names the remedy.
+    pub async fn from_env() -> Result<Self, ClusterError> {
+        Self::open(&Target::from_env()?, "experiment").await
+    }
+
+    /// An empty embedded cluster on the runtime of the caller. On a paused clock it lives in virtual time.
+    ///
+    /// # Errors
+    /// `STEADFAST_SEED` is no number.
+    #[cfg(feature = "lab")]
+    pub fn embedded() -> Result<Self, ClusterError> {
+        Self::embedded_with(Clock::real(), Seed::from_env()?, "experiment")
+    }
+
+    #[cfg(feature = "lab")]
+    pub(crate) fn embedded_with(clock: Clock, seed: Seed, test: &str) -> Result<Self, ClusterError> {
+        let lab = Lab::start(clock.clone(), seed);
+        let kubernetes = Kubernetes::new(lab.client());
+        let (transport, outputs) = (lab.transport(), outputs::folder(test));
+        let inner = Inner {
+            ground: Ground::Embedded(lab),
+            kubernetes,
+            transport,
+            clock,
+            seed,
+            outputs,
+            runs: AtomicU32::new(0),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The cluster of a target; outputs go to a folder named after `test`.
+    ///
+    /// # Errors
+    /// It is not to be had; the message names the remedy.
+    pub async fn open(target: &Target, test: &str) -> Result<Self, ClusterError> {
+        let context = match target {
+            #[cfg(feature = "lab")]
+            Target::Embedded => return Self::embedded_with(Clock::real(), Seed::from_env()?, test),
+            #[cfg(not(feature = "lab"))]
+            Target::Embedded => return Err(ClusterError::WithoutLab),
+            other => choice::context(other).await?,
+        };
+        let network = NetworkCluster::open(context).await?;
+        let (kubernetes, transport) = (network.kubernetes()?, network.transport()?);
+        let inner = Inner {
+            ground: Ground::Network(network),
+            kubernetes,
+            transport,
+            clock: Clock::real(),
+            seed: Seed::from_env_or_entropy()?,
+            outputs: outputs::folder(test),
+            runs: AtomicU32::new(0),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// A namespace of it; that it exists is seen when it is used.
+    #[must_use]
+    pub fn namespace(&self, name: impl Into<String>) -> Namespace {
+        Namespace::new(self.clone(), name.into())
+    }
+
+    /// The API of the cluster.
+    #[must_use]
+    pub fn kubernetes(&self) -> &Kubernetes {
+        &self.inner.kubernetes
+    }
+
+    /// A client for the API of the cluster.
+    #[must_use]
+    pub fn client(&self) -> kube::Client {
+        self.inner.kubernetes.client().clone()
+    }
+
+    /// The clock that experiments on it follow.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// The embedded lab, to say what images run there.
+    ///
+    /// # Errors
+    /// The cluster is a real one.
+    #[cfg(feature = "lab")]
+    pub fn lab(&self) -> Result<&Lab, ClusterError> {
+        match &self.inner.ground {
+            Ground::Embedded(lab) => Ok(lab),
+            Ground::Network(network) => Err(ClusterError::NotTheLab { cluster: network.describe() }),
+        }
+    }
+
+    /// Creates or updates an object by server-side apply: a typed object of `k8s-openapi`, or JSON.
+    ///
+    /// # Errors
+    /// It is no object, its kind is unknown to the cluster, or the API refuses it.
+    pub async fn apply(&self, object: &impl Serialize) -> Result<(), ClusterError> {
+        choice::apply(&self.inner.kubernetes, object).await
+    }
+
+    pub(crate) fn next_run(&self) -> u32 {
+        self.inner.runs.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}

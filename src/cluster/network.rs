@@ -1,0 +1,71 @@
+//! A cluster over a network.
+
+use std::sync::Arc;
+
+use super::ClusterError;
+use crate::clock::Clock;
+use crate::kubernetes::{Context, KubeUndoer, Kubernetes, NodePorts};
+use crate::rollback::{Connect, Header, Ledger, LedgerError, StateDir, Undoer};
+use crate::transport::{Network, Transport};
+
+/// A context and who the cluster behind it is.
+pub(super) struct NetworkCluster {
+    context: Context,
+    uid: String,
+}
+
+impl NetworkCluster {
+    /// Asks the cluster who it is, so that one that does not answer is known before anything is planned.
+    pub(super) async fn open(context: Context) -> Result<Self, ClusterError> {
+        let uid = context.connect()?.cluster_uid().await.map_err(|error| {
+            let (name, server) = (context.name.clone(), context.server.clone());
+            crate::kubernetes::ContextError::NotAnswering { name, server, why: error.to_string() }
+        })?;
+        Ok(Self { context, uid })
+    }
+
+    pub(super) fn describe(&self) -> String {
+        format!("context {:?} ({})", self.context.name, self.context.server)
+    }
+
+    pub(super) fn kubernetes(&self) -> Result<Kubernetes, ClusterError> {
+        Ok(self.context.connect()?)
+    }
+
+    pub(super) fn transport(&self) -> Result<Arc<dyn Transport>, ClusterError> {
+        let services = NodePorts::new(self.context.connect()?, "127.0.0.1");
+        Ok(Arc::new(Network::new(Some(Arc::new(services)))?))
+    }
+
+    pub(super) fn undoer(&self, kubernetes: &Kubernetes) -> Arc<dyn Undoer> {
+        let context = self.context.clone();
+        let connect: Connect = Arc::new(move || {
+            let context = context.clone();
+            Box::pin(async move {
+                let kubernetes = context.connect().map_err(|error| error.to_string())?;
+                let connect = never_nested();
+                Ok(Box::new(KubeUndoer::new(kubernetes, connect)) as Box<dyn Undoer>)
+            })
+        });
+        Arc::new(KubeUndoer::new(kubernetes.clone(), connect))
+    }
+
+    pub(super) fn ledger(&self, run: &str, clock: &Clock) -> Result<Ledger, LedgerError> {
+        let header = Header {
+            run: run.to_owned(),
+            cluster: self.uid.clone(),
+            server: self.context.server.clone(),
+            context: self.context.name.clone(),
+            kubeconfig: std::env::var_os("KUBECONFIG").map(Into::into),
+            pid: std::process::id(),
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            started: clock.now(),
+        };
+        Ledger::create(&StateDir::from_env()?, header)
+    }
+}
+
+/// An undoer on the reaper's thread is never dropped into: its guards live elsewhere.
+fn never_nested() -> Connect {
+    Arc::new(|| Box::pin(async { Err("the reaper undoes itself, nobody undoes for it".to_owned()) }))
+}

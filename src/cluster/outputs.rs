@@ -1,0 +1,50 @@
+//! Where journals, plots and reports go.
+
+use std::path::{Path, PathBuf};
+
+/// `$STEADFAST_OUT/<test>`, else `steadfast/<test>` in the target folder of the executable, else in `target`.
+pub(super) fn folder(test: &str) -> PathBuf {
+    let base = match std::env::var_os("STEADFAST_OUT") {
+        Some(out) if !out.is_empty() => PathBuf::from(out),
+        _ => {
+            let executable = std::env::current_exe().ok();
+            let target = executable.as_deref().and_then(target_of);
+            target.unwrap_or_else(|| PathBuf::from("target")).join("steadfast")
+        }
+    };
+    base.join(file_name(test))
+}
+
+/// Cargo marks its target folder by this file, whatever it is called.
+fn target_of(executable: &Path) -> Option<PathBuf> {
+    executable.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file()).map(Path::to_owned)
+}
+
+/// A test's path as one folder: `it::lab4::front` becomes `it.lab4.front`.
+fn file_name(test: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
+    let name: String = test.replace("::", ".").chars().map(plain).collect();
+    let name = name.trim_matches('.');
+    if name.is_empty() { "experiment".to_owned() } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_cannot_leave_the_outputs_folder_by_its_name() {
+        assert_eq!(file_name("it::lab4::front"), "it.lab4.front");
+        assert_eq!(file_name("../../etc/passwd"), "-..-etc-passwd");
+        assert_eq!(file_name(".."), "experiment");
+    }
+
+    #[test]
+    fn the_target_folder_is_found_from_the_executable() {
+        let folder = tempfile::tempdir().unwrap();
+        let executable = folder.path().join("debug/deps/it-123");
+        assert_eq!(target_of(&executable), None);
+        std::fs::write(folder.path().join("CACHEDIR.TAG"), "").unwrap();
+        assert_eq!(target_of(&executable).as_deref(), Some(folder.path()));
+    }
+}
