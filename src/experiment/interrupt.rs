@@ -141,7 +141,8 @@ impl Interrupts {
         let mut leaked = state.leaked;
         drop(state);
         for run in abandoned {
-            let undone = sweep_ledger(&run.ledger, &run.environment.undoer().in_drop()).await;
+            let undoer = run.environment.undoer();
+            let undone = sweep_ledger(&run.ledger, &undoer.in_drop(), &*undoer);
             leaked |= undone.iter().any(|outcome| !outcome.is_clean());
         }
         leaked

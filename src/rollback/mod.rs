@@ -1,10 +1,27 @@
-//! Undo.
+//! Undo: what was done is taken back, whoever dies.
+//!
+//! The engine arms an [`UndoGuard`] before each change; it writes the [`Undo`] into the [`Ledger`], and carries it
+//! out when it is rolled back or dropped. What a dead process left open, a [`sweep`] undoes. This module promises:
+//! no change before its undo is on disk; undos in reverse order, each tried even if another failed; nothing is ever
+//! deleted that is not proved to be ours; nothing is guessed from a line that is torn, foreign or unknown.
+
+mod guard;
+mod ledger;
+mod line;
+mod reading;
+mod reaper;
+mod state;
+mod sweep;
+#[cfg(test)]
+mod tests;
 mod undo;
 
+pub use guard::UndoGuard;
+pub use ledger::{EntryId, Header, Ledger, LedgerError, OpenEntry};
+pub use reading::{Complaint, Reading, read};
+pub use state::StateDir;
+pub use sweep::{Finding, Swept, sweep, sweep_ledger};
 pub use undo::{
     Connect, Field, InDrop, ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, RUN_LABEL, Standing, UNDO_VERSION, Undo,
     UndoOutcome, Undoer,
 };
-
-/// The ledger.
-pub struct Ledger;

@@ -1,0 +1,174 @@
+//! The guard of one ledger entry.
+
+use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+
+use super::reaper::Reaper;
+use super::{EntryId, InDrop, Ledger, LedgerError, Standing, Undo, UndoOutcome, Undoer};
+use crate::clock::Timestamp;
+
+/// How long a drop may block.
+const DROP_WITHIN: Duration = Duration::from_secs(5);
+
+/// Holds the undo of a change until it was carried out.
+///
+/// Prefer [`rollback`](UndoGuard::rollback). Dropped before that, it undoes by itself: on the embedded lab by a
+/// plain call, over a network on the reaper's thread, blocking at most 5 s. What fails then is told on standard
+/// error and stays in the ledger.
+#[must_use = "a guard that is dropped at once undoes at once; bind it to a name"]
+pub struct UndoGuard {
+    name: String,
+    since: Timestamp,
+    ledger: Ledger,
+    entry: EntryId,
+    undo: Vec<Undo>,
+    /// Of the undos in reverse, how those ended that were carried out: a second attempt goes on behind them.
+    done: Vec<UndoOutcome>,
+    settled: bool,
+    undoer: Arc<dyn Undoer>,
+}
+
+impl UndoGuard {
+    /// Writes the undo into the ledger. The change may be made once this has returned.
+    ///
+    /// # Errors
+    /// The ledger cannot be written, or the run is ending.
+    pub fn arm(
+        ledger: &Ledger,
+        owner: &str,
+        name: &str,
+        undo: Vec<Undo>,
+        undoer: Arc<dyn Undoer>,
+        since: Timestamp,
+    ) -> Result<Self, LedgerError> {
+        let entry = ledger.arm(owner, name, &undo)?;
+        let (name, ledger) = (name.to_owned(), ledger.clone());
+        Ok(Self { name, since, ledger, entry, undo, done: Vec::new(), settled: false, undoer })
+    }
+
+    /// The change was made; `uids` are those of created objects, in the order of the undos.
+    ///
+    /// # Errors
+    /// The ledger cannot be written. The guard undoes all the same.
+    pub fn applied(&mut self, uids: Vec<Option<String>>) -> Result<(), LedgerError> {
+        for (undo, known) in self.undo.iter_mut().zip(uids) {
+            if let Undo::Delete { uid, .. } = undo
+                && known.is_some()
+            {
+                *uid = known;
+            }
+        }
+        self.ledger.applied(self.entry, &self.undo)
+    }
+
+    /// The undos, in the order of the changes.
+    #[must_use]
+    pub fn undos(&self) -> &[Undo] {
+        &self.undo
+    }
+
+    /// What became of each change, in their order.
+    ///
+    /// # Errors
+    /// The cluster does not answer.
+    pub async fn standing(&self) -> Result<Vec<Standing>, String> {
+        let mut standings = Vec::new();
+        for undo in &self.undo {
+            standings.push(self.undoer.stands(undo).await?);
+        }
+        Ok(standings)
+    }
+
+    /// Undoes, last change first, each even if another failed. How each ended, in that order. Called again after
+    /// it was dropped half-way it finishes the rest, and repeats nothing.
+    pub async fn rollback(&mut self) -> Vec<UndoOutcome> {
+        while let Some(undo) = self.next() {
+            let undoing = AssertUnwindSafe(self.undoer.undo(&undo)).catch_unwind().await;
+            self.done.push(undoing.unwrap_or_else(|_| panicked(&undo)));
+        }
+        self.settle()
+    }
+
+    /// As [`rollback`](Self::rollback), on this thread and without a runtime, within 5 s.
+    pub fn rollback_now(&mut self) -> Vec<UndoOutcome> {
+        match self.undoer.in_drop() {
+            InDrop::Inline => {
+                while let Some(undo) = self.next() {
+                    let undoing = catch_unwind(AssertUnwindSafe(|| self.undoer.undo(&undo).now_or_never()));
+                    self.done.push(match undoing {
+                        Ok(Some(outcome)) => outcome,
+                        Ok(None) => UndoOutcome::Leaked { why: format!("{undo}: it waits, and a drop cannot") },
+                        Err(_) => panicked(&undo),
+                    });
+                }
+            }
+            InDrop::Reaper(connect) => {
+                let left: Vec<Undo> = self.undo.iter().rev().skip(self.done.len()).cloned().collect();
+                self.done.extend(Reaper::global().undo(connect, left, DROP_WITHIN));
+            }
+        }
+        self.settle()
+    }
+
+    /// Leaves the change as it is, by the user's choice.
+    pub fn leave(mut self) {
+        self.settled = true;
+        if let Err(error) = self.ledger.left(self.entry) {
+            crate::journal::complain(&error);
+        }
+    }
+
+    fn next(&self) -> Option<Undo> {
+        self.undo.iter().rev().nth(self.done.len()).cloned()
+    }
+
+    fn settle(&mut self) -> Vec<UndoOutcome> {
+        if !self.settled {
+            self.settled = true;
+            if let Err(error) = self.ledger.settled(self.entry, &self.done) {
+                crate::journal::complain(&format!("{}: {error}", self.name));
+            }
+        }
+        self.done.clone()
+    }
+}
+
+fn panicked(undo: &Undo) -> UndoOutcome {
+    UndoOutcome::Leaked { why: format!("{undo}: it panicked") }
+}
+
+impl Drop for UndoGuard {
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        // A panic in a drop while unwinding aborts the process, and with it every other undo.
+        let undone = catch_unwind(AssertUnwindSafe(|| self.rollback_now()));
+        let outcomes = undone.unwrap_or_else(|_| vec![UndoOutcome::Leaked { why: "the undo panicked".into() }]);
+        let mut told = String::new();
+        for (undo, outcome) in self.undo.iter().rev().zip(&outcomes) {
+            if !outcome.is_clean() {
+                // Writing to a string cannot fail.
+                let _ = write!(told, "\n  {undo}: {outcome}; by hand: {}", by_hand(undo));
+            }
+        }
+        if !told.is_empty() {
+            crate::journal::complain(&format!("{} (since {}) may still be on:{told}", self.name, self.since));
+        }
+    }
+}
+
+/// The command with which a person undoes it.
+fn by_hand(undo: &Undo) -> String {
+    let object = undo.object();
+    let namespace = object.namespace.as_ref().map(|n| format!(" -n {n}")).unwrap_or_default();
+    let verb = match undo {
+        Undo::Delete { .. } => "delete",
+        Undo::Restore { .. } => "edit",
+    };
+    format!("kubectl {verb} {} {}{namespace}", object.resource, object.name)
+}

@@ -1,0 +1,115 @@
+//! The sweep: undoes what runs left behind that are dead.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::PathBuf;
+
+use futures_util::FutureExt;
+
+use super::ledger::Disk;
+use super::line::Record;
+use super::reaper::Reaper;
+use super::{Complaint, Header, InDrop, Ledger, LedgerError, StateDir, Undo, UndoOutcome, Undoer, read};
+
+/// How long the undoing of one open entry may take.
+const WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// What was found in one ledger.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Swept {
+    /// The file.
+    pub path: PathBuf,
+    /// Whose it is, if that can be believed.
+    pub header: Option<Header>,
+    /// What was done with it.
+    pub finding: Finding,
+    /// What was not believed, and so not acted on.
+    pub complaints: Vec<Complaint>,
+}
+
+/// What a sweep did with one ledger.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Finding {
+    /// Its run is alive: left alone.
+    Alive,
+    /// It belongs to another cluster, or nobody can tell: left alone.
+    NotThisCluster,
+    /// Its open undos were carried out, the newest entry first.
+    Undone(Vec<(Undo, UndoOutcome)>),
+}
+
+/// Undoes the open entries of all ledgers of `state` whose run is dead and whose cluster has this uid.
+///
+/// # Errors
+/// The state folder cannot be read or written. What one ledger holds is no error but in its [`Swept`].
+pub async fn sweep(state: &StateDir, cluster: &str, undoer: &dyn Undoer) -> Result<Vec<Swept>, LedgerError> {
+    let (folder, key) = (state.ledgers()?, state.key()?);
+    let mut paths: Vec<PathBuf> = fs::read_dir(&folder)
+        .map_err(LedgerError::file("read", &folder))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|e| e == "jsonl"))
+        .collect();
+    paths.sort();
+    let mut swept = Vec::new();
+    for path in paths {
+        let file = OpenOptions::new().read(true).append(true).open(&path).map_err(LedgerError::file("read", &path))?;
+        if file.try_lock().is_err() {
+            swept.push(Swept { path, header: None, finding: Finding::Alive, complaints: Vec::new() });
+            continue;
+        }
+        let bytes = fs::read(&path).map_err(LedgerError::file("read", &path))?;
+        let run = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let reading = read(&bytes, &run, &key);
+        if reading.header.as_ref().is_none_or(|header| header.cluster != cluster) {
+            let finding = Finding::NotThisCluster;
+            swept.push(Swept { path, header: reading.header, finding, complaints: reading.complaints });
+            continue;
+        }
+        let mut disk = Disk { file, path: path.clone(), key: key.clone(), run, lines: reading.lines };
+        if reading.torn {
+            // Ends the torn line, so that the next one is whole; the torn one keeps its number.
+            disk.file.write_all(b"\n").map_err(LedgerError::file("write", &path))?;
+        }
+        let mut undone = Vec::new();
+        for open in reading.open.iter().rev() {
+            let mut outcomes = Vec::new();
+            for undo in open.undo.iter().rev() {
+                let outcome = undoer.undo(undo).await;
+                undone.push((undo.clone(), outcome.clone()));
+                outcomes.push(outcome);
+            }
+            disk.append(&Record::Settled { entry: open.entry, outcomes, left: false })?;
+        }
+        // What is not known may still be on: such a file is kept for whoever knows.
+        let unknown = reading.complaints.iter().any(|c| matches!(c, Complaint::Unknown { .. }));
+        if !unknown && undone.iter().all(|(_, outcome)| outcome.is_clean()) {
+            fs::remove_file(&path).map_err(LedgerError::file("remove", &path))?;
+        }
+        let finding = Finding::Undone(undone);
+        swept.push(Swept { path, header: reading.header, finding, complaints: reading.complaints });
+    }
+    Ok(swept)
+}
+
+/// Undoes the open entries of a ledger of this process, the newest first, without a runtime of the caller's.
+pub fn sweep_ledger(ledger: &Ledger, in_drop: &InDrop, undoer: &dyn Undoer) -> Vec<UndoOutcome> {
+    let mut all = Vec::new();
+    for open in ledger.open().into_iter().rev() {
+        let undo: Vec<Undo> = open.undo.into_iter().rev().collect();
+        let outcomes = match in_drop {
+            InDrop::Inline => undo
+                .iter()
+                .map(|undo| {
+                    let waits = || UndoOutcome::Leaked { why: format!("{undo}: it waits, and this cannot") };
+                    undoer.undo(undo).now_or_never().unwrap_or_else(waits)
+                })
+                .collect(),
+            InDrop::Reaper(connect) => Reaper::global().undo(connect.clone(), undo, WITHIN),
+        };
+        if let Err(error) = ledger.settled(open.entry, &outcomes) {
+            crate::journal::complain(&error);
+        }
+        all.extend(outcomes);
+    }
+    all
+}
