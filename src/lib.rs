@@ -2,6 +2,9 @@
 #![warn(missing_docs)]
 
 pub mod clock;
+#[cfg(feature = "kubernetes")]
+pub mod cluster;
+mod error;
 pub mod experiment;
 pub mod journal;
 #[cfg(feature = "kubernetes")]
@@ -11,6 +14,8 @@ pub mod lab;
 pub mod rollback;
 pub mod tolerance;
 pub mod transport;
+
+pub use error::{Error, Result};
 
 /// What user code may fail with: any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -21,7 +21,12 @@ impl Parse for Arguments {
             match name.to_string().as_str() {
                 "setup" => arguments.setup = Some(input.parse()?),
                 "needs" => arguments.needs = Some(input.parse()?),
-                _ => return Err(syn::Error::new(name.span(), "unknown argument; known are `setup = f` and `needs = \"kind\"`")),
+                _ => {
+                    return Err(syn::Error::new(
+                        name.span(),
+                        "unknown argument; known are `setup = f` and `needs = \"kind\"`",
+                    ));
+                }
             }
             if !input.is_empty() {
                 input.parse::<Token![,]>()?;
