@@ -4,6 +4,9 @@
 //! changes, the fabric reads policies from it, and a guard's `Drop` undoes by a plain call. It promises what the
 //! real API server does: one growing resourceVersion over all objects, changes in that order, no lost update.
 
+pub(crate) mod admission;
+pub(crate) mod apply;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

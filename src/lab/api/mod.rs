@@ -1,0 +1,234 @@
+//! The lab's API server: a thin asynchronous skin over the store.
+//!
+//! It is a tower service: `kube::Client` takes it as it is, and it can be served on a socket. It promises real
+//! `Status` bodies for every failure; what the lab does not have answers as a server without that API.
+
+mod discovery;
+mod read;
+mod write;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Body, Bytes};
+use serde_json::{Value, json};
+
+use super::resource::Resource;
+use super::status::Status;
+use super::store::Store;
+use crate::BoxError;
+use crate::clock::{Clock, Timestamp};
+
+/// The largest request body, as the real server has it.
+const BODY_LIMIT: usize = 3 * 1024 * 1024;
+
+/// The body of an answer.
+pub type ApiBody = UnsyncBoxBody<Bytes, Infallible>;
+
+/// One line that a pod has logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// When.
+    pub at: Timestamp,
+    /// The line, without its end.
+    pub text: String,
+}
+
+/// Where the logs of pods are.
+pub trait Logs: Send + Sync {
+    /// The lines of the pod with this uid, oldest first; `None` if it never started.
+    fn lines(&self, uid: &str) -> Option<Vec<LogLine>>;
+}
+
+/// The API server. Cheap to clone.
+#[derive(Clone)]
+pub struct ApiService {
+    store: Store,
+    clock: Clock,
+    logs: Arc<dyn Logs>,
+}
+
+/// What a request asks for.
+struct Call {
+    method: Method,
+    query: Vec<(String, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// A place below a kind.
+struct Place {
+    resource: &'static Resource,
+    namespace: Option<String>,
+    name: Option<String>,
+    subresource: Option<String>,
+}
+
+enum Answer {
+    Json(u16, Value),
+    Text(String),
+    Stream(ApiBody),
+}
+
+impl ApiService {
+    /// An API server for these objects.
+    #[must_use]
+    pub fn new(store: Store, clock: Clock, logs: Arc<dyn Logs>) -> Self {
+        Self { store, clock, logs }
+    }
+
+    /// Answers one request.
+    async fn answer<B>(self, request: Request<B>) -> Response<ApiBody>
+    where
+        B: Body<Data = Bytes> + Send,
+        B::Error: Into<BoxError>,
+    {
+        let (head, body) = request.into_parts();
+        let body = match Limited::new(body, BODY_LIMIT).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(_) => {
+                let message = format!("Request entity too large: limit is {BODY_LIMIT}");
+                return respond(Err(Status::new(413, "RequestEntityTooLarge", message)));
+            }
+        };
+        let query = head.uri.query().unwrap_or_default();
+        let query = form_urlencoded::parse(query.as_bytes()).map(|(k, v)| (k.into_owned(), v.into_owned())).collect();
+        let call = Call { method: head.method, query, headers: head.headers, body };
+        respond(self.route(head.uri.path(), &call))
+    }
+
+    fn route(&self, path: &str, call: &Call) -> Result<Answer, Status> {
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        if let Some(answer) = discovery::answer(&parts, call) {
+            return answer;
+        }
+        if parts[..] == ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"] {
+            return write::access_review(call);
+        }
+        let place = place(&parts).ok_or_else(no_such_resource)?;
+        match (&place.name, call.method.as_str()) {
+            (None, "GET") if call.flag("watch") => Ok(Answer::Stream(read::watch(self, &place, call)?)),
+            (None, "GET") => read::list(self, &place, call),
+            (None, "POST") => write::create(self, &place, call),
+            (None, "DELETE") => write::delete_collection(self, &place, call),
+            (Some(name), "GET") if place.subresource.as_deref() == Some("log") => read::log(self, &place, name, call),
+            (Some(name), "GET") => read::get(self, &place, name),
+            (Some(name), "PUT") => write::replace(self, &place, name, call),
+            (Some(name), "PATCH") => write::patch(self, &place, name, call),
+            (Some(name), "DELETE") if place.subresource.is_none() => write::delete(self, &place, name, call),
+            _ => Err(not_allowed()),
+        }
+    }
+}
+
+impl Call {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        matches!(self.get(name), Some("true" | "1"))
+    }
+
+    fn dry_run(&self) -> Result<bool, Status> {
+        match self.get("dryRun") {
+            None => Ok(false),
+            Some("All") => Ok(true),
+            Some(other) => {
+                let message = format!("dryRun: Unsupported value: [{other:?}]: supported values: \"All\"");
+                Err(Status::new(422, "Invalid", message))
+            }
+        }
+    }
+
+    fn json(&self) -> Result<Value, Status> {
+        serde_json::from_slice(&self.body)
+            .map_err(|error| Status::bad_request(format!("the request body is no JSON: {error}")))
+    }
+}
+
+impl Place {
+    fn namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or_default()
+    }
+}
+
+/// `/api/v1/…` or `/apis/GROUP/VERSION/…`, then `[namespaces/NS/]PLURAL[/NAME[/SUBRESOURCE]]`.
+fn place(parts: &[&str]) -> Option<Place> {
+    let (group, version, rest) = match parts {
+        ["api", version, rest @ ..] => ("", *version, rest),
+        ["apis", group, version, rest @ ..] => (*group, *version, rest),
+        _ => return None,
+    };
+    let (namespace, rest) = match rest {
+        ["namespaces", namespace, rest @ ..] if !rest.is_empty() && rest[0] != "status" && rest[0] != "finalize" => {
+            (Some((*namespace).to_owned()), rest)
+        }
+        rest => (None, rest),
+    };
+    let [plural, rest @ ..] = rest else { return None };
+    let resource = Resource::find(group, version, plural)?;
+    if rest.len() > 2 || (namespace.is_some() && !resource.namespaced) {
+        return None;
+    }
+    let owned = |index: usize| rest.get(index).map(|part| (*part).to_owned());
+    let place = Place { resource, namespace, name: owned(0), subresource: owned(1) };
+    let needs_namespace = resource.namespaced && place.name.is_some() && place.namespace.is_none();
+    let known = match place.subresource.as_deref() {
+        None | Some("status") => true,
+        Some("log") => resource.plural == "pods",
+        Some(_) => false,
+    };
+    (known && !needs_namespace).then_some(place)
+}
+
+fn no_such_resource() -> Status {
+    let message = "the server could not find the requested resource";
+    Status { details: Some(json!({})), ..Status::new(404, "NotFound", message) }
+}
+
+fn not_allowed() -> Status {
+    let message = "the server does not allow this method on the requested resource";
+    Status { details: Some(json!({})), ..Status::new(405, "MethodNotAllowed", message) }
+}
+
+fn respond(answer: Result<Answer, Status>) -> Response<ApiBody> {
+    let (code, kind, body) = match answer {
+        Ok(Answer::Json(code, value)) => (code, "application/json", full(value.to_string())),
+        Ok(Answer::Text(text)) => (200, "text/plain", full(text)),
+        Ok(Answer::Stream(body)) => (200, "application/json", body),
+        Err(status) => (status.code, "application/json", full(status.body().to_string())),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    response
+}
+
+fn full(text: String) -> ApiBody {
+    Full::new(Bytes::from(text)).boxed_unsync()
+}
+
+impl<B> tower::Service<Request<B>> for ApiService
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<ApiBody>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move { Ok(service.answer(request).await) })
+    }
+}

@@ -1,0 +1,160 @@
+//! Writing: create, replace, patch and delete.
+
+use serde_json::{Value, json};
+
+use super::read::Filter;
+use super::{Answer, ApiService, Call, Place, not_allowed};
+use crate::lab::resource::{PODS, SERVICES};
+use crate::lab::status::Status;
+use crate::lab::store::{Part, Preconditions, admission, apply};
+
+pub(super) fn create(api: &ApiService, place: &Place, call: &Call) -> Result<Answer, Status> {
+    let object = call.json()?;
+    let created = create_object(api, place, object, call.dry_run()?)?;
+    Ok(Answer::Json(201, created))
+}
+
+fn create_object(api: &ApiService, place: &Place, mut object: Value, dry_run: bool) -> Result<Value, Status> {
+    let resource = place.resource;
+    if resource.namespaced && place.namespace.is_none() {
+        return Err(not_allowed());
+    }
+    if !object["metadata"]["resourceVersion"].as_str().unwrap_or_default().is_empty() {
+        return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
+    }
+    admission::admit(&api.store, resource, place.namespace(), &mut object)?;
+    let created = api.store.create(resource, place.namespace(), object, dry_run)?;
+    Ok((*created).clone())
+}
+
+pub(super) fn replace(api: &ApiService, place: &Place, name: &str, call: &Call) -> Result<Answer, Status> {
+    let object = call.json()?;
+    let sent = object["metadata"]["name"].as_str().unwrap_or_default();
+    if sent != name {
+        let message = format!("the name of the object ({sent}) does not match the name on the URL ({name})");
+        return Err(Status::bad_request(message));
+    }
+    if part(place)? == Part::Main {
+        admission::validate(place.resource, &object)?;
+    }
+    let (namespace, dry_run) = (place.namespace(), call.dry_run()?);
+    let stored = api.store.update(place.resource, namespace, name, part(place)?, object, dry_run)?;
+    Ok(Answer::Json(200, (*stored).clone()))
+}
+
+fn part(place: &Place) -> Result<Part, Status> {
+    match place.subresource.as_deref() {
+        None => Ok(Part::Main),
+        Some("status") => Ok(Part::Status),
+        Some(_) => Err(not_allowed()),
+    }
+}
+
+pub(super) fn patch(api: &ApiService, place: &Place, name: &str, call: &Call) -> Result<Answer, Status> {
+    let kind = call.headers.get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let (resource, namespace, dry_run) = (place.resource, place.namespace(), call.dry_run()?);
+    let patch = call.json()?;
+    let change: Box<dyn FnOnce(&Value) -> Result<Value, Status>> = match kind.split(';').next().unwrap_or_default() {
+        "application/merge-patch+json" => Box::new(move |before| {
+            let mut after = before.clone();
+            json_patch::merge(&mut after, &patch);
+            Ok(after)
+        }),
+        "application/json-patch+json" => {
+            let patch: json_patch::Patch = serde_json::from_value(patch)
+                .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
+            Box::new(move |before| {
+                let mut after = before.clone();
+                json_patch::patch(&mut after, &patch).map_err(|_| {
+                    let message = "the server rejected our request due to an error in our request";
+                    Status { details: Some(json!({})), ..Status::new(422, "Invalid", message) }
+                })?;
+                Ok(after)
+            })
+        }
+        "application/apply-patch+yaml" => {
+            let manager = call.get("fieldManager").unwrap_or_default().to_owned();
+            if manager.is_empty() {
+                let why = "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch";
+                return Err(Status::new(422, "Invalid", why));
+            }
+            if api.store.find(resource, namespace, name).is_none() {
+                let mut object = patch;
+                object["metadata"]["name"] = json!(name);
+                apply::record(&mut object, &manager, &api.clock);
+                return Ok(Answer::Json(201, create_object(api, place, object, dry_run)?));
+            }
+            let clock = api.clock.clone();
+            Box::new(move |before| Ok(apply::merge(before, patch, &manager, &clock)))
+        }
+        _ => {
+            let message = "415: Unsupported Media Type";
+            return Err(Status { details: Some(json!({})), ..Status::new(415, "UnsupportedMediaType", message) });
+        }
+    };
+    let checked = |before: &Value| {
+        let after = change(before)?;
+        admission::validate(resource, &after)?;
+        Ok(after)
+    };
+    let stored = api.store.modify(resource, namespace, name, part(place)?, dry_run, checked)?;
+    Ok(Answer::Json(200, (*stored).clone()))
+}
+
+/// What a delete says in its body and its query.
+fn options(call: &Call) -> Result<(Preconditions, Option<u64>), Status> {
+    let body = if call.body.is_empty() { Value::Null } else { call.json()? };
+    let text = |field: &str| body["preconditions"][field].as_str().map(str::to_owned);
+    let preconditions = Preconditions { uid: text("uid"), resource_version: text("resourceVersion") };
+    let asked = call.get("gracePeriodSeconds").and_then(|seconds| seconds.parse().ok());
+    Ok((preconditions, body["gracePeriodSeconds"].as_u64().or(asked)))
+}
+
+pub(super) fn delete(api: &ApiService, place: &Place, name: &str, call: &Call) -> Result<Answer, Status> {
+    let (preconditions, grace) = options(call)?;
+    let (resource, namespace) = (place.resource, place.namespace());
+    let last = api.store.delete(resource, namespace, name, &preconditions, grace, call.dry_run()?)?;
+    let held = api.store.find(resource, namespace, name).is_some();
+    let answers_itself = [&PODS, &SERVICES].iter().any(|kind| std::ptr::eq(*kind, resource));
+    if held || answers_itself {
+        return Ok(Answer::Json(200, (*last).clone()));
+    }
+    let mut details = json!({"name": name, "kind": resource.plural, "uid": last["metadata"]["uid"]});
+    if !resource.group.is_empty() {
+        details["group"] = json!(resource.group);
+    }
+    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details});
+    Ok(Answer::Json(200, status))
+}
+
+pub(super) fn delete_collection(api: &ApiService, place: &Place, call: &Call) -> Result<Answer, Status> {
+    let filter = Filter::of(place.resource, call)?;
+    let (_, grace) = options(call)?;
+    let dry_run = call.dry_run()?;
+    let (all, version) = api.store.list(place.resource, place.namespace.as_deref());
+    let mut deleted = Vec::new();
+    for object in all.into_iter().filter(|object| filter.takes(object)) {
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+        let (namespace, name) = (text("namespace"), text("name"));
+        match api.store.delete(place.resource, &namespace, &name, &Preconditions::default(), grace, dry_run) {
+            Ok(last) => deleted.push((*last).clone()),
+            // Somebody else was faster.
+            Err(status) if status.code == 404 => {}
+            Err(status) => return Err(status),
+        }
+    }
+    let kind = format!("{}List", place.resource.kind);
+    let metadata = json!({"resourceVersion": version.to_string()});
+    let list = json!({"kind": kind, "apiVersion": place.resource.api_version(), "metadata": metadata, "items": deleted});
+    Ok(Answer::Json(200, list))
+}
+
+/// The lab's own user is its admin.
+pub(super) fn access_review(call: &Call) -> Result<Answer, Status> {
+    if call.method != "POST" {
+        return Err(not_allowed());
+    }
+    let mut review = call.json()?;
+    review["status"] = json!({"allowed": true, "reason": "the lab's own user is its admin"});
+    Ok(Answer::Json(201, review))
+}
