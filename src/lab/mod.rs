@@ -1,4 +1,142 @@
-//! The lab.
+//! The lab: an embedded cluster for tests and rehearsals.
+//!
+//! Not a Kubernetes clone but a test double with a stated scope: a store of objects, an API server for
+//! `kube::Client`, controllers that make pods of Deployments, a network with NetworkPolicies, and a Prometheus. On a
+//! paused clock all of it runs in virtual time. It promises that the same seed gives the same run, and that what it
+//! does not have answers as a cluster without it, never with a made-up success.
+//!
+//! | | |
+//! |---|---|
+//! | like the real one | names, uids, versions, patches by merge and JSON patch, watches, preconditions, selectors, NetworkPolicy, EndpointSlices, readiness, pod logs |
+//! | simplified | server-side apply (always wins, tracks no fields), rollout of Deployments (new pods first, then the old go), one node, one container for each pod, containers start at once |
+//! | absent | Jobs, StatefulSets, DaemonSets, Leases, Events, RBAC, eviction, scale; they answer 404 |
+
+pub mod api;
+mod controllers;
+pub mod fabric;
+mod images;
+mod prometheus;
 pub mod resource;
 pub mod status;
 pub mod store;
+mod undo;
+
+use std::sync::Arc;
+
+use axum::Router;
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use self::api::ApiService;
+use self::controllers::Machine;
+use self::fabric::{Fabric, FabricTransport};
+use self::images::{Images, LogBook};
+use self::prometheus::LabPrometheus;
+use self::resource::{NAMESPACES, NODES};
+use self::store::Store;
+use crate::clock::{Clock, Seed};
+use crate::rollback::Undoer;
+use crate::transport::Transport;
+
+pub use images::Net;
+pub use undo::LabUndoer;
+
+/// An embedded cluster. Cheap to clone; all of it ends with the last clone.
+#[derive(Clone)]
+pub struct Lab {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Store,
+    fabric: Fabric,
+    images: Images,
+    api: ApiService,
+    _prometheus: LabPrometheus,
+    controllers: JoinHandle<()>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.controllers.abort();
+    }
+}
+
+impl Lab {
+    /// Starts a lab on the runtime of the caller: empty, but for the namespaces that every cluster has and one node.
+    ///
+    /// # Panics
+    /// There is no tokio runtime.
+    #[must_use]
+    pub fn start(clock: Clock, seed: Seed) -> Self {
+        let store = Store::new(clock.clone(), seed);
+        for name in ["default", "kube-public", "kube-system"] {
+            let labels = json!({"kubernetes.io/metadata.name": name});
+            let namespace = json!({"metadata": {"name": name, "labels": labels}, "status": {"phase": "Active"}});
+            let made = store.create(&NAMESPACES, "", namespace, false);
+            debug_assert!(made.is_ok(), "an empty store takes a namespace");
+        }
+        let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
+        let node = json!({"metadata": {"name": controllers::NODE_NAME}, "status": ready});
+        let made = store.create(&NODES, "", node, false);
+        debug_assert!(made.is_ok(), "an empty store takes a node");
+
+        let (fabric, images, log) = (Fabric::new(store.clone()), Images::new(), LogBook::default());
+        let machine = Machine { fabric: fabric.clone(), clock: clock.clone(), images: images.clone(), log: log.clone() };
+        let api = ApiService::new(store.clone(), clock.clone(), Arc::new(log));
+        let controllers = tokio::spawn(controllers::run(store.clone(), machine));
+        let prometheus = LabPrometheus::start(&clock, &store, &fabric);
+        let shared = Shared { store, fabric, images, api, _prometheus: prometheus, controllers };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Says what an image runs: an axum router for each pod, served on the TCP ports that its container declares
+    /// (8080 if it declares none). `net` is the pod's own view: its arguments, its network, its log.
+    pub fn image(&self, name: &str, router: impl Fn(Net) -> Router + Send + Sync + 'static) {
+        self.shared.images.add_router(name, Arc::new(router));
+    }
+
+    /// Says what an image runs: any future for each pod, which returns its exit code.
+    pub fn program<F>(&self, name: &str, program: impl Fn(Net) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = i32> + Send + 'static,
+    {
+        self.shared.images.add(name, Arc::new(move |net| Box::pin(program(net))));
+    }
+
+    /// A client for the lab's API, on the runtime of the caller.
+    #[must_use]
+    pub fn client(&self) -> kube::Client {
+        kube::Client::new(self.shared.api.clone(), "default")
+    }
+
+    /// The API server, to be served elsewhere.
+    #[must_use]
+    pub fn api(&self) -> &ApiService {
+        &self.shared.api
+    }
+
+    /// The objects.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// The network.
+    #[must_use]
+    pub fn fabric(&self) -> &Fabric {
+        &self.shared.fabric
+    }
+
+    /// The way into the lab's network from outside.
+    #[must_use]
+    pub fn transport(&self) -> Arc<dyn Transport> {
+        Arc::new(FabricTransport::new(self.shared.fabric.clone()))
+    }
+
+    /// Who undoes on the lab.
+    #[must_use]
+    pub fn undoer(&self) -> Arc<dyn Undoer> {
+        Arc::new(LabUndoer::new(self.shared.store.clone()))
+    }
+}

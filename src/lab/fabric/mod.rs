@@ -10,7 +10,7 @@ mod transport;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -50,6 +50,9 @@ pub enum Source {
     Address(Ipv4Addr),
 }
 
+/// Who listens where; the number tells a listener from one that has taken its place.
+type Listeners = BTreeMap<(Ipv4Addr, u16), (u64, mpsc::UnboundedSender<DuplexStream>)>;
+
 /// The network. Cheap to clone.
 #[derive(Clone)]
 pub struct Fabric {
@@ -58,15 +61,17 @@ pub struct Fabric {
 
 struct Shared {
     store: Store,
-    listeners: Mutex<BTreeMap<(Ipv4Addr, u16), mpsc::UnboundedSender<DuplexStream>>>,
+    listeners: Mutex<Listeners>,
     turns: Mutex<BTreeMap<String, usize>>,
     enforced: AtomicBool,
+    next: AtomicU64,
 }
 
 /// Takes the connections to one address and port.
 pub struct Listener {
     fabric: Fabric,
     at: (Ipv4Addr, u16),
+    number: u64,
     queue: mpsc::UnboundedReceiver<DuplexStream>,
 }
 
@@ -79,7 +84,10 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.fabric.listeners().remove(&self.at);
+        let mut listeners = self.fabric.listeners();
+        if listeners.get(&self.at).is_some_and(|(number, _)| *number == self.number) {
+            listeners.remove(&self.at);
+        }
     }
 }
 
@@ -92,6 +100,7 @@ impl Fabric {
             listeners: Mutex::default(),
             turns: Mutex::default(),
             enforced: AtomicBool::new(true),
+            next: AtomicU64::new(0),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -105,8 +114,9 @@ impl Fabric {
     #[must_use]
     pub fn listen(&self, ip: Ipv4Addr, port: u16) -> Listener {
         let (sender, queue) = mpsc::unbounded_channel();
-        self.listeners().insert((ip, port), sender);
-        Listener { fabric: self.clone(), at: (ip, port), queue }
+        let number = self.shared.next.fetch_add(1, Ordering::Relaxed);
+        self.listeners().insert((ip, port), (number, sender));
+        Listener { fabric: self.clone(), at: (ip, port), number, queue }
     }
 
     /// Opens a connection. One that a policy denies never ends: bound it in time.
@@ -121,7 +131,7 @@ impl Fabric {
         let listener = self.listeners().get(&(ip, port)).cloned();
         let (near, far) = tokio::io::duplex(STREAM_BUFFER);
         match listener {
-            Some(listener) if listener.send(far).is_ok() => Ok(near),
+            Some((_, listener)) if listener.send(far).is_ok() => Ok(near),
             _ => Err(NoAnswer::Refused),
         }
     }
@@ -149,7 +159,7 @@ impl Fabric {
         End { ip, pod, namespace_labels }
     }
 
-    fn listeners(&self) -> MutexGuard<'_, BTreeMap<(Ipv4Addr, u16), mpsc::UnboundedSender<DuplexStream>>> {
+    fn listeners(&self) -> MutexGuard<'_, Listeners> {
         self.shared.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
