@@ -25,6 +25,7 @@ use crate::transport::NoAnswer;
 
 pub use names::Destination;
 pub use transport::FabricTransport;
+pub(super) use transport::PROMETHEUS_PORT;
 
 /// How long opening a connection takes: a modelled value, of the order of a real one within a node.
 pub const CONNECT_LATENCY: Duration = Duration::from_millis(1);
