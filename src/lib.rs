@@ -11,6 +11,8 @@ pub mod journal;
 pub mod kubernetes;
 #[cfg(feature = "lab")]
 pub mod lab;
+#[cfg(feature = "prometheus")]
+pub mod prometheus;
 pub mod rollback;
 pub mod tolerance;
 pub mod transport;

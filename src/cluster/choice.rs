@@ -2,7 +2,10 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::Api;
 use serde::Serialize;
 
 use crate::clock::BadSeed;
@@ -102,6 +105,16 @@ pub enum ClusterError {
     /// `STEADFAST_SEED` is no number.
     #[error(transparent)]
     Seed(#[from] BadSeed),
+    /// Deployments that do not get ready.
+    #[error("deployments in namespace {namespace} are not ready after {within:?}: {seen}; see `kubectl describe pods`")]
+    NotReady {
+        /// The namespace.
+        namespace: String,
+        /// How long was waited.
+        within: std::time::Duration,
+        /// How far each has come.
+        seen: String,
+    },
     /// Something else than an object was to be applied.
     #[error("cannot apply this: {why}; an object has `apiVersion`, `kind` and `metadata.name`")]
     NotAnObject {
@@ -114,7 +127,8 @@ pub enum ClusterError {
 pub(super) async fn context(target: &Target) -> Result<Context, ClusterError> {
     match target {
         Target::Kind(name) => {
-            let remedy = format!("Create it with `kind create cluster --name {name}`, or set STEADFAST_CLUSTER=embedded.");
+            let remedy =
+                format!("Create it with `kind create cluster --name {name}`, or set STEADFAST_CLUSTER=embedded.");
             Ok(Context::named(&format!("kind-{name}"), &remedy).await?)
         }
         Target::Context(name) => {
@@ -131,11 +145,45 @@ pub(super) async fn apply(kubernetes: &Kubernetes, object: &impl Serialize) -> R
     let no_object = |why: String| ClusterError::NotAnObject { why };
     let value = serde_json::to_value(object).map_err(|e| no_object(e.to_string()))?;
     let text = |pointer: &str| value.pointer(pointer).and_then(serde_json::Value::as_str);
-    let needed = |pointer: &str| text(pointer).map(str::to_owned).ok_or_else(|| no_object(format!("it has no {pointer}")));
+    let needed =
+        |pointer: &str| text(pointer).map(str::to_owned).ok_or_else(|| no_object(format!("it has no {pointer}")));
     let (api_version, kind, name) = (needed("/apiVersion")?, needed("/kind")?, needed("/metadata/name")?);
     let namespace = text("/metadata/namespace").map(str::to_owned);
     let resource = kubernetes.plural(&api_version, &kind).await?;
     let object = ObjectRef { api_version, kind, resource, namespace, name };
     kubernetes.apply(&object, &value, FIELD_MANAGER).await?;
     Ok(())
+}
+
+/// Asks again and again: a watch would have to be begun anew whenever it ends.
+pub(super) async fn wait_for_deployments(
+    cluster: &super::Cluster,
+    namespace: &str,
+    names: &[&str],
+    within: Duration,
+) -> Result<(), ClusterError> {
+    const ASK_EVERY: Duration = Duration::from_millis(50);
+    let api: Api<Deployment> = Api::namespaced(cluster.client(), namespace);
+    let deadline = cluster.clock().elapsed() + within;
+    loop {
+        let mut waiting = Vec::new();
+        for name in names {
+            let doing = format!("read deployment {namespace}/{name}");
+            let deployment = api.get(name).await.map_err(KubernetesError::api(doing))?;
+            let wanted = deployment.spec.and_then(|spec| spec.replicas).unwrap_or(1);
+            let status = deployment.status.unwrap_or_default();
+            let ready = status.ready_replicas.unwrap_or(0);
+            if ready < wanted || status.observed_generation < deployment.metadata.generation {
+                waiting.push(format!("{name} has {ready} of {wanted} replicas ready"));
+            }
+        }
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        if cluster.clock().elapsed() >= deadline {
+            let seen = waiting.join(", ");
+            return Err(ClusterError::NotReady { namespace: namespace.to_owned(), within, seen });
+        }
+        cluster.clock().sleep(ASK_EVERY).await;
+    }
 }

@@ -67,7 +67,9 @@ impl Environment for Cluster {
         let layers: &[&str] = match &self.inner.ground {
             #[cfg(feature = "lab")]
             Ground::Embedded(_) => &["the engine", "the guard's drop", "the lab's end, with this process"],
-            Ground::Network(_) => &["the engine", "the guard's drop (reaper)", "signals", "leash off", "the ledger, for a sweep"],
+            Ground::Network(_) => {
+                &["the engine", "the guard's drop (reaper)", "signals", "leash off", "the ledger, for a sweep"]
+            }
         };
         layers.iter().map(ToString::to_string).collect()
     }

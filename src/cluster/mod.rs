@@ -160,6 +160,19 @@ impl Cluster {
         choice::apply(&self.inner.kubernetes, object).await
     }
 
+    /// Waits until all replicas of these Deployments are ready.
+    ///
+    /// # Errors
+    /// They are not within the time; the message says how far each has come.
+    pub async fn wait_for_deployments(
+        &self,
+        namespace: &str,
+        names: &[&str],
+        within: std::time::Duration,
+    ) -> Result<(), ClusterError> {
+        choice::wait_for_deployments(self, namespace, names, within).await
+    }
+
     pub(crate) fn next_run(&self) -> u32 {
         self.inner.runs.fetch_add(1, Ordering::Relaxed) + 1
     }

@@ -64,7 +64,10 @@ impl Drop for Live {
     }
 }
 
-pub(super) async fn run(experiment: &Experiment, environment: Arc<dyn Environment>) -> Result<Journal, ExperimentError> {
+pub(super) async fn run(
+    experiment: &Experiment,
+    environment: Arc<dyn Environment>,
+) -> Result<Journal, ExperimentError> {
     let (hypothesis, path) = (experiment.hypothesis.as_ref(), experiment.journal_path.clone());
     let run =
         Run::begin(&experiment.title, hypothesis, environment.clone(), experiment.observer.clone(), path, true).await?;
@@ -375,13 +378,7 @@ fn overall(evaluations: &[Evaluation]) -> (Verdict, Option<Reason>) {
 }
 
 /// Undoes in reverse order, every one even if an earlier one failed; true if all is known to be gone.
-async fn roll_back(
-    experiment: &Experiment,
-    shared: &Shared,
-    live: &mut Live,
-    completed: bool,
-    failed: bool,
-) -> bool {
+async fn roll_back(experiment: &Experiment, shared: &Shared, live: &mut Live, completed: bool, failed: bool) -> bool {
     let deviated = shared.journal().verdict == Verdict::Deviated;
     let wanted = match experiment.rollbacks {
         RollbackStrategy::Always => true,
@@ -431,7 +428,8 @@ async fn finally(shared: &Shared, step: &Finally, guard: Option<UndoGuard>) -> O
 
 /// The hypothesis once more: does the system come back by itself?
 async fn recover(experiment: &Experiment, shared: &Shared) {
-    let Some(hypothesis) = experiment.hypothesis.as_ref().filter(|_| experiment.recovery && experiment.strategy.judges_after())
+    let Some(hypothesis) =
+        experiment.hypothesis.as_ref().filter(|_| experiment.recovery && experiment.strategy.judges_after())
     else {
         return;
     };

@@ -41,10 +41,11 @@ impl Hypothesis {
         let mut checks = Vec::new();
         for (check, location) in &self.checks {
             let name = check.describe();
-            let finding = check
-                .check(scene)
-                .await
-                .map_err(|source| CheckFailed { check: name.clone(), location: location.to_string(), source })?;
+            let finding = check.check(scene).await.map_err(|source| CheckFailed {
+                check: name.clone(),
+                location: location.to_string(),
+                source,
+            })?;
             let (outcome, reason) = match &finding.judgement.outcome {
                 Outcome::Met => ("met", None),
                 Outcome::NotMet => ("not-met", None),

@@ -106,11 +106,7 @@ impl Interrupts {
     }
 
     async fn serve(&self, installed: &std::sync::mpsc::Sender<()>) {
-        let handlers = (
-            signal(SignalKind::interrupt()),
-            signal(SignalKind::terminate()),
-            signal(SignalKind::hangup()),
-        );
+        let handlers = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()));
         let (Ok(mut int), Ok(mut term), Ok(mut hup)) = handlers else {
             crate::journal::complain("signals will not be handled: the handlers could not be installed");
             return;

@@ -65,10 +65,7 @@ impl Run {
     ///
     /// # Errors
     /// The ledger or the outputs folder cannot be written, or the cluster does not say who it is.
-    pub async fn start(
-        title: &str,
-        cluster: &(impl Environment + Clone + 'static),
-    ) -> Result<Self, ExperimentError> {
+    pub async fn start(title: &str, cluster: &(impl Environment + Clone + 'static)) -> Result<Self, ExperimentError> {
         Self::begin(title, None, Arc::new(cluster.clone()), None, None, false).await
     }
 

@@ -1,8 +1,6 @@
 //! The handle to a cluster's API.
 
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
-};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
@@ -68,7 +66,7 @@ pub enum KubernetesError {
 }
 
 impl KubernetesError {
-    pub(super) fn api(doing: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+    pub(crate) fn api(doing: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let doing = doing.into();
         |source| Self::Api { doing, source: Box::new(source) }
     }

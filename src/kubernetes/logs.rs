@@ -49,7 +49,9 @@ impl PodLogs {
     fn file(&self) -> PathBuf {
         let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '-' };
         let selector = self.pods.selector().map(ToString::to_string).unwrap_or_default();
-        self.path.clone().unwrap_or_else(|| format!("logs-{}.txt", selector.chars().map(plain).collect::<String>()).into())
+        self.path
+            .clone()
+            .unwrap_or_else(|| format!("logs-{}.txt", selector.chars().map(plain).collect::<String>()).into())
     }
 
     /// The logs of each pod, by pod name.

@@ -24,11 +24,7 @@ pub struct Pods {
 }
 
 impl Pods {
-    pub(super) fn new(
-        kubernetes: Kubernetes,
-        namespace: String,
-        selector: Result<Selector, SelectorError>,
-    ) -> Self {
+    pub(super) fn new(kubernetes: Kubernetes, namespace: String, selector: Result<Selector, SelectorError>) -> Self {
         Self { kubernetes, namespace, selector, percent: CAP_PERCENT }
     }
 
@@ -106,8 +102,10 @@ impl Pods {
             .items;
         let live: Vec<Pod> = all.into_iter().filter(is_live).collect();
         let count = live.len();
-        let known: BTreeSet<String> = live.iter().flat_map(|pod| pod.metadata.labels.iter().flatten()).map(pair).collect();
-        let selected: Vec<Pod> = live.into_iter().filter(|pod| selector.matches_map(pod.metadata.labels.as_ref())).collect();
+        let known: BTreeSet<String> =
+            live.iter().flat_map(|pod| pod.metadata.labels.iter().flatten()).map(pair).collect();
+        let selected: Vec<Pod> =
+            live.into_iter().filter(|pod| selector.matches_map(pod.metadata.labels.as_ref())).collect();
         if selected.is_empty() {
             let known = if known.is_empty() { "none".to_owned() } else { Vec::from_iter(known).join(", ") };
             return Err(KubernetesError::NothingSelected {
@@ -134,5 +132,9 @@ fn is_live(pod: &Pod) -> bool {
 /// `pod default/back-5d9-x2k4q`.
 pub(super) fn name_of(pod: &Pod) -> String {
     let metadata = &pod.metadata;
-    format!("pod {}/{}", metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
+    format!(
+        "pod {}/{}",
+        metadata.namespace.as_deref().unwrap_or_default(),
+        metadata.name.as_deref().unwrap_or_default()
+    )
 }

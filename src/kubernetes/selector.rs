@@ -90,8 +90,12 @@ impl Selector {
                 why: why.to_owned(),
             };
             let key = expression["key"].as_str().ok_or_else(|| bad("it has no key"))?.to_owned();
-            let values: Vec<String> =
-                expression["values"].as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect();
+            let values: Vec<String> = expression["values"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|v| v.as_str().map(str::to_owned))
+                .collect();
             let operator = match expression["operator"].as_str() {
                 Some("In") => Operator::In,
                 Some("NotIn") => Operator::NotIn,

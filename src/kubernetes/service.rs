@@ -74,11 +74,14 @@ impl Resolve for NodePorts {
             };
             let ports = service.spec.and_then(|spec| spec.ports).unwrap_or_default();
             let chosen = match port {
-                Some(port) => ports.iter().find(|p| p.port == i32::from(*port)).ok_or_else(|| why("has no such port"))?,
+                Some(port) => {
+                    ports.iter().find(|p| p.port == i32::from(*port)).ok_or_else(|| why("has no such port"))?
+                }
                 None if ports.len() > 1 => return Err(why("has several ports; name one with `.port(PORT)`")),
                 None => ports.first().ok_or_else(|| why("has no ports"))?,
             };
-            let remedy = "has no node port; make it a Service of type NodePort, on a port that kind maps to this machine";
+            let remedy =
+                "has no node port; make it a Service of type NodePort, on a port that kind maps to this machine";
             let node_port = chosen.node_port.ok_or_else(|| why(remedy))?;
             format!("http://{}:{node_port}{path}", self.host).parse().map_err(|_| why("has no usable address"))
         })

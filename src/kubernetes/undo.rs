@@ -106,7 +106,9 @@ impl KubeUndoer {
                 Err(error) => return leaked(object, &error),
             }
         }
-        UndoOutcome::Leaked { why: format!("{object} was written by somebody else at each of {RESTORE_ATTEMPTS} attempts") }
+        UndoOutcome::Leaked {
+            why: format!("{object} was written by somebody else at each of {RESTORE_ATTEMPTS} attempts"),
+        }
     }
 }
 

@@ -81,10 +81,8 @@ fn proof(pods: &Pods, mark: &Mark, bodies: Vec<Value>, to: &'static str) -> Proo
     };
     let names: Vec<String> =
         bodies.iter().map(|b| b["metadata"]["name"].as_str().unwrap_or_default().to_owned()).collect();
-    let undo = names
-        .iter()
-        .map(|name| Undo::Delete { object: object(name), owner: mark.owner.clone(), uid: None })
-        .collect();
+    let undo =
+        names.iter().map(|name| Undo::Delete { object: object(name), owner: mark.owner.clone(), uid: None }).collect();
     let check = Attempts {
         kubernetes: pods.kubernetes.clone(),
         namespace: pods.namespace.clone(),

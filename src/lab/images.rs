@@ -164,7 +164,8 @@ impl Net {
         };
         let (host, port) = (uri.host().unwrap_or_default().to_owned(), uri.port_u16().unwrap_or(80));
         let path = uri.path_and_query().map_or("/".to_owned(), ToString::to_string);
-        let request = crate::transport::Request { timeout, ..crate::transport::Request::new(Method::GET, address.clone()) };
+        let request =
+            crate::transport::Request { timeout, ..crate::transport::Request::new(Method::GET, address.clone()) };
         let answer = async {
             let stream = self.connect(&host, port).await?;
             let connection = Connection { stream: Box::new(stream), authority: format!("{host}:{port}"), path };

@@ -82,7 +82,8 @@ impl Lab {
         debug_assert!(made.is_ok(), "an empty store takes a node");
 
         let (fabric, images, log) = (Fabric::new(store.clone()), Images::new(), LogBook::default());
-        let machine = Machine { fabric: fabric.clone(), clock: clock.clone(), images: images.clone(), log: log.clone() };
+        let machine =
+            Machine { fabric: fabric.clone(), clock: clock.clone(), images: images.clone(), log: log.clone() };
         let api = ApiService::new(store.clone(), clock.clone(), Arc::new(log));
         let controllers = tokio::spawn(controllers::run(store.clone(), machine));
         let prometheus = LabPrometheus::start(&clock, &store, &fabric);

@@ -95,9 +95,9 @@ impl LabUndoer {
             return Ok(UndoOutcome::TargetGone { proof });
         }
         let after = self.store.get(resource, namespace, &object.name)?;
-        let wrong = fields.iter().find(|field| {
-            !superseded.contains(&field.pointer) && after.pointer(&field.pointer) != field.was.as_ref()
-        });
+        let wrong = fields
+            .iter()
+            .find(|field| !superseded.contains(&field.pointer) && after.pointer(&field.pointer) != field.was.as_ref());
         Ok(match wrong {
             None => UndoOutcome::Reverted,
             Some(field) => {

@@ -133,7 +133,11 @@ impl Prometheus {
 
     /// The raw samples of a selector in the `window` seconds up to now, with their true times.
     pub(super) async fn raw(&self, scene: &Scene, selector: &str, window: f64) -> Result<Vec<Series>, NoData> {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a window is a positive number of seconds")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a window is a positive number of seconds"
+        )]
         let seconds = window.ceil().max(1.0) as u64;
         self.series(scene, "/api/v1/query", &[("query", &format!("{selector}[{seconds}s]"))]).await
     }

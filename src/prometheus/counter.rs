@@ -6,11 +6,11 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use promql_parser::parser::parse;
 
+use super::Prometheus;
 use super::client::NoData;
 use super::growth::{Growth, Window, growth};
 use super::settle::Settle;
 use super::value::observed;
-use super::Prometheus;
 use crate::BoxError;
 use crate::experiment::{Observed, Phase, Probe, Scene};
 use crate::journal::Reason;
@@ -77,7 +77,7 @@ impl Counter {
         self.labels.iter().any(|(name, ..)| name == JOB).then(|| selector("up", self.all().filter(of_target)))
     }
 
-    fn all(&self) -> impl Iterator<Item = (&str, &'static str, &str)> {
+    fn all(&self) -> impl Iterator<Item = (&str, &str, &str)> {
         let given = self.labels.iter().map(|(name, op, value)| (name.as_str(), *op, value.as_str()));
         given.chain(self.hidden.iter().map(|(name, value)| (name.as_str(), "=", value.as_str())))
     }
@@ -124,7 +124,8 @@ impl CounterGrowth {
         let now = settle.local(scene.clock.now());
         let window = match (self.over, scene.phase) {
             (Some(over), phase) => {
-                let anchor = if let Phase::Fault { method_ended, .. } = phase { settle.local(method_ended) } else { now };
+                let anchor =
+                    if let Phase::Fault { method_ended, .. } = phase { settle.local(method_ended) } else { now };
                 let to = settle.scraped_after(anchor).await?;
                 let from = to - over.as_secs_f64();
                 self.reaches_back(from, &settle, phase)?;
@@ -157,7 +158,8 @@ impl CounterGrowth {
             let started = settle.local(method_started);
             if from > started {
                 let needed = (over + from - started).ceil();
-                let why = format!("it begins {:.1} s after the method; use at least {needed} s, or growth()", from - started);
+                let why =
+                    format!("it begins {:.1} s after the method; use at least {needed} s, or growth()", from - started);
                 return Err(Reason::WindowTooShort { what, why }.into());
             }
         }

@@ -35,9 +35,11 @@ pub(super) fn data(status: u16, body: &[u8]) -> Result<Value, Refused> {
     match (envelope["status"].as_str(), envelope["errorType"].as_str()) {
         (Some("success"), _) => Ok(envelope["data"].clone()),
         (Some("error"), Some("bad_data")) => Err(Refused::BadQuery(text(&envelope["error"]))),
-        (Some("error"), kind) => {
-            Err(Refused::Unavailable(format!("{} ({}, status {status})", text(&envelope["error"]), kind.unwrap_or("error"))))
-        }
+        (Some("error"), kind) => Err(Refused::Unavailable(format!(
+            "{} ({}, status {status})",
+            text(&envelope["error"]),
+            kind.unwrap_or("error")
+        ))),
         _ => Err(Refused::Unavailable(format!("status {status} with JSON that is no answer of Prometheus"))),
     }
 }
@@ -65,7 +67,8 @@ pub(super) fn series(data: &Value) -> Result<Vec<Series>, Refused> {
                 Some(values) => values.as_array().ok_or_else(|| broken("a series"))?.iter().collect(),
                 None => vec![&entry["value"]],
             };
-            let samples = points.into_iter().map(sample).collect::<Option<Vec<_>>>().ok_or_else(|| broken("a sample"))?;
+            let samples =
+                points.into_iter().map(sample).collect::<Option<Vec<_>>>().ok_or_else(|| broken("a sample"))?;
             Ok(Series { labels, samples })
         })
         .collect()
@@ -107,7 +110,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_no_value() {
-        for result in [json!([{"metric": {}, "value": [1, 2]}]), json!([{"metric": {}, "histogram": [1, {}]}]), json!(null)] {
+        for result in
+            [json!([{"metric": {}, "value": [1, 2]}]), json!([{"metric": {}, "histogram": [1, {}]}]), json!(null)]
+        {
             let data = json!({"resultType": "vector", "result": result});
             assert!(matches!(series(&data), Err(Refused::Unavailable(_))), "{data}");
         }

@@ -73,7 +73,9 @@ pub(super) fn growth(
     let what = query.to_owned();
     let no_data = |why: &str| Reason::NoData { what: what.clone(), why: why.to_owned() };
     let seconds = window.to - window.from;
-    let within = |series: &Series| -> Vec<Sample> { series.samples.iter().filter(|(at, _)| *at <= window.to).copied().collect() };
+    let within = |series: &Series| -> Vec<Sample> {
+        series.samples.iter().filter(|(at, _)| *at <= window.to).copied().collect()
+    };
     let live: Vec<(&Series, Vec<Sample>)> = samples
         .counter
         .iter()
@@ -212,7 +214,9 @@ mod tests {
     #[test]
     fn an_absent_series_is_no_growth_only_if_its_target_was_up() {
         assert_eq!(total(&[]), 0.0);
-        let judged = |up: Option<Vec<Series>>, when_absent| growth("x", &Samples { counter: vec![], up }, WINDOW, when_absent, 2.0);
+        let judged = |up: Option<Vec<Series>>, when_absent| {
+            growth("x", &Samples { counter: vec![], up }, WINDOW, when_absent, 2.0)
+        };
         let down: Vec<(f64, f64)> = (0..=12).map(|n| (f64::from(n) * 2.0, if n == 7 { 0.0 } else { 1.0 })).collect();
         for (up, why) in [
             (Some(vec![series(&down)]), "down in between"),

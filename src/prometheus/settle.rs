@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use super::Counter;
 use super::client::NoData;
 use super::decode::Series;
 use super::growth::{Samples, Window};
-use super::Counter;
 use crate::clock::Timestamp;
 use crate::experiment::Scene;
 use crate::journal::Reason;
@@ -62,13 +62,16 @@ impl<'a> Settle<'a> {
         if let Ok(data) = self.counter.prometheus.ask(self.scene, "/api/v1/targets", &[]).await {
             let targets = data["activeTargets"].as_array().into_iter().flatten();
             let ours = targets.filter(|target| {
-                samples.iter().any(|series| target["labels"]["instance"].as_str() == series.labels.get("instance").map(String::as_str))
+                samples.iter().any(|series| {
+                    target["labels"]["instance"].as_str() == series.labels.get("instance").map(String::as_str)
+                })
             });
             if let Some(interval) = ours.filter_map(|t| parse_seconds(t["scrapeInterval"].as_str()?)).reduce(f64::max) {
                 return Ok(interval);
             }
         }
-        let mut gaps: Vec<f64> = samples.iter().flat_map(|s| s.samples.windows(2).map(|pair| pair[1].0 - pair[0].0)).collect();
+        let mut gaps: Vec<f64> =
+            samples.iter().flat_map(|s| s.samples.windows(2).map(|pair| pair[1].0 - pair[0].0)).collect();
         gaps.sort_by(f64::total_cmp);
         Ok(gaps.get(gaps.len() / 2).copied().unwrap_or(DEFAULT_INTERVAL))
     }
@@ -128,7 +131,8 @@ impl<'a> Settle<'a> {
         let newest = series.iter().filter_map(|s| s.samples.last()).map(|(at, _)| *at).reduce(f64::max)?;
         // A target that is gone gets no samples any more.
         let live = series.iter().filter(|s| s.samples.last().is_some_and(|(at, _)| *at > newest - 3.0 * self.interval));
-        let firsts: Option<Vec<f64>> = live.map(|s| s.samples.iter().find(|(at, _)| *at > anchor).map(|(at, _)| *at)).collect();
+        let firsts: Option<Vec<f64>> =
+            live.map(|s| s.samples.iter().find(|(at, _)| *at > anchor).map(|(at, _)| *at)).collect();
         firsts?.into_iter().reduce(f64::max)
     }
 
@@ -150,7 +154,9 @@ impl<'a> Settle<'a> {
 
 /// Whether every target answered at its scrapes up to `at`, the newest of each.
 fn all_up(series: &[Series], at: f64) -> bool {
-    series.iter().all(|s| s.samples.iter().rev().find(|(scraped, _)| *scraped <= at).is_none_or(|(_, value)| *value == 1.0))
+    series
+        .iter()
+        .all(|s| s.samples.iter().rev().find(|(scraped, _)| *scraped <= at).is_none_or(|(_, value)| *value == 1.0))
 }
 
 fn seconds(at: Timestamp) -> f64 {

@@ -5,10 +5,10 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde::{Serialize, Serializer};
 
+use super::Prometheus;
 use super::client::NoData;
 use super::counter::parsed;
 use super::decode::Series;
-use super::Prometheus;
 use crate::BoxError;
 use crate::experiment::{Observed, Probe, Scene};
 use crate::journal::Reason;
@@ -28,7 +28,8 @@ impl InstantValue {
 
     async fn look(&self, scene: &Scene) -> Result<f64, NoData> {
         let series = self.prometheus.series(scene, "/api/v1/query", &[("query", &self.query)]).await?;
-        let no_data = |why: &str| NoData::Inconclusive(Reason::NoData { what: self.query.clone(), why: why.to_owned() });
+        let no_data =
+            |why: &str| NoData::Inconclusive(Reason::NoData { what: self.query.clone(), why: why.to_owned() });
         match series.as_slice() {
             [] => Err(no_data("the query gives no series; is the name right, and is the target scraped?")),
             [Series { samples, .. }] if samples.len() == 1 => Ok(samples[0].1),

@@ -16,13 +16,7 @@ pub(super) enum Record {
     /// The first line: whose ledger this is.
     Header(Header),
     /// A change is about to be made.
-    Armed {
-        entry: EntryId,
-        version: u32,
-        owner: String,
-        name: String,
-        undo: Vec<Value>,
-    },
+    Armed { entry: EntryId, version: u32, owner: String, name: String, undo: Vec<Value> },
     /// It was made, and the uids are known.
     Applied { entry: EntryId, version: u32, undo: Vec<Value> },
     /// It was undone, or left on purpose.

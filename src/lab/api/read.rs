@@ -97,7 +97,10 @@ pub(super) fn list(api: &ApiService, place: &Place, call: &Call) -> Result<Answe
         })
         .collect();
     let kind = format!("{}List", resource.kind);
-    Ok(Answer::Json(200, json!({"kind": kind, "apiVersion": resource.api_version(), "metadata": metadata, "items": items})))
+    Ok(Answer::Json(
+        200,
+        json!({"kind": kind, "apiVersion": resource.api_version(), "metadata": metadata, "items": items}),
+    ))
 }
 
 /// A place in the order of lists.
@@ -168,7 +171,11 @@ pub(super) fn watch(api: &ApiService, place: &Place, call: &Call) -> Result<ApiB
             version
         }
         version => version.parse().map_err(|_| {
-            Status::new(500, "", format!("resourceVersion: Invalid value: {version:?}: strconv.ParseUint: invalid syntax"))
+            Status::new(
+                500,
+                "",
+                format!("resourceVersion: Invalid value: {version:?}: strconv.ParseUint: invalid syntax"),
+            )
         })?,
     };
     let seconds = call.get("timeoutSeconds").and_then(|s| s.parse().ok()).unwrap_or(WATCH_SECONDS);
@@ -256,7 +263,8 @@ impl Watch {
             (None, true) => Some(json!({"type": "ADDED", "object": *change.object})),
             (Some(_), true) => Some(json!({"type": "MODIFIED", "object": *change.object})),
             (Some(before), false) => {
-                let mut object = if change.kind == ChangeKind::Deleted { &change.object } else { before }.as_ref().clone();
+                let mut object =
+                    if change.kind == ChangeKind::Deleted { &change.object } else { before }.as_ref().clone();
                 object["metadata"]["resourceVersion"] = json!(change.version.to_string());
                 Some(json!({"type": "DELETED", "object": object}))
             }

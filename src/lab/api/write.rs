@@ -145,7 +145,8 @@ pub(super) fn delete_collection(api: &ApiService, place: &Place, call: &Call) ->
     }
     let kind = format!("{}List", place.resource.kind);
     let metadata = json!({"resourceVersion": version.to_string()});
-    let list = json!({"kind": kind, "apiVersion": place.resource.api_version(), "metadata": metadata, "items": deleted});
+    let list =
+        json!({"kind": kind, "apiVersion": place.resource.api_version(), "metadata": metadata, "items": deleted});
     Ok(Answer::Json(200, list))
 }
 

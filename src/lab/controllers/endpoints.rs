@@ -53,7 +53,8 @@ fn reconcile_service(store: &Store, service: &Object) {
         slice
     };
     if store.find(&ENDPOINT_SLICES, namespace, &slice_name).is_some() {
-        let _ = store.modify(&ENDPOINT_SLICES, namespace, &slice_name, Part::Main, false, |before| Ok(wanted(before.clone())));
+        let _ = store
+            .modify(&ENDPOINT_SLICES, namespace, &slice_name, Part::Main, false, |before| Ok(wanted(before.clone())));
         return;
     }
     let owner = json!({"apiVersion": "v1", "kind": "Service", "name": name, "uid": service["metadata"]["uid"], "controller": true});

@@ -11,7 +11,8 @@ pub(super) fn reconcile(store: &Store) {
     let alive: BTreeSet<&str> = all.iter().filter_map(|object| object["metadata"]["uid"].as_str()).collect();
     for resource in ALL.iter().filter(|resource| !std::ptr::eq(**resource, &NAMESPACES)) {
         for object in store.list(resource, None).0 {
-            let Some(owners) = object["metadata"]["ownerReferences"].as_array().filter(|owners| !owners.is_empty()) else {
+            let Some(owners) = object["metadata"]["ownerReferences"].as_array().filter(|owners| !owners.is_empty())
+            else {
                 continue;
             };
             let orphan = owners.iter().all(|owner| owner["uid"].as_str().is_none_or(|uid| !alive.contains(uid)));

@@ -97,9 +97,12 @@ impl Kubelet {
         let container = &pod["spec"]["containers"][0];
         let image = container["image"].as_str().unwrap_or_default();
         let Some(program) = self.machine.images.find(image) else {
-            let message = format!("Container image {image:?} is not present: the lab runs images that were registered with `lab.image(..)`");
+            let message = format!(
+                "Container image {image:?} is not present: the lab runs images that were registered with `lab.image(..)`"
+            );
             let waiting = json!({"waiting": {"reason": "ErrImageNeverPull", "message": message}});
-            let status = json!({"phase": "Pending", "containerStatuses": [container_status(container, &waiting, false, 0)]});
+            let status =
+                json!({"phase": "Pending", "containerStatuses": [container_status(container, &waiting, false, 0)]});
             set_status(&self.store, pod, &status);
             return;
         };
@@ -132,7 +135,13 @@ impl Kubelet {
         let Machine { fabric, clock, log, .. } = &self.machine;
         let net = Net::new(fabric.clone(), clock.clone(), log.clone(), tasks.clone(), start);
         self.running.insert(uid.to_owned(), Running { ip, tasks: tasks.clone() });
-        let life = Life { store: self.store.clone(), machine: self.machine.clone(), pod: pod.clone(), ip, tasks: tasks.clone() };
+        let life = Life {
+            store: self.store.clone(),
+            machine: self.machine.clone(),
+            pod: pod.clone(),
+            ip,
+            tasks: tasks.clone(),
+        };
         tasks.spawn(async move { life.run(net, &*program).await });
     }
 }
@@ -190,7 +199,8 @@ impl Life {
         }
         let number = |field: &str, default: u64| probe[field].as_u64().unwrap_or(default);
         let delay = Duration::from_secs(number("initialDelaySeconds", 0));
-        let (period, threshold) = (Duration::from_secs(number("periodSeconds", 10).max(1)), number("failureThreshold", 3));
+        let (period, threshold) =
+            (Duration::from_secs(number("periodSeconds", 10).max(1)), number("failureThreshold", 3));
         let timeout = Duration::from_secs(number("timeoutSeconds", 1));
         self.machine.clock.sleep(delay).await;
         let (mut ready, mut failures) = (false, 0);
@@ -239,9 +249,7 @@ impl Life {
         // Gates are conditions of others, and nobody meets them in the lab.
         let gates = self.pod["spec"]["readinessGates"].as_array().is_some_and(|gates| !gates.is_empty());
         let now = seconds(self.machine.clock.now());
-        let condition = |kind: &str, holds: bool| {
-            json!({"type": kind, "status": if holds { "True" } else { "False" }, "lastTransitionTime": now})
-        };
+        let condition = |kind: &str, holds: bool| json!({"type": kind, "status": if holds { "True" } else { "False" }, "lastTransitionTime": now});
         let container = &self.pod["spec"]["containers"][0];
         let status = json!({
             "phase": phase,

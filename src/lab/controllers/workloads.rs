@@ -62,7 +62,8 @@ fn reconcile_deployment(store: &Store, deployment: &Object) {
         "reason": if ready >= wanted { "MinimumReplicasAvailable" } else { "MinimumReplicasUnavailable" },
     });
     let mut status = json!({"observedGeneration": deployment["metadata"]["generation"], "conditions": [available]});
-    let counts = [("replicas", replicas), ("updatedReplicas", updated), ("readyReplicas", ready), ("availableReplicas", ready)];
+    let counts =
+        [("replicas", replicas), ("updatedReplicas", updated), ("readyReplicas", ready), ("availableReplicas", ready)];
     set_counts(&mut status, &counts);
     set_status(store, &DEPLOYMENTS, deployment, status);
 }
@@ -99,7 +100,9 @@ fn reconcile_replica_set(store: &Store, set: &Object) {
         let mut pod = json!({"metadata": set["spec"]["template"]["metadata"].clone(), "spec": set["spec"]["template"]["spec"].clone()});
         pod["metadata"]["generateName"] = json!(format!("{name}-"));
         pod["metadata"]["ownerReferences"] = json!([owner(set)]);
-        if admission::admit(store, &PODS, namespace, &mut pod).is_err() || store.create(&PODS, namespace, pod, false).is_err() {
+        if admission::admit(store, &PODS, namespace, &mut pod).is_err()
+            || store.create(&PODS, namespace, pod, false).is_err()
+        {
             break;
         }
     }
@@ -164,7 +167,8 @@ fn owned_by(store: &Store, resource: &'static Resource, owner: &Value) -> Vec<Ob
 /// Ten letters that change with the template.
 fn hash(template: &Value) -> String {
     let text = template.to_string();
-    let mut bits = u64::from(crc32fast::hash(text.as_bytes())) << 32 | u64::from(crc32fast::hash(text.as_bytes().split_at(text.len() / 2).1));
+    let mut bits = u64::from(crc32fast::hash(text.as_bytes())) << 32
+        | u64::from(crc32fast::hash(text.as_bytes().split_at(text.len() / 2).1));
     let letters = HASH_LETTERS.len() as u64;
     let mut hash = String::new();
     for _ in 0..10 {

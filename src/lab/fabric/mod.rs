@@ -156,7 +156,8 @@ impl Fabric {
         });
         let namespace = pod.as_ref().and_then(|pod| pod["metadata"]["namespace"].as_str());
         let namespace = namespace.and_then(|name| self.shared.store.find(&NAMESPACES, "", name));
-        let namespace_labels = namespace.map_or(Value::Null, |namespace: Object| namespace["metadata"]["labels"].clone());
+        let namespace_labels =
+            namespace.map_or(Value::Null, |namespace: Object| namespace["metadata"]["labels"].clone());
         End { ip, pod, namespace_labels }
     }
 

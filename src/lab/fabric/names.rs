@@ -86,13 +86,16 @@ impl Fabric {
         let mut ready = Vec::new();
         for slice in slices.iter().filter(|s| s["metadata"]["labels"]["kubernetes.io/service-name"] == name.as_str()) {
             let ports = slice["ports"].as_array().into_iter().flatten();
-            let Some(target) = ports.clone().find(|p| p["name"].as_str().unwrap_or_default() == wanted["name"].as_str().unwrap_or_default())
+            let Some(target) = ports
+                .clone()
+                .find(|p| p["name"].as_str().unwrap_or_default() == wanted["name"].as_str().unwrap_or_default())
             else {
                 continue;
             };
             let Some(target) = target["port"].as_u64().and_then(|port| u16::try_from(port).ok()) else { continue };
             let endpoints = slice["endpoints"].as_array().into_iter().flatten();
-            let addresses = endpoints.filter(|e| e["conditions"]["ready"] == true).filter_map(|e| e["addresses"][0].as_str());
+            let addresses =
+                endpoints.filter(|e| e["conditions"]["ready"] == true).filter_map(|e| e["addresses"][0].as_str());
             ready.extend(addresses.filter_map(|ip| Some((ip.parse::<Ipv4Addr>().ok()?, target))));
         }
         if ready.is_empty() {

@@ -37,14 +37,7 @@ pub fn allows(policies: &[Object], from: &End, to: &End, port: u16) -> bool {
 }
 
 /// Whether the policies that select `of` allow it to talk with `peer`; `destination` owns the port.
-fn side_allows(
-    policies: &[Object],
-    direction: Direction,
-    of: &End,
-    peer: &End,
-    destination: &End,
-    port: u16,
-) -> bool {
+fn side_allows(policies: &[Object], direction: Direction, of: &End, peer: &End, destination: &End, port: u16) -> bool {
     let Some(pod) = &of.pod else { return true };
     let mut isolated = false;
     for policy in policies.iter().filter(|policy| isolates(policy, direction, pod)) {
@@ -54,9 +47,9 @@ fn side_allows(
             Direction::Egress => ("egress", "to"),
         };
         let namespace = policy["metadata"]["namespace"].as_str().unwrap_or_default();
-        let allowed = list(&policy["spec"][rules]).iter().any(|rule| {
-            ports_allow(&rule["ports"], destination, port) && peers_allow(&rule[peers], namespace, peer)
-        });
+        let allowed = list(&policy["spec"][rules])
+            .iter()
+            .any(|rule| ports_allow(&rule["ports"], destination, port) && peers_allow(&rule[peers], namespace, peer));
         if allowed {
             return true;
         }
@@ -199,7 +192,9 @@ mod tests {
     fn selectors_in_one_peer_are_and_in_two_are_or() {
         let (from, to) = (pod("front", "other", 2), pod("back", "shop", 3));
         let in_other = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "other"}}});
-        let reaches = |peers: Value| allows(&[policy(json!({"podSelector": {}, "ingress": [{"from": peers}]}))], &from, &to, 8080);
+        let reaches = |peers: Value| {
+            allows(&[policy(json!({"podSelector": {}, "ingress": [{"from": peers}]}))], &from, &to, 8080)
+        };
         assert!(!reaches(json!([{"podSelector": {"matchLabels": {"app": "front"}}}])), "its own namespace only");
         assert!(reaches(json!([in_other])));
         assert!(reaches(json!([{"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "front"}}}])));

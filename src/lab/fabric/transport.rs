@@ -33,7 +33,8 @@ impl FabricTransport {
             return Err(Error::NoSuchService { namespace: namespace.into(), name: name.into(), known });
         };
         let why = |why: &str| Error::ServicePort { namespace: namespace.into(), name: name.into(), why: why.into() };
-        let ports: Vec<u64> = service["spec"]["ports"].as_array().into_iter().flatten().filter_map(|p| p["port"].as_u64()).collect();
+        let ports: Vec<u64> =
+            service["spec"]["ports"].as_array().into_iter().flatten().filter_map(|p| p["port"].as_u64()).collect();
         let number = match (port.map(u64::from), ports.as_slice()) {
             (Some(port), ports) if ports.contains(&port) => port,
             (Some(port), _) => return Err(why(&format!("has no port {port}; it has {ports:?}"))),
@@ -83,7 +84,8 @@ impl FabricTransport {
 fn shown(service: &Value) -> String {
     let text = |field: &str| service["metadata"][field].as_str().unwrap_or_default();
     let ports = service["spec"]["ports"].as_array().into_iter().flatten();
-    let node_ports: String = ports.filter_map(|p| p["nodePort"].as_u64()).map(|p| format!(", http://localhost:{p}")).collect();
+    let node_ports: String =
+        ports.filter_map(|p| p["nodePort"].as_u64()).map(|p| format!(", http://localhost:{p}")).collect();
     format!("http://{}.{}{node_ports}", text("name"), text("namespace"))
 }
 

@@ -60,8 +60,10 @@ async fn query(State(api): State<Api>, form: RawForm) -> Response {
         Ok(match evaluate(&api.tsdb, &expr, at)? {
             Worth::Scalar(value) => json!({"resultType": "scalar", "result": point((at, value))}),
             Worth::Vector(vector) => {
-                let result: Vec<Value> =
-                    vector.into_iter().map(|(metric, value)| json!({"metric": metric, "value": point((at, value))})).collect();
+                let result: Vec<Value> = vector
+                    .into_iter()
+                    .map(|(metric, value)| json!({"metric": metric, "value": point((at, value))}))
+                    .collect();
                 json!({"resultType": "vector", "result": result})
             }
             Worth::Matrix(matrix) => json!({"resultType": "matrix", "result": series(matrix)}),
@@ -79,7 +81,10 @@ async fn query_range(State(api): State<Api>, form: RawForm) -> Response {
         }
         let step = duration(needed("step")).ok_or_else(|| bad("step", "cannot parse to a valid duration"))?;
         if step <= 0 {
-            return Err(bad("step", "zero or negative query resolution step widths are not accepted. Try a positive integer"));
+            return Err(bad(
+                "step",
+                "zero or negative query resolution step widths are not accepted. Try a positive integer",
+            ));
         }
         if (end - start) / step > MOST_POINTS {
             let why = "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)";

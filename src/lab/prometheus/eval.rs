@@ -146,7 +146,9 @@ fn sum(tsdb: &Tsdb, aggregate: &AggregateExpr, at: i64) -> Result<Worth, Refusal
         return Err(unknown(&format!("the aggregation \"{}\"", aggregate.op)));
     }
     let Worth::Vector(vector) = evaluate(tsdb, &aggregate.expr, at)? else {
-        return Err(Refusal::BadData("invalid parameter \"query\": 1:1: parse error: expected type instant vector".into()));
+        return Err(Refusal::BadData(
+            "invalid parameter \"query\": 1:1: parse error: expected type instant vector".into(),
+        ));
     };
     let mut sums: BTreeMap<Labels, f64> = BTreeMap::new();
     for (mut labels, value) in vector {

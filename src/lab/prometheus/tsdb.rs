@@ -41,7 +41,12 @@ impl Tsdb {
     }
 
     /// The series that a test accepts, with their samples from `first` to `last`, both included.
-    pub(super) fn select(&self, accepts: impl Fn(&Labels) -> bool, first: i64, last: i64) -> Vec<(Labels, Vec<Sample>)> {
+    pub(super) fn select(
+        &self,
+        accepts: impl Fn(&Labels) -> bool,
+        first: i64,
+        last: i64,
+    ) -> Vec<(Labels, Vec<Sample>)> {
         let all = self.series();
         let chosen = all.iter().filter(|(labels, _)| accepts(labels));
         chosen
