@@ -1,1 +1,3 @@
-//! Tests.
+//! Tests on the embedded lab, in one binary.
+
+mod lab4;

@@ -1,0 +1,29 @@
+//! lab4 of the Chaos Toolkit demos: cut off all ingress to back under light load.
+
+use steadfast::prelude::*;
+
+#[steadfast::test(setup = steadfast::shop)]
+async fn front_degrades_when_back_is_cut_off(cluster: Cluster) -> steadfast::Result {
+    let shop = cluster.namespace("default");
+    let front = shop.service("front").url("/");
+    let failed_calls = shop.prometheus().counter("failed_call_total").label("job", "front").label("to", "middle");
+    let traffic = load::get(&front).per_second(10).lasting(secs(10)).named("traffic");
+
+    let served = Hypothesis::new("customers are served and no call to middle fails")
+        .check(http::get(&front).expect(status(200)))
+        .check(failed_calls.growth().expect(at_most(0.0)));
+
+    let journal = Experiment::new("front keeps working when back is cut off", served)
+        .background(&traffic)
+        .pause(secs(5))
+        .inject(shop.pods("app=back").deny_ingress())
+        .pause(secs(5))
+        .act(traffic.plot_to("traffic.html"))
+        .act(shop.pods("app=front").logs().since(secs(10)))
+        .run(&cluster)
+        .await?;
+
+    journal.assert_verdict(Deviated);
+    steadfast::assert_journal!(journal); // an insta snapshot of journal.stable()
+    Ok(())
+}
