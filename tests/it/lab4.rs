@@ -23,6 +23,7 @@ async fn front_degrades_when_back_is_cut_off(cluster: Cluster) -> steadfast::Res
         .run(&cluster)
         .await?;
 
+    println!("{}", journal.summary());
     journal.assert_verdict(Deviated);
     steadfast::assert_journal!(journal); // an insta snapshot of journal.stable()
     Ok(())
