@@ -331,7 +331,7 @@ async fn look(shared: &Shared, check: &dyn Check) -> (Option<bool>, String) {
                 Outcome::NotMet => Some(false),
                 Outcome::Inconclusive(_) | Outcome::NotApplicable => None,
             };
-            (met, format!("{} {}", check.describe(), finding.judgement.phrase()))
+            (met, format!("{}: {}", check.describe(), finding.judgement.seen))
         }
         Err(error) => (None, format!("{} failed: {error}", check.describe())),
     }

@@ -136,7 +136,8 @@ impl Recording {
     /// The figures.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        let millis = |latency: Duration| latency.as_secs_f64() * 1000.0;
+        // Microseconds are exact enough, and free of what floating point adds.
+        let millis = |latency: Duration| (latency.as_secs_f64() * 1e6).round() / 1000.0;
         let mut outcomes = BTreeMap::new();
         for hit in &self.hits {
             *outcomes.entry(hit.outcome.name()).or_default() += 1;

@@ -72,7 +72,8 @@ pub(super) fn growth(
 ) -> Result<Growth, Reason> {
     let what = query.to_owned();
     let no_data = |why: &str| Reason::NoData { what: what.clone(), why: why.to_owned() };
-    let seconds = window.to - window.from;
+    // Times of the API have milliseconds; floating point would show more.
+    let seconds = ((window.to - window.from) * 1000.0).round() / 1000.0;
     let within = |series: &Series| -> Vec<Sample> {
         series.samples.iter().filter(|(at, _)| *at <= window.to).copied().collect()
     };

@@ -28,6 +28,8 @@ pub(super) struct Settle<'a> {
     /// Where scrapes are seen: the target's `up`, or the counter itself if no target is known.
     watched: String,
     interval: f64,
+    /// Whether the interval is more than a guess.
+    known: bool,
     /// Seconds that the server's clock is ahead of ours.
     ahead: f64,
 }
@@ -41,8 +43,9 @@ impl<'a> Settle<'a> {
         let server = newest.first().and_then(|series| series.samples.first()).map(|(at, _)| *at);
         let local = (seconds(before) + seconds(scene.clock.now())) / 2.0;
         let ahead = server.map_or(0.0, |server| server - local);
-        let mut settle = Self { counter, scene, watched, interval: DEFAULT_INTERVAL, ahead };
-        settle.interval = settle.find_interval().await?;
+        let mut settle = Self { counter, scene, watched, interval: DEFAULT_INTERVAL, known: false, ahead };
+        let samples = counter.prometheus.raw(scene, &settle.watched, LOOKBACK).await?;
+        (settle.interval, settle.known) = settle.find_interval(&samples).await;
         Ok(settle)
     }
 
@@ -56,9 +59,8 @@ impl<'a> Settle<'a> {
         seconds(at) + self.ahead
     }
 
-    /// By the server's list of targets, else by the distance of samples.
-    async fn find_interval(&self) -> Result<f64, NoData> {
-        let samples = self.counter.prometheus.raw(self.scene, &self.watched, LOOKBACK).await?;
+    /// By the server's list of targets, else by the distance of samples; and whether it is known at all.
+    async fn find_interval(&self, samples: &[Series]) -> (f64, bool) {
         if let Ok(data) = self.counter.prometheus.ask(self.scene, "/api/v1/targets", &[]).await {
             let targets = data["activeTargets"].as_array().into_iter().flatten();
             let ours = targets.filter(|target| {
@@ -67,13 +69,13 @@ impl<'a> Settle<'a> {
                 })
             });
             if let Some(interval) = ours.filter_map(|t| parse_seconds(t["scrapeInterval"].as_str()?)).reduce(f64::max) {
-                return Ok(interval);
+                return (interval, true);
             }
         }
         let mut gaps: Vec<f64> =
             samples.iter().flat_map(|s| s.samples.windows(2).map(|pair| pair[1].0 - pair[0].0)).collect();
         gaps.sort_by(f64::total_cmp);
-        Ok(gaps.get(gaps.len() / 2).copied().unwrap_or(DEFAULT_INTERVAL))
+        gaps.get(gaps.len() / 2).map_or((DEFAULT_INTERVAL, false), |gap| (*gap, true))
     }
 
     /// Waits until every target was scraped after `anchor`; the instant by which all were.
@@ -82,6 +84,10 @@ impl<'a> Settle<'a> {
         loop {
             let now = self.local(self.scene.clock.now());
             let series = self.counter.prometheus.raw(self.scene, &self.watched, now - anchor + LOOKBACK).await?;
+            if !self.known && !series.is_empty() {
+                // The first scrape has come meanwhile.
+                (self.interval, self.known) = self.find_interval(&series).await;
+            }
             let late = self.scene.clock.elapsed() >= until;
             match self.first_after(&series, anchor) {
                 Some(at) if self.counter.up().is_none() || all_up(&series, at) => return Ok(at),
@@ -94,7 +100,7 @@ impl<'a> Settle<'a> {
                     return Ok(now);
                 }
                 None if late => return Err(self.stale(self.why_not(&series, anchor)).into()),
-                _ => self.scene.clock.sleep(Duration::from_secs_f64((self.interval / 4.0).max(SHORTEST_LOOK))).await,
+                _ => self.scene.clock.sleep(Duration::from_secs_f64(self.look_every())).await,
             }
         }
     }
@@ -134,6 +140,11 @@ impl<'a> Settle<'a> {
         let firsts: Option<Vec<f64>> =
             live.map(|s| s.samples.iter().find(|(at, _)| *at > anchor).map(|(at, _)| *at)).collect();
         firsts?.into_iter().reduce(f64::max)
+    }
+
+    /// Four looks at an interval; often, while it is not known how long that is.
+    fn look_every(&self) -> f64 {
+        if self.known { (self.interval / 4.0).max(SHORTEST_LOOK) } else { SHORTEST_LOOK }
     }
 
     fn why_not(&self, series: &[Series], anchor: f64) -> String {
