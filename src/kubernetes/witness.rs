@@ -29,7 +29,7 @@ const LISTEN_PORT: u16 = 7007;
 const LOOK_WITHIN: Duration = Duration::from_secs(5);
 
 /// How often the log is read meanwhile.
-const READ_EVERY: Duration = Duration::from_millis(50);
+const READ_EVERY: Duration = Duration::from_millis(250);
 
 /// The condition that a witness never meets, so that no Service takes it for one of its pods.
 const READINESS_GATE: &str = "steadfast.dev/never-ready";
