@@ -45,6 +45,8 @@ compile_error!(
     "steadfast needs a Unix: its processes, signals and ledger locks have no counterpart on Windows; use WSL"
 );
 
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod clock;
 #[cfg(feature = "kubernetes")]
 pub mod cluster;

@@ -21,7 +21,10 @@ pub struct Event {
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.kind, self.subject)?;
+        write!(f, "{}", self.kind)?;
+        if !self.subject.is_empty() {
+            write!(f, ": {}", self.subject)?;
+        }
         if self.detail.is_empty() { Ok(()) } else { write!(f, " ({})", self.detail) }
     }
 }

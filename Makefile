@@ -1,0 +1,36 @@
+# Every command of the project. `make demo` and `make test` need nothing but Rust.
+
+CARGO ?= cargo
+# The Kubernetes version of k8s-openapi, for commands that build without dev-dependencies.
+export K8S_OPENAPI_ENABLED_VERSION ?= 1.34
+
+.PHONY: demo test fmt clippy doc features bench dependent ci
+
+demo: ## lab4 of the Chaos Toolkit demos on the embedded lab
+	@$(CARGO) run --quiet --features cli -- demo
+
+test: ## everything that needs no cluster
+	$(CARGO) test --workspace --features cli
+
+fmt: ## formatting, checked
+	$(CARGO) fmt --all --check
+
+clippy: ## lints
+	$(CARGO) clippy --workspace --all-targets --features cli -- -D warnings
+
+doc: ## documentation without warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --features cli
+
+features: ## each feature by itself
+	@for f in kubernetes prometheus load lab macros insta cli; do \
+	  echo "feature $$f"; $(CARGO) check --quiet --no-default-features --features $$f || exit 1; done
+	$(CARGO) check --quiet --no-default-features
+
+bench: ## the figures of the README
+	$(CARGO) bench --bench figures
+
+dependent: ## a fresh crate that depends on this one: does it build, and with how many crates?
+	.ci/dependent
+
+ci: ## what CI runs
+	.ci/run

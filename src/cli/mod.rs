@@ -1,0 +1,32 @@
+//! The command.
+//!
+//! Prints results to standard output and problems to standard error; colours and other terminal codes are never
+//! used, so that a log reads as a screen does. Exit codes: 0 as expected, 1 not, 2 wrong usage, 5 a fault may be left.
+
+mod demo;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Resilience experiments on Kubernetes: faults under load, always undone, with a verdict that needs evidence.
+#[derive(Debug, Parser)]
+#[command(name = "steadfast", version, about)]
+struct Command {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Runs lab4 of the Chaos Toolkit demos on the embedded lab, in virtual time, and tells what happens.
+    Demo,
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    match Command::parse().verb {
+        Verb::Demo => demo::run(),
+    }
+}
