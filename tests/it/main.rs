@@ -1,3 +1,12 @@
 //! Tests on the embedded lab, in one binary.
 
+mod bad_input;
+mod experiment;
+mod lab;
 mod lab4;
+mod network;
+mod properties;
+mod support;
+mod tidy;
+mod time;
+mod ui;

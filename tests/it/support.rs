@@ -1,0 +1,33 @@
+//! What several tests need.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use steadfast::prelude::*;
+
+/// Every object of the lab but what changes by itself: what "nothing is left behind" is checked against.
+pub fn objects(cluster: &Cluster) -> Vec<Arc<Value>> {
+    let lab = cluster.lab().expect("these tests run on the lab");
+    lab.store().dump()
+}
+
+/// The names of all NetworkPolicies and of all pods that a run made.
+pub fn left_behind(cluster: &Cluster) -> Vec<String> {
+    objects(cluster)
+        .iter()
+        .filter(|o| !o["metadata"]["labels"]["steadfast.dev/owner"].is_null())
+        .map(|o| format!("{} {}", o["kind"], o["metadata"]["name"]))
+        .collect()
+}
+
+/// A hypothesis that the shop's front meets also without back.
+pub fn front_answers(cluster: &Cluster) -> Hypothesis {
+    let front = cluster.namespace("default").service("front").url("/");
+    Hypothesis::new("front answers").check(http::get(front).expect(status(200)))
+}
+
+/// The journal of an experiment that failed, as it was stored.
+pub fn stored_journal(cluster: &Cluster, name: &str) -> Journal {
+    use steadfast::experiment::Environment;
+    Journal::read(&cluster.outputs().join(name)).expect("a journal is stored on every path")
+}
