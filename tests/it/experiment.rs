@@ -17,7 +17,8 @@ fn cut_back(cluster: &Cluster) -> impl Fault + use<> {
 
 #[steadfast::test(setup = steadfast::shop)]
 async fn what_holds_under_a_proved_fault_is_met(cluster: Cluster) -> steadfast::Result {
-    let journal = Experiment::new("front answers", front_answers(&cluster)).inject(cut_back(&cluster)).run(&cluster).await?;
+    let journal =
+        Experiment::new("front answers", front_answers(&cluster)).inject(cut_back(&cluster)).run(&cluster).await?;
     journal.assert_verdict(Met);
     assert_eq!(journal.recovered, Met);
     assert!(journal.faults[0].proved);
@@ -28,7 +29,8 @@ async fn what_holds_under_a_proved_fault_is_met(cluster: Cluster) -> steadfast::
 #[steadfast::test(setup = steadfast::shop)]
 async fn a_policy_that_is_not_enforced_is_no_proof(cluster: Cluster) -> steadfast::Result {
     cluster.lab()?.fabric().enforce_policies(false);
-    let journal = Experiment::new("front answers", front_answers(&cluster)).inject(cut_back(&cluster)).run(&cluster).await?;
+    let journal =
+        Experiment::new("front answers", front_answers(&cluster)).inject(cut_back(&cluster)).run(&cluster).await?;
     journal.assert_verdict(Inconclusive);
     assert!(matches!(journal.reason, Some(Reason::FaultNotProved { .. })), "{:?}", journal.reason);
     assert_eq!(left_behind(&cluster), Vec::<String>::new());
@@ -114,7 +116,8 @@ async fn a_fault_that_somebody_else_ends_is_no_ground_for_a_verdict(cluster: Clu
 #[steadfast::test(setup = steadfast::shop)]
 async fn a_lasting_fault_ends_by_plan(cluster: Cluster) -> steadfast::Result {
     let cut = cluster.namespace("default").pods("app=back").deny_ingress().lasting(secs(3));
-    let journal = Experiment::new("short cut", front_answers(&cluster)).inject(cut).pause(secs(20)).run(&cluster).await?;
+    let journal =
+        Experiment::new("short cut", front_answers(&cluster)).inject(cut).pause(secs(20)).run(&cluster).await?;
     journal.assert_verdict(Met);
     let fault = &journal.faults[0];
     assert_eq!(fault.end, FaultEnd::Plan);
@@ -157,7 +160,8 @@ async fn a_failed_step_ends_the_method_and_names_its_line(cluster: Cluster) -> s
 
 #[steadfast::test(setup = steadfast::shop)]
 async fn a_run_that_is_dropped_is_undone_and_journalled(cluster: Cluster) -> steadfast::Result {
-    let run = Experiment::new("dropped", front_answers(&cluster)).inject(cut_back(&cluster)).pause(secs(3600)).run(&cluster);
+    let run =
+        Experiment::new("dropped", front_answers(&cluster)).inject(cut_back(&cluster)).pause(secs(3600)).run(&cluster);
     assert!(tokio::time::timeout(secs(60), run).await.is_err());
     assert_eq!(left_behind(&cluster), Vec::<String>::new());
     let journal = stored_journal(&cluster, "journal.json");
@@ -266,7 +270,8 @@ async fn a_rollback_that_fails_wins_over_every_verdict(cluster: Cluster) -> stea
 
 #[steadfast::test(setup = steadfast::shop)]
 async fn another_verdict_than_expected_fails_with_a_summary(cluster: Cluster) -> steadfast::Result {
-    let journal = Experiment::new("front answers", front_answers(&cluster)).inject(cut_back(&cluster)).run(&cluster).await?;
+    let journal =
+        Experiment::new("front answers", front_answers(&cluster)).inject(cut_back(&cluster)).run(&cluster).await?;
     let failed = std::panic::catch_unwind(AssertUnwindSafe(|| journal.assert_verdict(Deviated)));
     let message = *failed.expect_err("it was met").downcast::<String>().expect("a text");
     for part in ["expected the verdict deviated", "front answers: met", "was on from", "STEADFAST_SEED=0"] {

@@ -2,11 +2,13 @@
 
 use axum::Router;
 use axum::routing::get;
+use futures_util::StreamExt;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::Api;
-use kube::api::{DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams, Preconditions, WatchEvent, WatchParams};
-use futures_util::StreamExt;
+use kube::api::{
+    DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams, Preconditions, WatchEvent, WatchParams,
+};
 use serde_json::json;
 use steadfast::prelude::*;
 
@@ -29,7 +31,10 @@ async fn objects_are_created_changed_and_deleted_as_on_a_real_server(cluster: Cl
     let same = maps.patch("a", &PatchParams::default(), &Patch::Merge(json!({"data": {"k": "2"}}))).await?;
     assert_eq!(same.metadata.resource_version, patched.metadata.resource_version, "no change, no version");
 
-    let other = DeleteParams { preconditions: Some(Preconditions { uid: Some("x".into()), resource_version: None }), ..DeleteParams::default() };
+    let other = DeleteParams {
+        preconditions: Some(Preconditions { uid: Some("x".into()), resource_version: None }),
+        ..DeleteParams::default()
+    };
     let refused = maps.delete("a", &other).await.unwrap_err();
     assert!(refused.to_string().contains("does not match the UID in record"), "{refused}");
     maps.delete("a", &DeleteParams::default()).await?;
@@ -52,7 +57,11 @@ async fn applies_create_and_merge(cluster: Cluster) -> steadfast::Result {
     assert_eq!(map.data.unwrap().len(), 2);
     let error = cluster.apply(&json!({"kind": "ConfigMap"})).await.unwrap_err().to_string();
     assert!(error.contains("apiVersion"), "{error}");
-    let error = cluster.apply(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}})).await.unwrap_err().to_string();
+    let error = cluster
+        .apply(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}))
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("Secret"), "{error}");
     Ok(())
 }
@@ -135,23 +144,29 @@ async fn an_image_that_is_not_known_never_runs(cluster: Cluster) -> steadfast::R
 #[steadfast::test]
 async fn own_services_run_as_pods(cluster: Cluster) -> steadfast::Result {
     cluster.lab()?.image("orders:1", |net| {
-        Router::new().route("/", get(move || {
-            let net = net.clone();
-            async move {
-                net.log("asked");
-                format!("{} in {}", net.env("GREETING").unwrap_or("hello"), net.namespace())
-            }
-        }))
+        Router::new().route(
+            "/",
+            get(move || {
+                let net = net.clone();
+                async move {
+                    net.log("asked");
+                    format!("{} in {}", net.env("GREETING").unwrap_or("hello"), net.namespace())
+                }
+            }),
+        )
     });
     let labels = json!({"app": "orders"});
     let container = json!({"name": "c", "image": "orders:1", "ports": [{"containerPort": 9000}], "env": [{"name": "GREETING", "value": "hi"}]});
     cluster.apply(&json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "orders", "namespace": "default"},
         "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}}}})).await?;
-    cluster.apply(&json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "orders", "namespace": "default"},
-        "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 9000}]}})).await?;
+    cluster
+        .apply(&json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "orders", "namespace": "default"},
+        "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 9000}]}}))
+        .await?;
     cluster.wait_for_deployments("default", &["orders"], secs(10)).await?;
     let shop = cluster.namespace("default");
-    let answers = Hypothesis::new("orders greets").check(http::get(shop.service("orders").url("/")).expect(contains("hi in default")));
+    let answers = Hypothesis::new("orders greets")
+        .check(http::get(shop.service("orders").url("/")).expect(contains("hi in default")));
     Experiment::new("orders", answers).run(&cluster).await?.assert_verdict(Met);
     let logs = shop.pods("app=orders").logs().tail(1).read().await?;
     assert!(logs[0].1.ends_with("asked\n"), "{logs:?}");
@@ -191,7 +206,11 @@ async fn queries_beyond_lab4_are_answered_or_named(cluster: Cluster) -> steadfas
     assert_eq!(seen(2), json!(5.0));
     assert!(seen(3)["inconclusive"]["why"].as_str().unwrap().contains("several series"), "{}", seen(3));
     assert_eq!(seen(4), json!(150.0));
-    assert!(seen(5)["inconclusive"]["why"].as_str().unwrap().contains("does not evaluate the aggregation \"avg\""), "{}", seen(5));
+    assert!(
+        seen(5)["inconclusive"]["why"].as_str().unwrap().contains("does not evaluate the aggregation \"avg\""),
+        "{}",
+        seen(5)
+    );
     assert_eq!(seen(6), json!([3.0, 3.0, 3.0, 3.0, 3.0, 3.0]));
     Ok(())
 }
@@ -232,7 +251,8 @@ async fn a_stale_or_absent_series_is_never_met(cluster: Cluster) -> steadfast::R
     }
     let absent = prometheus.counter("never_seen_total").growth().or_when_absent(0.0).expect(at_most(0.0));
     Experiment::new("x", Hypothesis::new("x").check(absent)).run(&cluster).await?.assert_verdict(Met);
-    let short = prometheus.counter("http_requests_total").label("job", "front").growth_over(secs(5)).expect(at_most(1e9));
+    let short =
+        prometheus.counter("http_requests_total").label("job", "front").growth_over(secs(5)).expect(at_most(1e9));
     let journal = Experiment::new("x", Hypothesis::new("x").check(short)).pause(secs(60)).run(&cluster).await?;
     assert_eq!(journal.reason.as_ref().map(steadfast::journal::Reason::kind), Some("window too short"));
     Ok(())
@@ -242,15 +262,16 @@ async fn a_stale_or_absent_series_is_never_met(cluster: Cluster) -> steadfast::R
 async fn a_target_that_is_down_is_never_met(cluster: Cluster) -> steadfast::Result {
     let counter = cluster.namespace("default").prometheus().counter("failed_call_total").label("job", "front");
     let client = cluster.client();
-    let journal = Experiment::new("x", Hypothesis::new("x").check(counter.growth().or_when_absent(0.0).expect(at_most(0.0))))
-        .act_with("front goes", async move |_| {
-            let deployments: Api<Deployment> = Api::namespaced(client.clone(), "default");
-            let zero = Patch::Merge(json!({"spec": {"replicas": 0}}));
-            deployments.patch("front", &PatchParams::default(), &zero).await?;
-            Ok(())
-        })
-        .run(&cluster)
-        .await?;
+    let journal =
+        Experiment::new("x", Hypothesis::new("x").check(counter.growth().or_when_absent(0.0).expect(at_most(0.0))))
+            .act_with("front goes", async move |_| {
+                let deployments: Api<Deployment> = Api::namespaced(client.clone(), "default");
+                let zero = Patch::Merge(json!({"spec": {"replicas": 0}}));
+                deployments.patch("front", &PatchParams::default(), &zero).await?;
+                Ok(())
+            })
+            .run(&cluster)
+            .await?;
     journal.assert_verdict(Inconclusive);
     Ok(())
 }

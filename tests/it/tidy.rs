@@ -1,0 +1,130 @@
+//! The house rules that a text search can hold.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which module may import which; `journal` and `clock` stand for themselves. A row includes what its imports may import.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("clock", &[]),
+    ("journal", &["clock", "rollback"]),
+    ("tolerance", &["journal"]),
+    ("transport", &["clock", "kubernetes"]),
+    ("rollback", &["journal", "clock"]),
+    ("experiment", &["clock", "journal", "tolerance", "transport", "rollback"]),
+    ("load", &["experiment", "tolerance", "transport"]),
+    ("http", &["experiment", "tolerance", "transport"]),
+    ("process", &["experiment", "tolerance", "transport"]),
+    ("prometheus", &["experiment", "tolerance", "transport"]),
+    ("kubernetes", &["experiment", "rollback", "tolerance", "transport"]),
+    ("lab", &["transport", "rollback", "kubernetes"]),
+    ("cluster", &["experiment", "kubernetes", "prometheus", "lab", "error"]),
+    ("error", &["clock", "journal", "rollback", "experiment", "kubernetes", "cluster"]),
+];
+
+/// Modules that see everything: the root, what it re-exports, and the command.
+const SEES_ALL: &[&str] = &["lib", "prelude", "cli", "main"];
+
+fn sources() -> Vec<(PathBuf, String)> {
+    fn collect(folder: &Path, into: &mut Vec<(PathBuf, String)>) {
+        let mut entries: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+        entries.sort();
+        for path in entries {
+            if path.is_dir() {
+                collect(&path, into);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                into.push((path, text));
+            }
+        }
+    }
+    let mut all = Vec::new();
+    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut all);
+    assert!(all.len() > 50, "the sources were found");
+    all
+}
+
+/// The top-level module of a file: `src/lab/api/mod.rs` belongs to `lab`.
+fn module(path: &Path) -> String {
+    let below = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
+    below.components().next().unwrap().as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned()
+}
+
+/// The code without its tests and comments.
+fn code(text: &str) -> String {
+    let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+    text[..end].lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+fn allowed(module: &str) -> Vec<&'static str> {
+    let table: BTreeMap<&str, &[&str]> = MAY_IMPORT.iter().copied().collect();
+    let (mut seen, mut open) = (Vec::new(), vec![module]);
+    while let Some(next) = open.pop() {
+        let row = table.get(next).unwrap_or_else(|| panic!("module {next} is not in the table"));
+        for import in row.iter().filter(|import| **import != module) {
+            if !seen.contains(import) {
+                seen.push(*import);
+                open.push(import);
+            }
+        }
+    }
+    seen
+}
+
+#[test]
+fn modules_import_only_what_the_table_lets_them() {
+    for (path, text) in sources() {
+        let of = module(&path);
+        if SEES_ALL.contains(&of.as_str()) {
+            continue;
+        }
+        let allowed = allowed(&of);
+        for piece in code(&text).split("crate::").skip(1) {
+            let import: String = piece.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let is_module = MAY_IMPORT.iter().any(|(module, _)| *module == import);
+            assert!(
+                !is_module || import == of || allowed.contains(&import.as_str()),
+                "{}: {of} imports {import}",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn every_select_is_biased() {
+    for (path, text) in sources() {
+        for piece in text.split("tokio::select! {").skip(1) {
+            assert!(piece.trim_start().starts_with("biased;"), "{}: a select without `biased;`", path.display());
+        }
+    }
+}
+
+#[test]
+fn time_and_chance_come_from_the_clock_module() {
+    for (path, text) in sources() {
+        if module(&path) == "clock" {
+            continue;
+        }
+        for banned in ["SystemTime", "std::time::Instant", "Timestamp::now", "fastrand::u", "HashMap", "HashSet"] {
+            assert!(!code(&text).contains(banned), "{}: {banned}", path.display());
+        }
+    }
+}
+
+#[test]
+fn files_are_short_and_lints_are_expected_not_allowed() {
+    for (path, text) in sources() {
+        assert!(text.lines().count() <= 700, "{} is too long", path.display());
+        assert!(!text.contains("#[allow("), "{}: use #[expect(.., reason = ..)]", path.display());
+    }
+}
+
+#[test]
+fn the_readme_shows_the_test_that_runs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let test = fs::read_to_string(root.join("tests/it/lab4.rs")).unwrap();
+    let body = test.split("use steadfast::prelude::*;").nth(1).unwrap().split("\n\n/// ").next().unwrap().trim();
+    assert!(readme.contains(body), "the README's experiment differs from tests/it/lab4.rs");
+}

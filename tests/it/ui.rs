@@ -1,0 +1,71 @@
+//! What the compiler says to a user who errs: our own notes, not rustc's whole text.
+
+use std::path::Path;
+use std::process::Command;
+
+/// A mistake, and what the compiler must say.
+const MISTAKES: &[(&str, &[&str])] = &[
+    (
+        r#"Hypothesis::new("x").check(http::get("http://a/"));"#,
+        &["is not a check", "a hypothesis needs a yes-or-no answer", "give the probe a tolerance with `.expect(..)`"],
+    ),
+    (
+        r#"http::get("http://a/").expect(at_most(1.0));"#,
+        &[
+            "this probe returns no number",
+            "a tolerance is picked by the probe's output: `status(..)` for HTTP responses",
+        ],
+    ),
+    (
+        r#"load::get("http://a/").p95().expect(status(200));"#,
+        &["this probe returns no HTTP status", "`at_most(..)`, `at_least(..)` and `between(..)` for numbers"],
+    ),
+    (
+        r#"http::get("http://a/").expect("ok");"#,
+        &["cannot judge what this probe returns", "or a closure that returns `bool`"],
+    ),
+    (
+        r#"Experiment::new("x", Hypothesis::new("y")).inject(http::get("http://a/"));"#,
+        &["is no fault", "nothing says how it is undone", "`.act_with(name, async |scene| ..)`"],
+    ),
+    (
+        r#"Experiment::new("x", Hypothesis::new("y")).background(&http::get("http://a/"));"#,
+        &["cannot run in the background", "pass it by reference"],
+    ),
+    (r#"Experiment::new("x").pause(secs(1));"#, &["argument #2 of type `Hypothesis` is missing"]),
+];
+
+/// One crate with all mistakes, checked in one run of the compiler. trybuild compares rustc's whole text, which
+/// changes with its version; what must not change are our own words.
+#[test]
+fn mistakes_are_answered_with_a_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("src")).unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = format!(
+        "[package]\nname = \"mistakes\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[workspace]\n[dependencies]\nsteadfast = {{ path = {root:?} }}\n\
+         k8s-openapi = {{ version = \"0.29\", features = [\"v1_34\"] }}\n"
+    );
+    std::fs::write(folder.path().join("Cargo.toml"), manifest).unwrap();
+    std::fs::copy(root.join("Cargo.lock"), folder.path().join("Cargo.lock")).unwrap();
+    let mut source = String::from("use steadfast::prelude::*;\n");
+    for (number, (mistake, _)) in MISTAKES.iter().enumerate() {
+        source.push_str(&format!("pub fn mistake_{number}() {{ let _ = {{ {mistake} }}; }}\n"));
+    }
+    std::fs::write(folder.path().join("src/lib.rs"), source).unwrap();
+    let target =
+        std::env::current_exe().unwrap().ancestors().find(|f| f.join("CACHEDIR.TAG").is_file()).unwrap().join("ui");
+    let output = Command::new(env!("CARGO"))
+        .args(["check", "--quiet", "--color=never"])
+        .current_dir(folder.path())
+        .env("CARGO_TARGET_DIR", target)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "none of the mistakes compiles");
+    for (mistake, words) in MISTAKES {
+        for word in *words {
+            assert!(told.contains(word), "{mistake}\nshould say {word:?}, but the compiler says:\n{told}");
+        }
+    }
+}
