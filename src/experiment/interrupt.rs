@@ -5,7 +5,7 @@
 //! journals and report here; then the process ends with 128 + n, or with 5 if something leaked. Runs that no
 //! engine drives are undone from here, out of their ledgers.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,8 +23,10 @@ const EXIT_LEAKED: i32 = 5;
 /// A signal, by number and name.
 pub(super) type Signal = (i32, &'static str);
 
+/// The first signal, once it came. Apart from the handlers: engines wait for it before there are any.
+static ARRIVED: LazyLock<watch::Sender<Option<Signal>>> = LazyLock::new(|| watch::Sender::new(None));
+
 struct Interrupts {
-    arrived: watch::Sender<Option<Signal>>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -71,8 +73,7 @@ impl Ticket {
 
 /// Waits for the first signal. Never ends in a process without a fault, for it has no handlers.
 pub(super) async fn interrupted() -> Signal {
-    let Some(interrupts) = INTERRUPTS.get() else { return std::future::pending().await };
-    let mut arrived = interrupts.arrived.subscribe();
+    let mut arrived = ARRIVED.subscribe();
     match arrived.wait_for(Option::is_some).await.map(|signal| *signal) {
         Ok(Some(signal)) => signal,
         _ => std::future::pending().await,
@@ -81,8 +82,7 @@ pub(super) async fn interrupted() -> Signal {
 
 impl Interrupts {
     fn install() -> Arc<Self> {
-        let interrupts =
-            Arc::new(Self { arrived: watch::Sender::new(None), state: Mutex::default(), changed: Condvar::new() });
+        let interrupts = Arc::new(Self { state: Mutex::default(), changed: Condvar::new() });
         let (installed, wait) = std::sync::mpsc::channel();
         let shared = interrupts.clone();
         // A thread and a runtime of its own: a paused clock's runtime has no I/O, and a busy one no time.
@@ -124,7 +124,7 @@ impl Interrupts {
             run.ledger.refuse_new();
         }
         drop(live);
-        self.arrived.send_replace(Some(signal));
+        ARRIVED.send_replace(Some(signal));
         let leaked = self.wait_for_engines().await;
         leave(if leaked { EXIT_LEAKED } else { 128 + signal.0 });
     }

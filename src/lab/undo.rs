@@ -82,7 +82,8 @@ impl LabUndoer {
                     superseded.push(field.pointer.clone());
                 }
             }
-            if let Some(annotations) = after["metadata"]["annotations"].as_object_mut() {
+            // By pointer: an index would make what is not there.
+            if let Some(annotations) = after.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
                 annotations.remove(ORIGINAL_ANNOTATION);
                 if annotations.is_empty() {
                     put(&mut after, "/metadata/annotations", None);

@@ -23,8 +23,32 @@ async fn front_degrades_when_back_is_cut_off(cluster: Cluster) -> steadfast::Res
         .run(&cluster)
         .await?;
 
-    println!("{}", journal.summary());
     journal.assert_verdict(Deviated);
     steadfast::assert_journal!(journal); // an insta snapshot of journal.stable()
+    Ok(())
+}
+
+/// The counter-test: the same experiment, expected to be met, fails.
+#[steadfast::test(setup = steadfast::shop)]
+#[should_panic(expected = "expected the verdict met")]
+async fn expecting_met_fails(cluster: Cluster) -> steadfast::Result {
+    let shop = cluster.namespace("default");
+    let front = shop.service("front").url("/");
+    let failed_calls = shop.prometheus().counter("failed_call_total").label("job", "front").label("to", "middle");
+    let traffic = load::get(&front).per_second(10).lasting(secs(10)).named("traffic");
+
+    let served = Hypothesis::new("customers are served and no call to middle fails")
+        .check(http::get(&front).expect(status(200)))
+        .check(failed_calls.growth().expect(at_most(0.0)));
+
+    let journal = Experiment::new("front keeps working when back is cut off", served)
+        .background(&traffic)
+        .pause(secs(5))
+        .inject(shop.pods("app=back").deny_ingress())
+        .pause(secs(5))
+        .run(&cluster)
+        .await?;
+
+    journal.assert_verdict(Met);
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
+use futures_util::FutureExt;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
@@ -128,8 +129,7 @@ fn a_guard_undoes_over_a_network_however_it_ends() {
 
             // Cancelled half-way, then dropped.
             let guard = run.inject(cut(&cluster)).await.unwrap();
-            let cancelled = tokio::time::timeout(std::time::Duration::ZERO, guard.rollback()).await;
-            assert!(cancelled.is_err(), "it was cancelled");
+            assert!(guard.rollback().now_or_never().is_none(), "polled once and dropped");
             assert_eq!(served.policies(), 0, "cancelled, multi-thread: {multi_thread}");
             drop(run.finish());
             assert_eq!(served.ledgers(), 0, "a clean ledger is removed");

@@ -144,7 +144,7 @@ fn waits_with_a_fault_on() {
     steadfast::block_on(async |cluster| {
         steadfast::shop(&cluster).await?;
         let cut = cluster.namespace("default").pods("app=back").deny_ingress();
-        Experiment::new("interrupted", front_answers(&cluster))
+        let journal = Experiment::new("interrupted", front_answers(&cluster))
             .inject(cut)
             .act_with("tell", async |_| {
                 println!("the fault is on");
@@ -153,6 +153,6 @@ fn waits_with_a_fault_on() {
             .pause(secs(600))
             .run(&cluster)
             .await?;
-        Ok(())
+        panic!("a signal should have come: {}", journal.summary())
     });
 }

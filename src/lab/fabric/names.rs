@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use serde_json::Value;
 
 use super::{Fabric, Source};
-use crate::lab::resource::{ENDPOINT_SLICES, SERVICES};
+use crate::lab::resource::{ENDPOINT_SLICES, PODS, SERVICES};
 use crate::lab::store::Object;
 use crate::transport::NoAnswer;
 
@@ -59,6 +59,13 @@ impl Fabric {
         };
         let service = self.shared.store.find(&SERVICES, namespace, name)?;
         Some(self.endpoint(&service, Some(port)))
+    }
+
+    /// Whether a pod or a service has this address.
+    pub(super) fn has_address(&self, ip: &str) -> bool {
+        let (pods, _) = self.shared.store.list(&PODS, None);
+        let (services, _) = self.shared.store.list(&SERVICES, None);
+        pods.iter().any(|pod| pod["status"]["podIP"] == ip) || services.iter().any(|s| s["spec"]["clusterIP"] == ip)
     }
 
     /// The service that has this node port, and its port.

@@ -1,5 +1,7 @@
 //! The transport of the test process: it stands outside the lab's cluster.
 
+use std::net::Ipv4Addr;
+
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
@@ -63,6 +65,7 @@ impl FabricTransport {
                         let (service, port) = self.fabric.node_port(port).ok_or_else(outside)?;
                         self.fabric.endpoint(&service, Some(port))
                     }
+                    ip if ip.parse::<Ipv4Addr>().is_ok() && !self.fabric.has_address(ip) => return Err(outside()),
                     name if name.contains('.') => self.fabric.resolve("", name, port).ok_or_else(outside)?,
                     _ => return Err(outside()),
                 };
