@@ -188,6 +188,8 @@ proptest! {
         steadfast::block_on(async |cluster| {
             let before = prepared(&cluster).await?;
             with_faults(&cluster, &cluster, &order, millis(kill_at)).await;
+            // Endpoints follow pods once the controllers have run.
+            tokio::time::sleep(secs(1)).await;
             assert_same(&before, &essence(&cluster));
             Ok(())
         });
@@ -202,6 +204,8 @@ proptest! {
             let undoer = cluster.undoer();
             let outcomes = sweep_ledger(&killed.ledger, &undoer.in_drop(), &*undoer);
             assert!(outcomes.iter().all(steadfast::rollback::UndoOutcome::is_clean), "{outcomes:?}");
+            // Endpoints follow pods once the controllers have run.
+            tokio::time::sleep(secs(1)).await;
             assert_same(&before, &essence(&cluster));
             Ok(())
         });
