@@ -52,7 +52,7 @@ struct Inner {
 enum Ground {
     #[cfg(feature = "lab")]
     Embedded(Lab),
-    Network(NetworkCluster),
+    Network(Box<NetworkCluster>),
 }
 
 impl Cluster {
@@ -105,7 +105,7 @@ impl Cluster {
         let network = NetworkCluster::open(context).await?;
         let (kubernetes, transport) = (network.kubernetes()?, network.transport()?);
         let inner = Inner {
-            ground: Ground::Network(network),
+            ground: Ground::Network(Box::new(network)),
             kubernetes,
             transport,
             clock: Clock::real(),

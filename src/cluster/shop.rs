@@ -22,8 +22,11 @@ use crate::lab::Net;
 /// The image of the shop; its argument says which service it is: `front`, `middle` or `back`.
 pub const SHOP_IMAGE: &str = "steadfast-shop:1";
 
+/// The service that another one calls, its port, and the time-out.
+type Calls = (&'static str, u16, Duration);
+
 /// The services: name, port, and the service that each calls within a time-out.
-const SERVICES: [(&str, u16, Option<(&str, u16, Duration)>); 3] = [
+const SERVICES: [(&str, u16, Option<Calls>); 3] = [
     ("front", 8000, Some(("middle", 8001, Duration::from_millis(1000)))),
     ("middle", 8001, Some(("back", 8002, Duration::from_millis(1500)))),
     ("back", 8002, None),
@@ -88,7 +91,7 @@ fn manifests(namespace: &str, name: &str, port: u16) -> [Value; 2] {
 struct Shop {
     net: Net,
     name: String,
-    calls: Option<(&'static str, u16, Duration)>,
+    calls: Option<Calls>,
     counters: Arc<Mutex<Counters>>,
 }
 

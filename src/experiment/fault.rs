@@ -107,13 +107,19 @@ pub struct Targets {
     pub notes: Vec<String>,
 }
 
+/// What a change made: the uids of created objects, in the order of its undos.
+pub type Applied = Result<Vec<Option<String>>, BoxError>;
+
+/// Makes a change.
+pub type Apply = Box<dyn FnOnce() -> BoxFuture<'static, Applied> + Send>;
+
 /// A change that is ready to be made, with its undo.
 pub struct Armed {
     /// How to take it back, in the order of the changes; undone in reverse.
     pub undo: Vec<Undo>,
     /// Makes the change. It answers when the cluster has accepted it, with the uids of created objects in the
     /// order of `undo` (`None` where the undo had it).
-    pub apply: Box<dyn FnOnce() -> BoxFuture<'static, Result<Vec<Option<String>>, BoxError>> + Send>,
+    pub apply: Apply,
 }
 
 /// How a fault's effect is seen.

@@ -34,7 +34,7 @@ use crate::rollback::Undo;
 
 pub use environment::Environment;
 pub use error::ExperimentError;
-pub use fault::{Armed, Fault, Mark, Proof, Right, Targets, Witness};
+pub use fault::{Applied, Apply, Armed, Fault, Mark, Proof, Right, Targets, Witness};
 use finally::Finally;
 pub use guard::FaultGuard;
 pub use hypothesis::Hypothesis;

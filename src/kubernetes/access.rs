@@ -178,7 +178,6 @@ impl Kubernetes {
     ///
     /// # Errors
     /// Never for a bad selector: whoever uses it gets that error.
-    #[must_use]
     pub fn pods(&self, namespace: &str, selector: &str) -> super::Pods {
         super::Pods::new(self.clone(), namespace.to_owned(), selector.parse::<Selector>())
     }

@@ -12,7 +12,7 @@ use super::pods::name_of;
 use super::witness::WitnessPods;
 use super::{KubernetesError, Pods};
 use crate::BoxError;
-use crate::experiment::{Armed, Check, Fault, Mark, Proof, Right, Targets, Witness};
+use crate::experiment::{Applied, Armed, Check, Fault, Mark, Proof, Right, Targets, Witness};
 use crate::rollback::{OWNER_LABEL, ObjectRef, RUN_LABEL, Undo};
 
 /// Which connections are denied.
@@ -137,7 +137,7 @@ impl Fault for DenyTraffic {
             let api = self.pods.kubernetes.objects(&object);
             let doing = format!("create {object}");
             let undo = vec![Undo::Delete { object, owner: mark.owner.clone(), uid: None }];
-            let apply = Box::new(move || -> BoxFuture<'static, Result<Vec<Option<String>>, BoxError>> {
+            let apply = Box::new(move || -> BoxFuture<'static, Applied> {
                 Box::pin(async move {
                     let created = api.create(&PostParams::default(), &body).await;
                     Ok(vec![created.map_err(KubernetesError::api(doing))?.metadata.uid])

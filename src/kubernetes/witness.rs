@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Kubernetes, KubernetesError, Pods};
 use crate::BoxError;
-use crate::experiment::{Armed, Check, Finding, Mark, Proof, Scene, Witness};
+use crate::experiment::{Applied, Armed, Check, Finding, Mark, Proof, Scene, Witness};
 use crate::journal::Reason;
 use crate::rollback::{OWNER_LABEL, ObjectRef, RUN_LABEL, Undo};
 use crate::tolerance::Judgement;
@@ -90,14 +90,12 @@ fn proof(pods: &Pods, mark: &Mark, bodies: Vec<Value>, to: &'static str) -> Proo
         to,
     };
     let api: Api<Pod> = Api::namespaced(pods.kubernetes.client().clone(), &pods.namespace);
-    let apply = Box::new(move || -> BoxFuture<'static, Result<Vec<Option<String>>, BoxError>> {
-        Box::pin(create(api, bodies))
-    });
+    let apply = Box::new(move || -> BoxFuture<'static, Applied> { Box::pin(create(api, bodies)) });
     Proof::Witness(Witness { stage: Some(Armed { undo, apply }), check: Arc::new(check) })
 }
 
 /// Creates the pods one by one; a connector without an address gets that of the pod before it.
-async fn create(api: Api<Pod>, bodies: Vec<Value>) -> Result<Vec<Option<String>>, BoxError> {
+async fn create(api: Api<Pod>, bodies: Vec<Value>) -> Applied {
     let mut uids = Vec::new();
     let mut listener: Option<String> = None;
     for mut body in bodies {

@@ -76,13 +76,11 @@ impl Prometheus {
     }
 
     /// A probe of what a query is worth now. Its selectors are used as they are written.
-    #[must_use]
     pub fn query(&self, query: &str) -> InstantValue {
         InstantValue::new(self.clone(), query)
     }
 
     /// A probe of what a query was worth over the last `duration`, at each `step`.
-    #[must_use]
     pub fn query_range(&self, query: &str, duration: Duration, step: Duration) -> RangeValues {
         RangeValues::new(self.clone(), query, duration, step)
     }

@@ -1,1 +1,320 @@
+//! The ledger under damage, and guards under every end of a scope.
 
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use super::*;
+use crate::clock::Timestamp;
+
+fn object(name: &str) -> ObjectRef {
+    ObjectRef {
+        api_version: "v1".into(),
+        kind: "ConfigMap".into(),
+        resource: "configmaps".into(),
+        namespace: Some("default".into()),
+        name: name.into(),
+    }
+}
+
+fn delete(name: &str) -> Undo {
+    Undo::Delete { object: object(name), owner: name.into(), uid: None }
+}
+
+fn header(run: &str) -> Header {
+    Header {
+        run: run.into(),
+        cluster: "c".into(),
+        server: "s".into(),
+        context: "x".into(),
+        kubeconfig: None,
+        pid: 1,
+        host: "h".into(),
+        started: Timestamp::UNIX_EPOCH,
+    }
+}
+
+/// What a fake undoer does.
+#[derive(Clone, Copy, PartialEq)]
+enum Temper {
+    Undoes,
+    Leaks,
+    Panics,
+    /// Answers only through a task of the runtime that it was made on, as a cloned client would.
+    NeedsItsRuntime,
+}
+
+/// Remembers what it undid.
+#[derive(Clone)]
+struct Fake {
+    done: Arc<Mutex<Vec<String>>>,
+    temper: Temper,
+    in_drop: InDrop,
+    worker: Option<tokio::sync::mpsc::UnboundedSender<tokio::sync::oneshot::Sender<()>>>,
+}
+
+impl Fake {
+    fn new(temper: Temper) -> Self {
+        Self { done: Arc::default(), temper, in_drop: InDrop::Inline, worker: None }
+    }
+
+    /// One whose drop goes to the reaper, with an undoer of this temper made there.
+    fn over_a_network(temper: Temper) -> Self {
+        let there = Self::new(temper);
+        let done = there.done.clone();
+        let connect: Connect = Arc::new(move || {
+            let mut there = there.clone();
+            Box::pin(async move {
+                if there.temper == Temper::NeedsItsRuntime {
+                    there.worker = Some(worker());
+                }
+                Ok(Box::new(there) as Box<dyn Undoer>)
+            })
+        });
+        Self { done, temper, in_drop: InDrop::Reaper(connect), worker: None }
+    }
+
+    fn done(&self) -> Vec<String> {
+        self.done.lock().unwrap().clone()
+    }
+}
+
+fn worker() -> tokio::sync::mpsc::UnboundedSender<tokio::sync::oneshot::Sender<()>> {
+    let (sender, mut queue) = tokio::sync::mpsc::unbounded_channel::<tokio::sync::oneshot::Sender<()>>();
+    tokio::spawn(async move {
+        while let Some(answer) = queue.recv().await {
+            let _ = answer.send(());
+        }
+    });
+    sender
+}
+
+impl Undoer for Fake {
+    fn undo<'a>(&'a self, undo: &'a Undo) -> BoxFuture<'a, UndoOutcome> {
+        Box::pin(async move {
+            if let Some(worker) = &self.worker {
+                let (sender, answer) = tokio::sync::oneshot::channel();
+                worker.send(sender).unwrap();
+                answer.await.unwrap();
+            }
+            self.done.lock().unwrap().push(undo.object().name.clone());
+            match self.temper {
+                Temper::Undoes | Temper::NeedsItsRuntime => UndoOutcome::Reverted,
+                Temper::Leaks => UndoOutcome::Leaked { why: "it is stuck".into() },
+                Temper::Panics => panic!("in an undo"),
+            }
+        })
+    }
+
+    fn stands<'a>(&'a self, _: &'a Undo) -> BoxFuture<'a, Result<Standing, String>> {
+        Box::pin(async { Ok(Standing::Stands { uid: String::new() }) })
+    }
+
+    fn in_drop(&self) -> InDrop {
+        self.in_drop.clone()
+    }
+}
+
+fn guard(ledger: &Ledger, fake: &Fake, names: &[&str]) -> UndoGuard {
+    let undo = names.iter().map(|name| delete(name)).collect();
+    UndoGuard::arm(ledger, "o", "a fault", undo, Arc::new(fake.clone()), Timestamp::UNIX_EPOCH).unwrap()
+}
+
+#[tokio::test]
+async fn undos_run_last_to_first_and_each_is_tried() {
+    for temper in [Temper::Undoes, Temper::Leaks, Temper::Panics] {
+        let (ledger, fake) = (Ledger::memory("r"), Fake::new(temper));
+        let mut guard = guard(&ledger, &fake, &["a", "b", "c"]);
+        let outcomes = guard.rollback().await;
+        assert_eq!(fake.done(), ["c", "b", "a"]);
+        assert_eq!(outcomes.iter().all(UndoOutcome::is_clean), temper == Temper::Undoes);
+        assert_eq!(ledger.open().is_empty(), temper == Temper::Undoes, "what leaked stays for the sweep");
+        drop(guard);
+        assert_eq!(fake.done().len(), 3, "what was tried is not tried again by the drop");
+    }
+}
+
+#[test]
+fn a_drop_undoes_without_any_runtime() {
+    for fake in [Fake::new(Temper::Undoes), Fake::over_a_network(Temper::NeedsItsRuntime)] {
+        let ledger = Ledger::memory("r");
+        drop(guard(&ledger, &fake, &["a", "b"]));
+        assert_eq!(fake.done(), ["b", "a"]);
+        assert!(ledger.open().is_empty());
+    }
+}
+
+/// The trap: an undoer whose worker lives on the runtime that the drop blocks can never answer.
+#[tokio::test]
+async fn a_drop_on_the_callers_runtime_needs_the_reapers_own_client() {
+    let ledger = Ledger::memory("r");
+    let mut borrowed = Fake::new(Temper::NeedsItsRuntime);
+    borrowed.worker = Some(worker());
+    let there = borrowed.clone();
+    let connect: Connect = Arc::new(move || {
+        let there = there.clone();
+        Box::pin(async move { Ok(Box::new(there) as Box<dyn Undoer>) })
+    });
+    let hangs = super::reaper::Reaper::global().undo(connect, vec![delete("a")], Duration::from_millis(200));
+    assert!(matches!(&hangs[..], [UndoOutcome::Leaked { why }] if why.contains("did not end")), "{hangs:?}");
+
+    let own = Fake::over_a_network(Temper::NeedsItsRuntime);
+    drop(guard(&ledger, &own, &["a"]));
+    assert_eq!(own.done(), ["a"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_drop_inside_a_task_undoes() {
+    let (ledger, fake) = (Ledger::memory("r"), Fake::over_a_network(Temper::NeedsItsRuntime));
+    let guard = guard(&ledger, &fake, &["a"]);
+    tokio::spawn(async move { drop(guard) }).await.unwrap();
+    assert_eq!(fake.done(), ["a"]);
+}
+
+#[test]
+fn a_panic_in_the_body_and_in_the_undo_aborts_nothing() {
+    for fake in [Fake::new(Temper::Panics), Fake::over_a_network(Temper::Panics), Fake::new(Temper::Undoes)] {
+        let ledger = Ledger::memory("r");
+        let body = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _guard = guard(&ledger, &fake, &["a", "b"]);
+            panic!("in the body");
+        }));
+        assert_eq!(body.unwrap_err().downcast_ref::<&str>(), Some(&"in the body"));
+        assert_eq!(fake.done(), ["b", "a"]);
+    }
+}
+
+#[test]
+fn a_guard_that_is_left_undoes_nothing() {
+    let (ledger, fake) = (Ledger::memory("r"), Fake::new(Temper::Undoes));
+    guard(&ledger, &fake, &["a"]).leave();
+    assert_eq!(fake.done(), Vec::<String>::new());
+    assert!(ledger.open().is_empty());
+}
+
+#[test]
+fn after_a_signal_nothing_new_is_admitted() {
+    let ledger = Ledger::memory("r");
+    ledger.refuse_new();
+    assert!(matches!(ledger.arm("o", "n", &[delete("a")]), Err(LedgerError::Closing)));
+}
+
+/// A ledger with three entries: one settled, one applied, one armed. Its bytes, and the key.
+fn recorded() -> (Vec<u8>, ring::hmac::Key, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let state = StateDir::at(folder.path());
+    let ledger = Ledger::create(&state, header("run")).unwrap();
+    let first = ledger.arm("a", "first", &[delete("a")]).unwrap();
+    let second = ledger.arm("b", "second", &[delete("b")]).unwrap();
+    ledger.settled(first, &[UndoOutcome::Reverted]).unwrap();
+    let known = Undo::Delete { object: object("b"), owner: "b".into(), uid: Some("u".into()) };
+    ledger.applied(second, &[known]).unwrap();
+    ledger.arm("c", "third", &[delete("c")]).unwrap();
+    let bytes = std::fs::read(folder.path().join("ledger/run.jsonl")).unwrap();
+    (bytes, state.key().unwrap(), folder)
+}
+
+#[test]
+fn a_ledger_torn_at_every_byte_is_never_misread() {
+    let (bytes, key, _folder) = recorded();
+    let whole = read(&bytes, "run", &key);
+    assert_eq!(whole.open.iter().map(|o| o.name.as_str()).collect::<Vec<_>>(), ["second", "third"]);
+    assert!(whole.complaints.is_empty() && whole.header.is_some());
+    for end in 0..bytes.len() {
+        let torn = read(&bytes[..end], "run", &key);
+        // A line is whole with its last byte before the newline.
+        let lines = bytes[..end].split(|b| *b == b'\n').count();
+        let complete = (0..lines)
+            .filter(|n| bytes.split(|b| *b == b'\n').nth(*n) == bytes[..end].split(|b| *b == b'\n').nth(*n))
+            .count();
+        let expected = match complete {
+            0 | 1 => vec![],
+            2 => vec!["first"],
+            3 => vec!["first", "second"],
+            4 | 5 => vec!["second"],
+            _ => vec!["second", "third"],
+        };
+        assert_eq!(torn.open.iter().map(|o| o.name.as_str()).collect::<Vec<_>>(), expected, "torn at {end}");
+        assert!(torn.complaints.iter().all(|c| matches!(c, Complaint::Torn { .. })), "torn at {end}");
+    }
+}
+
+#[test]
+fn a_ledger_with_any_byte_changed_is_never_acted_on_wrongly() {
+    let (bytes, key, _folder) = recorded();
+    let whole = read(&bytes, "run", &key);
+    let known: Vec<_> = whole.open.iter().flat_map(|o| &o.undo).chain([&delete("a"), &delete("b")]).cloned().collect();
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x04;
+        let reading = read(&damaged, "run", &key);
+        assert!(reading.open.iter().flat_map(|o| &o.undo).all(|undo| known.contains(undo)), "changed at {at}");
+        assert!(!reading.complaints.is_empty(), "changed at {at}, and nobody complains");
+    }
+}
+
+#[test]
+fn lines_that_others_wrote_or_moved_are_foreign() {
+    let (bytes, key, _folder) = recorded();
+    let other = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &[7; 32]);
+    let reading = read(&bytes, "run", &other);
+    assert!(reading.open.is_empty() && reading.header.is_none());
+    assert!(reading.complaints.iter().all(|c| matches!(c, Complaint::Foreign { .. })));
+    assert!(read(&bytes, "another", &key).open.is_empty(), "a ledger under another run's name");
+    let mut lines: Vec<&[u8]> = bytes.split_inclusive(|b| *b == b'\n').collect();
+    lines.swap(1, 2);
+    let moved = read(&lines.concat(), "run", &key);
+    assert!(moved.complaints.len() >= 2 && moved.complaints.iter().all(|c| matches!(c, Complaint::Foreign { .. })));
+}
+
+#[test]
+fn an_undo_of_an_unknown_version_or_kind_is_reported_and_not_guessed() {
+    let (mut bytes, key, _folder) = recorded();
+    let from_the_future = |version, kind: &str| super::line::Record::Armed {
+        entry: 9,
+        version,
+        owner: "x".into(),
+        name: "future".into(),
+        undo: vec![serde_json::json!({"undo": kind, "object": object("x")})],
+    };
+    for (number, record) in [(6, from_the_future(2, "delete")), (7, from_the_future(1, "teleport"))] {
+        bytes.extend(super::line::write(&key, "run", number, &record).unwrap().bytes());
+    }
+    let reading = read(&bytes, "run", &key);
+    assert_eq!(reading.open.len(), 2, "what is known is read");
+    assert!(
+        matches!(&reading.complaints[..], [Complaint::Unknown { why, .. }, Complaint::Unknown { .. }] if why.contains("version 2")),
+        "{:?}",
+        reading.complaints
+    );
+}
+
+#[tokio::test]
+async fn a_sweep_goes_on_behind_a_torn_line_and_keeps_what_leaks() {
+    let (bytes, _, folder) = recorded();
+    let state = StateDir::at(folder.path());
+    let path = folder.path().join("ledger/run.jsonl");
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() - 9]).unwrap();
+    let stuck = Fake::new(Temper::Leaks);
+    let swept = sweep(&state, "c", &stuck).await.unwrap();
+    assert_eq!(swept[0].complaints, [Complaint::Torn { line: 6 }]);
+    assert_eq!(stuck.done(), ["b"], "the torn entry was never applied, the settled one is done");
+    assert!(path.exists(), "what leaked is kept");
+    let works = Fake::new(Temper::Undoes);
+    sweep(&state, "c", &works).await.unwrap();
+    assert_eq!(works.done(), ["b"]);
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_run_has_one_ledger() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = StateDir::at(folder.path());
+    let ledger = Ledger::create(&state, header("run")).unwrap();
+    let error = Ledger::create(&state, header("run")).err().unwrap().to_string();
+    assert!(error.contains("run.jsonl"), "{error}");
+    ledger.finish().unwrap();
+    assert!(!folder.path().join("ledger/run.jsonl").exists());
+}

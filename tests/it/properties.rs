@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use steadfast::BoxError;
 use steadfast::clock::{Clock, Seed};
-use steadfast::experiment::{Armed, Environment, Mark, Proof, Right, Targets};
+use steadfast::experiment::{Applied, Armed, Environment, Mark, Proof, Right, Targets};
 use steadfast::prelude::*;
 use steadfast::rollback::{Field, Ledger, ObjectRef, Undo, Undoer, sweep_ledger};
 use steadfast::transport::Transport;
@@ -52,7 +52,7 @@ impl Fault for Relabel {
             let field = Field { pointer, set: Some(json!("faulty")), was: Some(json!("sane")) };
             let undo = vec![Undo::Restore { object: self.object(), uid, fields: vec![field] }];
             let name = self.name;
-            let apply = Box::new(move || -> BoxFuture<'static, Result<Vec<Option<String>>, BoxError>> {
+            let apply = Box::new(move || -> BoxFuture<'static, Applied> {
                 Box::pin(async move {
                     let patch = kube::api::Patch::Merge(json!({"data": {"mode": "faulty"}}));
                     maps.patch(name, &Default::default(), &patch).await?;

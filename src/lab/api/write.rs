@@ -50,11 +50,14 @@ fn part(place: &Place) -> Result<Part, Status> {
     }
 }
 
+/// What a patch makes of an object.
+type Change = Box<dyn FnOnce(&Value) -> Result<Value, Status>>;
+
 pub(super) fn patch(api: &ApiService, place: &Place, name: &str, call: &Call) -> Result<Answer, Status> {
     let kind = call.headers.get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let (resource, namespace, dry_run) = (place.resource, place.namespace(), call.dry_run()?);
     let patch = call.json()?;
-    let change: Box<dyn FnOnce(&Value) -> Result<Value, Status>> = match kind.split(';').next().unwrap_or_default() {
+    let change: Change = match kind.split(';').next().unwrap_or_default() {
         "application/merge-patch+json" => Box::new(move |before| {
             let mut after = before.clone();
             json_patch::merge(&mut after, &patch);

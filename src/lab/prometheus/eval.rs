@@ -11,12 +11,15 @@ use super::tsdb::{Labels, Sample, Tsdb, is_stale};
 /// How far back an instant looks for a sample, in milliseconds.
 const LOOKBACK: i64 = 5 * 60 * 1000;
 
+/// Series with their samples.
+pub(super) type Matrix = Vec<(Labels, Vec<Sample>)>;
+
 /// What an expression is worth at an instant.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Worth {
     Scalar(f64),
     Vector(Vec<(Labels, f64)>),
-    Matrix(Vec<(Labels, Vec<Sample>)>),
+    Matrix(Matrix),
 }
 
 /// Why there is no answer.
@@ -84,7 +87,7 @@ fn instant(tsdb: &Tsdb, selector: &VectorSelector, at: i64) -> Result<Vec<(Label
 }
 
 /// The window's end, and the samples in it.
-fn range(tsdb: &Tsdb, selector: &MatrixSelector, at: i64) -> Result<(i64, Vec<(Labels, Vec<Sample>)>), Refusal> {
+fn range(tsdb: &Tsdb, selector: &MatrixSelector, at: i64) -> Result<(i64, Matrix), Refusal> {
     let at = shifted(&selector.vs, at)?;
     let first = at - i64::try_from(selector.range.as_millis()).unwrap_or(i64::MAX / 4);
     let mut found = tsdb.select(|labels| accepts(&selector.vs, labels), first, at);
