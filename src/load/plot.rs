@@ -95,7 +95,8 @@ fn svg(out: &mut String, recording: &Recording, faults: &[FaultWindow]) -> std::
     )?;
     for fault in faults {
         let at = |stamp: Timestamp| stamp.duration_since(recording.started).as_secs_f64();
-        let begin = fault.effective.unwrap_or(fault.requested);
+        // From the request on: it bites at once, and is proved only a little later.
+        let begin = fault.requested;
         let (from, to) =
             (x(at(begin)), fault.undone.or(fault.undo_requested).map_or(LEFT + WIDTH, |stamp| x(at(stamp))));
         let width = (to - from).max(1.0);
@@ -188,10 +189,14 @@ fn class(outcome: &Outcome) -> &'static str {
     }
 }
 
-/// The next of 1, 2, 5, 10, 20, 50 …
+/// The next of 1, 1.2, 2, 4, 5, 8, 10, 12 …: round, and round in quarters.
 fn nice(value: f64) -> f64 {
     let power = 10_f64.powf(value.max(1e-9).log10().floor());
-    [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|nice| *nice >= value).unwrap_or(value)
+    [1.0, 1.2, 2.0, 4.0, 5.0, 8.0, 10.0]
+        .into_iter()
+        .map(|factor| factor * power)
+        .find(|nice| *nice >= value)
+        .unwrap_or(value)
 }
 
 /// Text that is safe in HTML, in attributes too.
@@ -238,6 +243,6 @@ mod tests {
 
     #[test]
     fn scales_end_at_round_numbers() {
-        assert_eq!([nice(0.7), nice(1.0), nice(3.0), nice(1002.0)], [1.0, 1.0, 5.0, 2000.0]);
+        assert_eq!([nice(0.7), nice(1.0), nice(3.0), nice(1002.0)], [0.8, 1.0, 4.0, 1200.0]);
     }
 }
