@@ -1,6 +1,6 @@
 //! The cluster that an experiment runs on: embedded, or over a network.
 //!
-//! Tests get a [`Cluster`] from `#[steadfast::test]` or [`block_on`](crate::block_on); `STEADFAST_CLUSTER` says
+//! Tests get a [`Cluster`] from `#[steadfast::test]` or [`block_on`]; `STEADFAST_CLUSTER` says
 //! which one: `embedded` (the default), `kind[:NAME]`, `context:NAME` or `in-cluster`. It promises never to act on
 //! a cluster that was not asked for, and to say how to get one that is asked for and not to be had.
 

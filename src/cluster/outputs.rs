@@ -15,9 +15,10 @@ pub(super) fn folder(test: &str) -> PathBuf {
     base.join(file_name(test))
 }
 
-/// Cargo marks its target folder by this file, whatever it is called.
+/// Cargo marks its target folder by these files, whatever it is called; by the first only if it made the folder.
 fn target_of(executable: &Path) -> Option<PathBuf> {
-    executable.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file()).map(Path::to_owned)
+    let marked = |folder: &&Path| ["CACHEDIR.TAG", ".rustc_info.json"].iter().any(|mark| folder.join(mark).is_file());
+    executable.ancestors().find(marked).map(Path::to_owned)
 }
 
 /// A test's path as one folder: `it::lab4::front` becomes `it.lab4.front`.

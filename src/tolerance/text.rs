@@ -52,7 +52,7 @@ impl<T: AsText> Tolerance<T> for Contains {
     }
 }
 
-/// Expects text of a pattern. See [`matches`].
+/// Expects text of a pattern. See [`matches()`].
 #[derive(Clone, Debug)]
 pub struct Matches(Regex);
 

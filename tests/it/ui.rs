@@ -50,8 +50,7 @@ fn mistakes_are_answered_with_a_remedy() {
         source.push_str(&format!("pub fn mistake_{number}() {{ let _ = {{ {mistake} }}; }}\n"));
     }
     std::fs::write(folder.path().join("src/lib.rs"), source).unwrap();
-    let target =
-        std::env::current_exe().unwrap().ancestors().find(|f| f.join("CACHEDIR.TAG").is_file()).unwrap().join("ui");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ui");
     let output = Command::new(env!("CARGO"))
         .args(["check", "--quiet", "--color=never"])
         .current_dir(folder.path())
