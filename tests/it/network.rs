@@ -129,8 +129,8 @@ fn a_guard_undoes_over_a_network_however_it_ends() {
 
             // Cancelled half-way, then dropped.
             let guard = run.inject(cut(&cluster)).await.unwrap();
-            let once = guard.rollback().now_or_never();
-            assert!(once.is_none(), "polled once and dropped: {once:?}");
+            // On a busy machine the one poll may do it all; half-way or not, nothing may be left.
+            drop(guard.rollback().now_or_never());
             assert_eq!(served.policies(), 0, "cancelled, multi-thread: {multi_thread}");
             drop(run.finish());
             assert_eq!(served.ledgers(), 0, "a clean ledger is removed");
