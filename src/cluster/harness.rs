@@ -42,7 +42,14 @@ where
         let cluster = open(&target, real, test).await?;
         body(cluster).await
     };
-    match catch_unwind(AssertUnwindSafe(|| runtime.block_on(work))) {
+    let done = catch_unwind(AssertUnwindSafe(|| runtime.block_on(work)));
+    if !real && !matches!(done, Ok(Ok(()))) {
+        // A seed that cannot be read is the failure itself, and says so.
+        if let Ok(Seed(seed)) = Seed::from_env() {
+            crate::journal::complain(&format!("{test} failed; to run it again as it was: STEADFAST_SEED={seed}"));
+        }
+    }
+    match done {
         Ok(done) => done,
         Err(payload) => {
             if !real && text(&*payload).is_some_and(|text| text.contains(NO_IO)) {

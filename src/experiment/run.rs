@@ -130,11 +130,15 @@ impl Run {
     }
 
     /// Waits.
-    pub async fn pause(&self, duration: Duration) {
-        self.shared.begin_method();
-        let step = self.shared.step("pause", &format!("{duration:?}"), String::new());
-        self.shared.clock.sleep(duration).await;
-        self.shared.step_ended(step, Ok(serde_json::Value::Null));
+    #[track_caller]
+    pub fn pause(&self, duration: Duration) -> impl Future<Output = ()> + '_ {
+        let location = std::panic::Location::caller().to_string();
+        async move {
+            self.shared.begin_method();
+            let step = self.shared.step("pause", &format!("{duration:?}"), location);
+            self.shared.clock.sleep(duration).await;
+            self.shared.step_ended(step, Ok(serde_json::Value::Null));
+        }
     }
 
     /// Injects a fault and returns once it is proved effective, or known not to be.
@@ -161,33 +165,49 @@ impl Run {
     ///
     /// # Errors
     /// It could not be done.
-    pub async fn act(&self, action: impl Action) -> Result<serde_json::Value, ExperimentError> {
-        self.shared.begin_method();
-        let name = action.describe();
-        let step = self.shared.step("act", &name, String::new());
-        let done = action.act(&self.shared.scene(self.shared.method_phase())).await;
-        self.shared.step_ended(step, done.as_ref().cloned().map_err(ToString::to_string));
-        done.map_err(|source| ExperimentError::Failed { what: name, location: "in a run".into(), source })
+    #[track_caller]
+    pub fn act<'a, A: Action + 'a>(
+        &'a self,
+        action: A,
+    ) -> impl Future<Output = Result<serde_json::Value, ExperimentError>> + 'a {
+        let location = std::panic::Location::caller().to_string();
+        async move {
+            self.shared.begin_method();
+            let name = action.describe();
+            let step = self.shared.step("act", &name, location.clone());
+            let done = action.act(&self.shared.scene(self.shared.method_phase())).await;
+            self.shared.step_ended(step, done.as_ref().cloned().map_err(ToString::to_string));
+            done.map_err(|source| ExperimentError::Failed { what: name, location, source })
+        }
     }
 
     /// Looks without judging, and records what was seen.
     ///
     /// # Errors
     /// It could not be looked at.
-    pub async fn observe<P: Probe>(&self, probe: P) -> Result<super::Observed<P::Output>, ExperimentError> {
-        self.shared.begin_method();
-        let name = probe.describe();
-        let step = self.shared.step("observe", &name, String::new());
-        let seen = probe.observe(&self.shared.scene(self.shared.method_phase())).await;
-        self.shared.step_ended(step, seen.as_ref().map(super::step::evidence).map_err(ToString::to_string));
-        seen.map_err(|source| ExperimentError::Failed { what: name, location: "in a run".into(), source })
+    #[track_caller]
+    pub fn observe<'a, P: Probe + 'a>(
+        &'a self,
+        probe: P,
+    ) -> impl Future<Output = Result<super::Observed<P::Output>, ExperimentError>> + 'a {
+        let location = std::panic::Location::caller().to_string();
+        async move {
+            self.shared.begin_method();
+            let name = probe.describe();
+            let step = self.shared.step("observe", &name, location.clone());
+            let seen = probe.observe(&self.shared.scene(self.shared.method_phase())).await;
+            self.shared.step_ended(step, seen.as_ref().map(super::step::evidence).map_err(ToString::to_string));
+            seen.map_err(|source| ExperimentError::Failed { what: name, location, source })
+        }
     }
 
     /// Starts a load beside what follows; join the returned task before judging.
+    #[track_caller]
     pub fn background(&self, load: &impl Background) -> tokio::task::JoinHandle<Result<serde_json::Value, String>> {
         self.shared.begin_method();
         let name = load.describe();
-        let (step, shared) = (self.shared.step("background", &name, String::new()), self.shared.clone());
+        let (step, shared) =
+            (self.shared.step("background", &name, std::panic::Location::caller().to_string()), self.shared.clone());
         let work = load.run(self.shared.scene(self.shared.method_phase()));
         tokio::spawn(async move {
             let done = work.await.map_err(|e| e.to_string());
@@ -200,14 +220,18 @@ impl Run {
     ///
     /// # Errors
     /// It does not hold, nothing shows that it does, or a check could not look.
-    pub async fn require(&self, hypothesis: &Hypothesis) -> Result<(), ExperimentError> {
-        let evaluation = self.shared.judge(hypothesis, Phase::Gate).await?;
-        if matches!(evaluation.verdict, Verdict::Met | Verdict::NotJudged) {
-            return Ok(());
+    #[track_caller]
+    pub fn require<'a>(&'a self, hypothesis: &'a Hypothesis) -> impl Future<Output = Result<(), ExperimentError>> + 'a {
+        let location = std::panic::Location::caller().to_string();
+        async move {
+            let evaluation = self.shared.judge(hypothesis, Phase::Gate).await?;
+            if matches!(evaluation.verdict, Verdict::Met | Verdict::NotJudged) {
+                return Ok(());
+            }
+            let phrases: Vec<_> = evaluation.checks.iter().map(|c| format!("{}: {}", c.check, c.phrase)).collect();
+            let source = format!("it does not hold before the method: {}", phrases.join("; ")).into();
+            Err(ExperimentError::Failed { what: hypothesis.title.clone(), location, source })
         }
-        let phrases: Vec<_> = evaluation.checks.iter().map(|c| format!("{}: {}", c.check, c.phrase)).collect();
-        let source = format!("it does not hold before the method: {}", phrases.join("; ")).into();
-        Err(ExperimentError::Failed { what: hypothesis.title.clone(), location: "in a run".into(), source })
     }
 
     /// Judges the hypothesis while the faults are on; the verdict goes into the journal.

@@ -103,3 +103,24 @@ fn readable_as_usual(file: &std::fs::File) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     file.set_permissions(std::fs::Permissions::from_mode(0o644))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_journal_or_a_later_one_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal.json");
+        for (text, part) in [
+            ("{", "is no journal: EOF"),
+            ("{}", "is no journal: missing field"),
+            ("[1]", "is no journal"),
+            (r#"{"version": 99}"#, "is a journal of version 99, this steadfast reads up to"),
+        ] {
+            std::fs::write(&path, text).expect("a file");
+            let error = Journal::read(&path).expect_err("it is no journal of ours").to_string();
+            assert!(error.contains(part) && error.contains("journal.json"), "{text}: {error}");
+        }
+    }
+}

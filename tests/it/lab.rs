@@ -275,3 +275,41 @@ async fn a_target_that_is_down_is_never_met(cluster: Cluster) -> steadfast::Resu
     journal.assert_verdict(Inconclusive);
     Ok(())
 }
+
+#[steadfast::test]
+async fn a_prometheus_that_does_not_answer_as_one_is_unavailable(cluster: Cluster) -> steadfast::Result {
+    use axum::http::StatusCode;
+    cluster.lab()?.image("broken:1", |_| {
+        axum::Router::new()
+            .route("/refuses/{*path}", axum::routing::any(async || StatusCode::UNAUTHORIZED))
+            .route("/fails/{*path}", axum::routing::any(async || StatusCode::BAD_GATEWAY))
+            .route("/chats/{*path}", axum::routing::any(async || "hello"))
+    });
+    let labels = json!({"app": "broken"});
+    cluster
+        .apply(&json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "broken", "namespace": "default", "labels": labels},
+            "spec": {"containers": [{"name": "c", "image": "broken:1"}]}}))
+        .await?;
+    cluster
+        .apply(&json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "broken", "namespace": "default"},
+            "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 8080}]}}))
+        .await?;
+    tokio::time::sleep(secs(5)).await;
+
+    for (path, why) in [("/refuses", "401"), ("/fails", "502"), ("/chats", "hello")] {
+        let base = cluster.namespace("default").service("broken").url(path);
+        let prometheus = steadfast::prometheus::Prometheus::new(base);
+        for check in [
+            Hypothesis::new("a query").check(prometheus.query("up").expect(at_least(0.0))),
+            Hypothesis::new("a growth")
+                .check(prometheus.counter("up").growth().or_when_absent(0.0).expect(at_most(0.0))),
+        ] {
+            let journal = Experiment::new("x", check).run(&cluster).await?;
+            journal.assert_verdict(Inconclusive);
+            let reason = journal.reason.as_ref().expect("an inconclusive verdict has its reason");
+            assert_eq!(reason.kind(), "unavailable");
+            assert!(reason.to_string().contains(why), "{reason}");
+        }
+    }
+    Ok(())
+}

@@ -46,6 +46,7 @@ fn a_real_socket_is_refused_with_our_explanation() {
     let output = child("time::opens_a_socket").output().expect("it runs");
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
+    assert!(told.contains("opens_a_socket failed") || told.contains("STEADFAST_SEED=0"), "{told}");
     assert!(
         told.contains("in virtual time there are no real sockets") && told.contains("STEADFAST_REAL_TIME=1"),
         "{told}"
@@ -154,5 +155,50 @@ fn waits_with_a_fault_on() {
             .run(&cluster)
             .await?;
         panic!("a signal should have come: {}", journal.summary())
+    });
+}
+
+#[test]
+fn what_needs_another_cluster_is_ignored_with_the_remedy() {
+    let output = Command::new(std::env::current_exe().expect("this binary"))
+        .args(["--exact", "time::runs_on_kind_alone"])
+        .output()
+        .expect("it runs");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(told.contains("1 ignored"), "{told}");
+    assert!(told.contains("ignored, needs kind: STEADFAST_CLUSTER=kind cargo test -- --ignored"), "{told}");
+}
+
+#[steadfast::test(needs = "kind")]
+async fn runs_on_kind_alone(cluster: Cluster) -> steadfast::Result {
+    assert!(cluster.lab().is_err(), "where a cluster is needed the lab will not do");
+    Ok(())
+}
+
+#[test]
+fn real_time_is_the_users_choice() {
+    let output = child("time::tells_its_time").env("STEADFAST_REAL_TIME", "1").output().expect("it runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && told.contains("in Real time"), "{told}");
+    let output = child("time::tells_its_time").output().expect("it runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && told.contains("in Virtual time"), "{told}");
+}
+
+#[test]
+#[ignore = "run by real_time_is_the_users_choice"]
+fn tells_its_time() {
+    steadfast::block_on(async |cluster| {
+        steadfast::shop(&cluster).await?;
+        let wall = steadfast::clock::Stopwatch::start();
+        let cut = cluster.namespace("default").pods("app=back").deny_ingress();
+        let journal = Experiment::new("x", front_answers(&cluster)).inject(cut).run(&cluster).await?;
+        journal.assert_verdict(Met);
+        let (shown, took) = (journal.finished.duration_since(journal.started), wall.elapsed());
+        // Over half a second passes at least: the witness looks several times.
+        assert!(shown.as_millis() > 500);
+        assert_eq!(took >= millis(500), journal.time == steadfast::clock::Time::Real);
+        eprintln!("in {:?} time", journal.time);
+        Ok(())
     });
 }
