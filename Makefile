@@ -4,6 +4,8 @@ CARGO ?= cargo
 # The Kubernetes version of k8s-openapi, for commands that build without dev-dependencies.
 export K8S_OPENAPI_ENABLED_VERSION ?= 1.34
 
+PROFILE ?= bench
+
 .PHONY: demo test fmt clippy doc features bench dependent ci
 
 demo: ## lab4 of the Chaos Toolkit demos on the embedded lab
@@ -26,8 +28,8 @@ features: ## each feature by itself
 	  echo "feature $$f"; $(CARGO) check --quiet --no-default-features --features $$f || exit 1; done
 	$(CARGO) check --quiet --no-default-features
 
-bench: ## the figures of the README
-	$(CARGO) bench --bench figures
+bench: ## the project's figures, of a release build; of a debug build with PROFILE=dev
+	$(CARGO) bench --profile $(PROFILE) --features cli --bench figures
 
 dependent: ## a fresh crate that depends on this one: does it build, and with how many crates?
 	.ci/dependent
