@@ -9,8 +9,9 @@ use tokio::task::JoinHandle;
 
 use super::finally::Finally;
 use super::guard::FaultGuard;
-use super::interrupt::{Signal, Ticket, interrupted};
-use super::run::{Run, Shared, panic_message};
+use super::interrupt::{Signal, interrupted};
+use super::recorder::{Recorder, panic_message};
+use super::run::Run;
 use super::step::Work;
 use super::strategy::RollbackStrategy;
 use super::{Environment, Experiment, ExperimentError, Phase, plan};
@@ -71,12 +72,12 @@ pub(super) async fn run(
     let (hypothesis, path) = (experiment.hypothesis.as_ref(), experiment.journal_path.clone());
     let run =
         Run::begin(&experiment.title, hypothesis, environment.clone(), experiment.observer.clone(), path, true).await?;
-    let shared = run.shared.clone();
+    let recorder = run.recorder.clone();
     let mut live = Live::default();
 
     // A signal stops the engine at any await; what is on is then undone below.
     let stop = {
-        let work = AssertUnwindSafe(conduct(experiment, &environment, &shared, &mut live)).catch_unwind();
+        let work = AssertUnwindSafe(conduct(experiment, &environment, &recorder, &mut live)).catch_unwind();
         tokio::select! {
             biased;
             signal = interrupted() => Some(Stop::Interrupted(signal)),
@@ -88,15 +89,16 @@ pub(super) async fn run(
         }
     };
     if let Some(stop) = &stop {
-        note(&shared, stop);
+        note(&recorder, stop);
     }
     // Nothing of the load may outlive the run, nor count after it.
     live.background.clear();
-    let undone = roll_back(experiment, &shared, &mut live, stop.is_none(), matches!(stop, Some(Stop::Failed(_)))).await;
+    let undone =
+        roll_back(experiment, &recorder, &mut live, stop.is_none(), matches!(stop, Some(Stop::Failed(_)))).await;
 
-    let gate_missed = shared.journal().ended == Ended::GateMissed;
+    let gate_missed = recorder.journal().ended == Ended::GateMissed;
     if undone && stop.is_none() && !gate_missed {
-        recover(experiment, &shared).await;
+        recover(experiment, &recorder).await;
     }
     let ended = match &stop {
         None if gate_missed => Ended::GateMissed,
@@ -105,8 +107,8 @@ pub(super) async fn run(
         Some(Stop::Panicked(payload)) => Ended::Panicked { message: panic_message(&**payload) },
         Some(Stop::Interrupted((_, name))) => Ended::Interrupted { signal: (*name).to_owned() },
     };
-    let stored = shared.finish(ended);
-    let journal = shared.journal().clone();
+    let stored = recorder.finish(ended);
+    let journal = recorder.journal().clone();
     if !journal.not_undone().is_empty() {
         return Err(ExperimentError::NotUndone { journal: Box::new(journal) });
     }
@@ -118,16 +120,16 @@ pub(super) async fn run(
     }
 }
 
-fn note(shared: &Shared, stop: &Stop) {
+fn note(recorder: &Recorder, stop: &Stop) {
     let why = match stop {
         Stop::Failed(error) => error.to_string(),
         Stop::Panicked(payload) => format!("a closure panicked: {}", panic_message(&**payload)),
         Stop::Interrupted((_, name)) => {
-            shared.event(EventKind::Interrupted, name, "");
+            recorder.event(EventKind::Interrupted, name, "");
             format!("interrupted by {name}")
         }
     };
-    let mut journal = shared.journal();
+    let mut journal = recorder.journal();
     // What was found before the stop stands: a deviation stays one.
     if journal.verdict != Verdict::Deviated {
         journal.verdict = Verdict::Inconclusive;
@@ -139,7 +141,7 @@ fn note(shared: &Shared, stop: &Stop) {
 async fn conduct(
     experiment: &Experiment,
     environment: &Arc<dyn Environment>,
-    shared: &Arc<Shared>,
+    recorder: &Arc<Recorder>,
     live: &mut Live,
 ) -> Result<(), Stop> {
     let plan = plan::plan(experiment, environment).await?;
@@ -148,42 +150,42 @@ async fn conduct(
         return Err(ExperimentError::LacksRights { lacking }.into());
     }
     for step in &experiment.steps {
-        shared.add_step(step.kind(), &step.name(), step.location.to_string());
+        recorder.add_step(step.kind(), &step.name(), step.location.to_string());
     }
     let mut finally = Vec::new();
     for step in &experiment.finally {
         finally.push(FinallyRecord { name: step.name(), crash_safe: step.crash_safe(), run: false, error: None });
     }
-    shared.journal().finally = finally;
+    recorder.journal().finally = finally;
 
     if experiment.strategy.judges_before()
-        && let Some(miss) = gate(experiment, shared).await?
+        && let Some(miss) = gate(experiment, recorder).await?
     {
-        let mut journal = shared.journal();
+        let mut journal = recorder.journal();
         (journal.verdict, journal.reason, journal.ended) = (Verdict::Inconclusive, Some(miss), Ended::GateMissed);
         return Ok(());
     }
 
-    arm_finally(experiment, shared, live)?;
-    shared.begin_method();
-    let method_started = shared.method_started().unwrap_or_else(|| shared.clock.now());
-    let watched = method(experiment, shared, live, method_started).await?;
-    let method_ended = shared.clock.now();
-    shared.event(EventKind::MethodEnded, "", "");
-    judge(experiment, shared, live, Phase::Fault { method_started, method_ended }, watched).await?;
+    arm_finally(experiment, recorder, live)?;
+    recorder.begin_method();
+    let method_started = recorder.method_started().unwrap_or_else(|| recorder.clock.now());
+    let watched = method(experiment, recorder, live, method_started).await?;
+    let method_ended = recorder.clock.now();
+    recorder.event(EventKind::MethodEnded, "", "");
+    judge(experiment, recorder, live, Phase::Fault { method_started, method_ended }, watched).await?;
     Ok(())
 }
 
 /// Writes the undos of `finally` into the ledger: from here on they happen even if this process dies.
-fn arm_finally(experiment: &Experiment, shared: &Arc<Shared>, live: &mut Live) -> Result<(), ExperimentError> {
+fn arm_finally(experiment: &Experiment, recorder: &Arc<Recorder>, live: &mut Live) -> Result<(), ExperimentError> {
     for step in &experiment.finally {
         let guard = match step {
             Finally::Closure(..) => None,
             Finally::Undo(undo) => {
-                Ticket::take(shared);
-                let (owner, undoer) = (shared.mark().owner, shared.environment.undoer());
+                recorder.heed_signals();
+                let (owner, undoer) = (recorder.mark().owner, recorder.environment.undoer());
                 let undo = vec![undo.clone()];
-                Some(UndoGuard::arm(&shared.ledger, &owner, &step.name(), undo, undoer, shared.clock.now())?)
+                Some(UndoGuard::arm(&recorder.ledger, &owner, &step.name(), undo, undoer, recorder.clock.now())?)
             }
         };
         live.finally.push(guard);
@@ -192,20 +194,20 @@ fn arm_finally(experiment: &Experiment, shared: &Arc<Shared>, live: &mut Live) -
 }
 
 /// The hypothesis before the method, with the time it was given; the reason if it does not hold.
-async fn gate(experiment: &Experiment, shared: &Shared) -> Result<Option<Reason>, ExperimentError> {
+async fn gate(experiment: &Experiment, recorder: &Recorder) -> Result<Option<Reason>, ExperimentError> {
     let Some(hypothesis) = &experiment.hypothesis else { return Ok(None) };
-    let deadline = shared.clock.elapsed() + experiment.baseline_within;
+    let deadline = recorder.clock.elapsed() + experiment.baseline_within;
     let mut attempts = 0;
     loop {
         attempts += 1;
-        let mut evaluation = shared.judge_unrecorded(hypothesis, Phase::Gate).await?;
+        let mut evaluation = recorder.judge_unrecorded(hypothesis, Phase::Gate).await?;
         evaluation.attempts = attempts;
         let holds = matches!(evaluation.verdict, Verdict::Met | Verdict::NotJudged);
-        if holds || shared.clock.elapsed() >= deadline {
-            shared.record(&evaluation);
+        if holds || recorder.clock.elapsed() >= deadline {
+            recorder.record(&evaluation);
             return Ok((!holds).then(|| miss(&evaluation)));
         }
-        shared.clock.sleep(super::strategy::WATCH_EVERY).await;
+        recorder.clock.sleep(super::strategy::WATCH_EVERY).await;
     }
 }
 
@@ -224,17 +226,17 @@ fn miss(evaluation: &Evaluation) -> Reason {
 /// The steps in their order, with the hypothesis beside them if the strategy says so; what that found.
 async fn method(
     experiment: &Experiment,
-    shared: &Arc<Shared>,
+    recorder: &Arc<Recorder>,
     live: &mut Live,
     method_started: Timestamp,
 ) -> Result<Vec<Evaluation>, Stop> {
     let (stop_watching, watching) = tokio::sync::watch::channel(false);
     let steps = async {
-        let done = steps(experiment, shared, live).await;
+        let done = steps(experiment, recorder, live).await;
         stop_watching.send_replace(true);
         done
     };
-    let watch = watch(experiment, shared, method_started, watching);
+    let watch = watch(experiment, recorder, method_started, watching);
     let (stepped, watched) = futures_util::future::join(steps, watch).await;
     stepped?;
     Ok(watched?)
@@ -242,7 +244,7 @@ async fn method(
 
 async fn watch(
     experiment: &Experiment,
-    shared: &Shared,
+    recorder: &Recorder,
     method_started: Timestamp,
     mut stopped: tokio::sync::watch::Receiver<bool>,
 ) -> Result<Vec<Evaluation>, ExperimentError> {
@@ -251,7 +253,7 @@ async fn watch(
         return Ok(seen);
     };
     loop {
-        let evaluation = shared.judge(hypothesis, Phase::Watch { method_started }).await?;
+        let evaluation = recorder.judge(hypothesis, Phase::Watch { method_started }).await?;
         seen.push(evaluation);
         if *stopped.borrow() {
             return Ok(seen);
@@ -259,17 +261,17 @@ async fn watch(
         tokio::select! {
             biased;
             _ = stopped.wait_for(|stopped| *stopped) => return Ok(seen),
-            () = shared.clock.sleep(experiment.watch_every) => {}
+            () = recorder.clock.sleep(experiment.watch_every) => {}
         }
     }
 }
 
-async fn steps(experiment: &Experiment, shared: &Arc<Shared>, live: &mut Live) -> Result<(), Stop> {
+async fn steps(experiment: &Experiment, recorder: &Arc<Recorder>, live: &mut Live) -> Result<(), Stop> {
     for (number, step) in experiment.steps.iter().enumerate() {
         let (what, location) = (step.name(), step.location.to_string());
         let failed = |source| ExperimentError::Failed { what: what.clone(), location: location.clone(), source };
-        shared.step_started(number);
-        let scene = || shared.scene(shared.method_phase());
+        recorder.step_started(number);
+        let scene = || recorder.scene(recorder.method_phase());
         let done: Result<Value, ExperimentError> = match &step.work {
             Work::Background(load) => {
                 let work = load.run(scene());
@@ -278,10 +280,10 @@ async fn steps(experiment: &Experiment, shared: &Arc<Shared>, live: &mut Live) -
                 continue;
             }
             Work::Pause(duration) => {
-                shared.clock.sleep(*duration).await;
+                recorder.clock.sleep(*duration).await;
                 Ok(Value::Null)
             }
-            Work::Inject(fault) => match FaultGuard::inject(shared, &**fault, location.clone()).await {
+            Work::Inject(fault) => match FaultGuard::inject(recorder, &**fault, location.clone()).await {
                 Ok(guard) => {
                     live.faults.push(guard);
                     Ok(Value::Null)
@@ -295,20 +297,20 @@ async fn steps(experiment: &Experiment, shared: &Arc<Shared>, live: &mut Live) -
                     Ok(done) => done.map_err(failed),
                     Err(payload) => {
                         let message = panic_message(&*payload);
-                        shared.step_closed(number, StepStatus::Panicked { message }, Value::Null);
+                        recorder.step_closed(number, StepStatus::Panicked { message }, Value::Null);
                         return Err(Stop::Panicked(payload));
                     }
                 }
             }
         };
-        shared.step_ended(number, done.as_ref().cloned().map_err(ToString::to_string));
+        recorder.step_ended(number, done.as_ref().cloned().map_err(ToString::to_string));
         done?;
     }
-    join(shared, live).await
+    join(recorder, live).await
 }
 
 /// Waits for the background load: what it found belongs to the method.
-async fn join(shared: &Shared, live: &mut Live) -> Result<(), Stop> {
+async fn join(recorder: &Recorder, live: &mut Live) -> Result<(), Stop> {
     let mut first = Ok(());
     for mut running in live.background.drain(..) {
         let done = match (&mut running.task).await {
@@ -316,13 +318,13 @@ async fn join(shared: &Shared, live: &mut Live) -> Result<(), Stop> {
             Err(lost) if lost.is_panic() => {
                 let payload = lost.into_panic();
                 let message = panic_message(&*payload);
-                shared.step_closed(running.step, StepStatus::Panicked { message }, Value::Null);
+                recorder.step_closed(running.step, StepStatus::Panicked { message }, Value::Null);
                 first = first.and(Err(Stop::Panicked(payload)));
                 continue;
             }
             Err(lost) => Err(lost.to_string()),
         };
-        shared.step_ended(running.step, done.clone());
+        recorder.step_ended(running.step, done.clone());
         if let Err(error) = done {
             let (what, location) = (running.what.clone(), running.location.clone());
             let failed = ExperimentError::Failed { what, location, source: error.into() };
@@ -335,7 +337,7 @@ async fn join(shared: &Shared, live: &mut Live) -> Result<(), Stop> {
 /// The hypothesis while the faults are on, with each fault read back and seen directly before and after.
 async fn judge(
     experiment: &Experiment,
-    shared: &Shared,
+    recorder: &Recorder,
     live: &Live,
     phase: Phase,
     mut evaluations: Vec<Evaluation>,
@@ -346,7 +348,7 @@ async fn judge(
         for fault in &live.faults {
             fault.confirm(SightingTime::BeforeHypothesis).await;
         }
-        evaluations.push(shared.judge(hypothesis, phase).await?);
+        evaluations.push(recorder.judge(hypothesis, phase).await?);
         for fault in &live.faults {
             fault.confirm(SightingTime::AfterHypothesis).await;
         }
@@ -358,8 +360,8 @@ async fn judge(
     if evaluations.is_empty() {
         return Ok(());
     }
-    let unproved = shared.unproved();
-    let mut journal = shared.journal();
+    let unproved = recorder.unproved();
+    let mut journal = recorder.journal();
     (journal.verdict, journal.reason) = match unproved {
         Some(reason) => (Verdict::Inconclusive, Some(reason)),
         None => overall(&evaluations),
@@ -378,8 +380,14 @@ fn overall(evaluations: &[Evaluation]) -> (Verdict, Option<Reason>) {
 }
 
 /// Undoes in reverse order, every one even if an earlier one failed; true if all is known to be gone.
-async fn roll_back(experiment: &Experiment, shared: &Shared, live: &mut Live, completed: bool, failed: bool) -> bool {
-    let deviated = shared.journal().verdict == Verdict::Deviated;
+async fn roll_back(
+    experiment: &Experiment,
+    recorder: &Recorder,
+    live: &mut Live,
+    completed: bool,
+    failed: bool,
+) -> bool {
+    let deviated = recorder.journal().verdict == Verdict::Deviated;
     let wanted = match experiment.rollbacks {
         RollbackStrategy::Always => true,
         RollbackStrategy::Never => false,
@@ -387,7 +395,7 @@ async fn roll_back(experiment: &Experiment, shared: &Shared, live: &mut Live, co
         RollbackStrategy::Deviated => deviated,
     };
     // Where the method was not reached nothing changed, so nothing is there to roll back.
-    let reached = shared.method_started().is_some();
+    let reached = recorder.method_started().is_some();
     for (number, step) in experiment.finally.iter().enumerate().rev() {
         let guard = live.finally.get_mut(number).and_then(Option::take);
         if !(wanted && reached) {
@@ -396,9 +404,9 @@ async fn roll_back(experiment: &Experiment, shared: &Shared, live: &mut Live, co
             }
             continue;
         }
-        let error = finally(shared, step, guard).await;
-        shared.event(EventKind::FinallyEnded, &step.name(), error.as_deref().unwrap_or("done"));
-        if let Some(record) = shared.journal().finally.get_mut(number) {
+        let error = finally(recorder, step, guard).await;
+        recorder.event(EventKind::FinallyEnded, &step.name(), error.as_deref().unwrap_or("done"));
+        if let Some(record) = recorder.journal().finally.get_mut(number) {
             (record.run, record.error) = (true, error);
         }
     }
@@ -410,14 +418,14 @@ async fn roll_back(experiment: &Experiment, shared: &Shared, live: &mut Live, co
 }
 
 /// What went wrong with one step of `finally`, if something did.
-async fn finally(shared: &Shared, step: &Finally, guard: Option<UndoGuard>) -> Option<String> {
+async fn finally(recorder: &Recorder, step: &Finally, guard: Option<UndoGuard>) -> Option<String> {
     match step {
         Finally::Undo(_) => {
             let outcomes = guard?.rollback().await;
             outcomes.iter().find(|outcome| !outcome.is_clean()).map(ToString::to_string)
         }
         Finally::Closure(_, closure) => {
-            let scene = shared.scene(shared.method_phase());
+            let scene = recorder.scene(recorder.method_phase());
             match AssertUnwindSafe(async { closure(scene).await }).catch_unwind().await {
                 Ok(done) => done.err().map(|error| error.to_string()),
                 Err(payload) => Some(format!("it panicked: {}", panic_message(&*payload))),
@@ -427,20 +435,20 @@ async fn finally(shared: &Shared, step: &Finally, guard: Option<UndoGuard>) -> O
 }
 
 /// The hypothesis once more: does the system come back by itself?
-async fn recover(experiment: &Experiment, shared: &Shared) {
+async fn recover(experiment: &Experiment, recorder: &Recorder) {
     let Some(hypothesis) =
         experiment.hypothesis.as_ref().filter(|_| experiment.recovery && experiment.strategy.judges_after())
     else {
         return;
     };
-    let undone = shared.clock.now();
-    let recovered = match shared.judge(hypothesis, Phase::Recovery { undone }).await {
+    let undone = recorder.clock.now();
+    let recovered = match recorder.judge(hypothesis, Phase::Recovery { undone }).await {
         Ok(evaluation) => evaluation.verdict,
         // Recovery never changes the outcome of the run; the event says why nothing is known.
         Err(error) => {
-            shared.event(EventKind::EvaluationEnded, "after the rollback", &error.to_string());
+            recorder.event(EventKind::EvaluationEnded, "after the rollback", &error.to_string());
             Verdict::Inconclusive
         }
     };
-    shared.journal().recovered = recovered;
+    recorder.journal().recovered = recovered;
 }

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-use super::interrupt::Ticket;
-use super::run::Shared;
+use super::recorder::Recorder;
 use super::{Armed, Check, ExperimentError, Fault, Proof, Scene};
 use crate::clock::Timestamp;
 use crate::journal::{EventKind, FaultEnd, FaultRecord, FaultWindow, Sighting, SightingTime, UndoRecord};
@@ -26,7 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 #[must_use = "a fault guard that is dropped at once undoes its fault at once; bind it to a name"]
 pub struct FaultGuard {
     life: Arc<Mutex<Life>>,
-    shared: Arc<Shared>,
+    recorder: Arc<Recorder>,
     number: usize,
     expiry: Option<tokio::task::AbortHandle>,
 }
@@ -41,23 +40,23 @@ struct Life {
 
 impl FaultGuard {
     pub(super) async fn inject(
-        shared: &Arc<Shared>,
+        recorder: &Arc<Recorder>,
         fault: &dyn Fault,
         location: String,
     ) -> Result<Self, ExperimentError> {
         let what = fault.describe();
         let failed = |source| ExperimentError::Failed { what: what.clone(), location: location.clone(), source };
         let targets = fault.resolve().await.map_err(failed)?;
-        Ticket::take(shared);
+        recorder.heed_signals();
 
-        let stage_mark = shared.mark();
+        let stage_mark = recorder.mark();
         let (stage, check, missing) = match fault.witness(&stage_mark).await.map_err(failed)? {
             Proof::Applied => (None, None, None),
             Proof::Missing(why) => (None, None, Some(why)),
             Proof::Witness(witness) => {
                 let stage = match witness.stage {
                     Some(stage) => {
-                        Some(make(shared, &stage_mark.owner, &format!("witness of {what}"), stage, &failed).await?)
+                        Some(make(recorder, &stage_mark.owner, &format!("witness of {what}"), stage, &failed).await?)
                     }
                     None => None,
                 };
@@ -68,12 +67,12 @@ impl FaultGuard {
         let number = {
             let window = FaultWindow {
                 fault: what.clone(),
-                requested: shared.clock.now(),
+                requested: recorder.clock.now(),
                 effective: None,
                 undo_requested: None,
                 undone: None,
             };
-            let mut journal = shared.journal();
+            let mut journal = recorder.journal();
             journal.faults.push(FaultRecord {
                 window,
                 targets: targets.names,
@@ -86,38 +85,38 @@ impl FaultGuard {
             journal.faults.len() - 1
         };
         let before = match &check {
-            Some(check) => Some(look_until(shared, number, &**check, SightingTime::Before, true).await),
+            Some(check) => Some(look_until(recorder, number, &**check, SightingTime::Before, true).await),
             None => missing.map(|why| {
-                let at = shared.clock.now();
-                sighted(shared, number, Sighting { when: SightingTime::Before, at, as_expected: false, saw: why });
+                let at = recorder.clock.now();
+                sighted(recorder, number, Sighting { when: SightingTime::Before, at, as_expected: false, saw: why });
                 false
             }),
         };
 
-        let mark = shared.mark();
-        shared.event(EventKind::FaultRequested, &what, "");
-        shared.journal().faults[number].window.requested = shared.clock.now();
+        let mark = recorder.mark();
+        recorder.event(EventKind::FaultRequested, &what, "");
+        recorder.journal().faults[number].window.requested = recorder.clock.now();
         let armed = fault.arm(&mark).await.map_err(failed)?;
-        let guard = make(shared, &mark.owner, &what, armed, &failed).await?;
+        let guard = make(recorder, &mark.owner, &what, armed, &failed).await?;
         let life = Life { fault: guard, stage, check, ended: false };
 
         let landed = match &life.check {
-            Some(check) => look_until(shared, number, &**check, SightingTime::Landed, false).await,
+            Some(check) => look_until(recorder, number, &**check, SightingTime::Landed, false).await,
             None => by_application,
         };
         let proved = landed && before != Some(false);
-        let now = shared.clock.now();
+        let now = recorder.clock.now();
         {
-            let mut journal = shared.journal();
+            let mut journal = recorder.journal();
             let record = &mut journal.faults[number];
             record.proved = proved;
             record.window.effective = (proved || record.trusted.is_some()).then_some(now);
         }
-        shared.event(EventKind::FaultEffective, &what, if proved { "proved" } else { "not proved" });
+        recorder.event(EventKind::FaultEffective, &what, if proved { "proved" } else { "not proved" });
 
         let life = Arc::new(Mutex::new(life));
-        let expiry = fault.lasting().map(|duration| expire(shared, &life, number, duration));
-        Ok(Self { life, shared: shared.clone(), number, expiry })
+        let expiry = fault.lasting().map(|duration| expire(recorder, &life, number, duration));
+        Ok(Self { life, recorder: recorder.clone(), number, expiry })
     }
 
     /// Takes the fault back, verifies it, and waits until its witness sees it gone.
@@ -128,7 +127,7 @@ impl FaultGuard {
         if self.end(FaultEnd::Rollback).await {
             return Ok(());
         }
-        let journal = Box::new(self.shared.journal().clone());
+        let journal = Box::new(self.recorder.journal().clone());
         Err(ExperimentError::NotUndone { journal })
     }
 
@@ -136,15 +135,15 @@ impl FaultGuard {
     pub(super) async fn confirm(&self, when: SightingTime) {
         let life = self.life.lock().await;
         if !life.ended {
-            confirm(&self.shared, self.number, &life, when).await;
+            confirm(&self.recorder, self.number, &life, when).await;
         }
     }
 
     /// Undoes; true if everything is known to be gone. What has ended already stays as it was recorded.
     pub(super) async fn end(&self, by: FaultEnd) -> bool {
         let mut life = self.life.lock().await;
-        end(&self.shared, self.number, &mut life, by).await;
-        self.shared.journal().faults[self.number].undo.iter().all(|undo| undo.outcome.is_clean())
+        end(&self.recorder, self.number, &mut life, by).await;
+        self.recorder.journal().faults[self.number].undo.iter().all(|undo| undo.outcome.is_clean())
     }
 }
 
@@ -160,8 +159,8 @@ impl Drop for FaultGuard {
         }
         life.ended = true;
         let window = |change: &dyn Fn(&mut FaultWindow, Timestamp)| {
-            let now = self.shared.clock.now();
-            change(&mut self.shared.journal().faults[self.number].window, now);
+            let now = self.recorder.clock.now();
+            change(&mut self.recorder.journal().faults[self.number].window, now);
         };
         window(&|w, now| w.undo_requested = Some(now));
         let mut records = settle_now(&mut life.fault);
@@ -172,7 +171,7 @@ impl Drop for FaultGuard {
         if clean {
             window(&|w, now| w.undone = Some(now));
         }
-        let mut journal = self.shared.journal();
+        let mut journal = self.recorder.journal();
         let record = &mut journal.faults[self.number];
         record.end = FaultEnd::Rollback;
         record.undo = records;
@@ -191,14 +190,14 @@ fn records(guard: &UndoGuard, outcomes: Vec<UndoOutcome>) -> Vec<UndoRecord> {
 
 /// Writes the undo down, then makes the change. If the change fails, what may have been made of it is undone.
 async fn make(
-    shared: &Shared,
+    recorder: &Recorder,
     owner: &str,
     name: &str,
     armed: Armed,
     failed: &(dyn Fn(crate::BoxError) -> ExperimentError + Sync),
 ) -> Result<UndoGuard, ExperimentError> {
-    let undoer = shared.environment.undoer();
-    let mut guard = UndoGuard::arm(&shared.ledger, owner, name, armed.undo, undoer, shared.clock.now())?;
+    let undoer = recorder.environment.undoer();
+    let mut guard = UndoGuard::arm(&recorder.ledger, owner, name, armed.undo, undoer, recorder.clock.now())?;
     match (armed.apply)().await {
         Ok(uids) => {
             guard.applied(uids)?;
@@ -213,26 +212,26 @@ async fn make(
 
 /// Ends the fault by itself after its time. It holds no strong reference: the guard's drop must find itself alone.
 fn expire(
-    shared: &Arc<Shared>,
+    recorder: &Arc<Recorder>,
     life: &Arc<Mutex<Life>>,
     number: usize,
     duration: Duration,
 ) -> tokio::task::AbortHandle {
-    let (shared, life) = (Arc::downgrade(shared), Arc::downgrade(life));
+    let (recorder, life) = (Arc::downgrade(recorder), Arc::downgrade(life));
     let task = tokio::spawn(async move {
         tokio::time::sleep(duration).await;
-        if let (Some(shared), Some(life)) = (shared.upgrade(), life.upgrade()) {
+        if let (Some(recorder), Some(life)) = (recorder.upgrade(), life.upgrade()) {
             let mut life = life.lock().await;
             if !life.ended {
-                confirm(&shared, number, &life, SightingTime::BeforePlannedEnd).await;
-                end(&shared, number, &mut life, FaultEnd::Plan).await;
+                confirm(&recorder, number, &life, SightingTime::BeforePlannedEnd).await;
+                end(&recorder, number, &mut life, FaultEnd::Plan).await;
             }
         }
     });
     task.abort_handle()
 }
 
-async fn confirm(shared: &Shared, number: usize, life: &Life, when: SightingTime) {
+async fn confirm(recorder: &Recorder, number: usize, life: &Life, when: SightingTime) {
     let mut gone = None;
     match life.fault.standing().await {
         Ok(standings) => {
@@ -243,47 +242,47 @@ async fn confirm(shared: &Shared, number: usize, life: &Life, when: SightingTime
         }
         Err(why) => {
             let saw = format!("the fault could not be read back: {why}");
-            sighted(shared, number, Sighting { when, at: shared.clock.now(), as_expected: false, saw });
+            sighted(recorder, number, Sighting { when, at: recorder.clock.now(), as_expected: false, saw });
         }
     }
     if let (None, Some(check)) = (&gone, &life.check) {
-        let (on, saw) = look(shared, &**check).await;
+        let (on, saw) = look(recorder, &**check).await;
         let as_expected = on == Some(false);
-        sighted(shared, number, Sighting { when, at: shared.clock.now(), as_expected, saw: saw.clone() });
-        if on == Some(true) && shared.journal().faults[number].proved {
+        sighted(recorder, number, Sighting { when, at: recorder.clock.now(), as_expected, saw: saw.clone() });
+        if on == Some(true) && recorder.journal().faults[number].proved {
             gone = Some(format!("it is still there, but without effect ({saw})"));
         }
     }
     if let Some(by) = gone {
-        let mut journal = shared.journal();
+        let mut journal = recorder.journal();
         let fault = journal.faults[number].window.fault.clone();
         journal.faults[number].end = FaultEnd::Early { by: by.clone() };
         drop(journal);
-        shared.event(EventKind::FaultEndedEarly, &fault, &by);
+        recorder.event(EventKind::FaultEndedEarly, &fault, &by);
     }
 }
 
-async fn end(shared: &Shared, number: usize, life: &mut Life, by: FaultEnd) {
+async fn end(recorder: &Recorder, number: usize, life: &mut Life, by: FaultEnd) {
     if life.ended {
         return;
     }
     let name = {
-        let mut journal = shared.journal();
+        let mut journal = recorder.journal();
         let record = &mut journal.faults[number];
-        record.window.undo_requested = Some(shared.clock.now());
+        record.window.undo_requested = Some(recorder.clock.now());
         if record.end == FaultEnd::None {
             record.end = by;
         }
         record.window.fault.clone()
     };
-    shared.event(EventKind::UndoRequested, &name, "");
+    recorder.event(EventKind::UndoRequested, &name, "");
     let outcomes = life.fault.rollback().await;
     let mut undo = records(&life.fault, outcomes);
-    let proved = shared.journal().faults[number].proved;
+    let proved = recorder.journal().faults[number].proved;
     if let Some(check) = &life.check
         && undo.iter().all(|u| u.outcome.is_clean())
     {
-        let back = look_until(shared, number, &**check, SightingTime::After, true).await;
+        let back = look_until(recorder, number, &**check, SightingTime::After, true).await;
         if !back && proved {
             let why = format!("the change is gone, but after {PROOF_WITHIN:?} its witness still sees its effect");
             for record in &mut undo {
@@ -299,31 +298,31 @@ async fn end(shared: &Shared, number: usize, life: &mut Life, by: FaultEnd) {
     let clean = undo.iter().all(|u| u.outcome.is_clean());
     let told: Vec<_> = undo.iter().map(|u| format!("{}: {}", u.undo, u.outcome)).collect();
     {
-        let mut journal = shared.journal();
+        let mut journal = recorder.journal();
         let record = &mut journal.faults[number];
         record.undo = undo;
-        record.window.undone = clean.then(|| shared.clock.now());
+        record.window.undone = clean.then(|| recorder.clock.now());
     }
-    shared.event(if clean { EventKind::Undone } else { EventKind::UndoFailed }, &name, &told.join("; "));
+    recorder.event(if clean { EventKind::Undone } else { EventKind::UndoFailed }, &name, &told.join("; "));
 }
 
 /// Looks until the check is met (`wanted`) or not met, and records the last look; false if it never came to that.
-async fn look_until(shared: &Shared, number: usize, check: &dyn Check, when: SightingTime, wanted: bool) -> bool {
-    let deadline = shared.clock.elapsed() + PROOF_WITHIN;
+async fn look_until(recorder: &Recorder, number: usize, check: &dyn Check, when: SightingTime, wanted: bool) -> bool {
+    let deadline = recorder.clock.elapsed() + PROOF_WITHIN;
     loop {
-        let (met, saw) = look(shared, check).await;
+        let (met, saw) = look(recorder, check).await;
         let as_expected = met == Some(wanted);
-        if as_expected || shared.clock.elapsed() >= deadline {
-            sighted(shared, number, Sighting { when, at: shared.clock.now(), as_expected, saw });
+        if as_expected || recorder.clock.elapsed() >= deadline {
+            sighted(recorder, number, Sighting { when, at: recorder.clock.now(), as_expected, saw });
             return as_expected;
         }
-        shared.clock.sleep(LOOK_EVERY).await;
+        recorder.clock.sleep(LOOK_EVERY).await;
     }
 }
 
 /// Whether the check is met, if that can be told, and what it saw.
-async fn look(shared: &Shared, check: &dyn Check) -> (Option<bool>, String) {
-    let scene: Scene = shared.scene(shared.method_phase());
+async fn look(recorder: &Recorder, check: &dyn Check) -> (Option<bool>, String) {
+    let scene: Scene = recorder.scene(recorder.method_phase());
     match check.check(&scene).await {
         Ok(finding) => {
             let met = match finding.judgement.outcome {
@@ -337,12 +336,12 @@ async fn look(shared: &Shared, check: &dyn Check) -> (Option<bool>, String) {
     }
 }
 
-fn sighted(shared: &Shared, number: usize, sighting: Sighting) {
+fn sighted(recorder: &Recorder, number: usize, sighting: Sighting) {
     let (as_expected, saw) = (sighting.as_expected, sighting.saw.clone());
     let fault = {
-        let mut journal = shared.journal();
+        let mut journal = recorder.journal();
         journal.faults[number].sightings.push(sighting);
         journal.faults[number].window.fault.clone()
     };
-    shared.event(EventKind::FaultSighted, &fault, &format!("{}{saw}", if as_expected { "" } else { "unexpected: " }));
+    recorder.event(EventKind::FaultSighted, &fault, &format!("{}{saw}", if as_expected { "" } else { "unexpected: " }));
 }

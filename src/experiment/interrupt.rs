@@ -11,8 +11,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::run::Shared;
-use crate::rollback::sweep_ledger;
+use crate::rollback::{Ledger, Undoer, sweep_ledger};
 
 /// How long engines have for undoing everything; nextest kills 10 s after its first signal.
 const UNDO_WITHIN: Duration = Duration::from_secs(8);
@@ -33,9 +32,21 @@ struct Interrupts {
 
 #[derive(Default)]
 struct State {
-    live: Vec<(u64, Weak<Shared>)>,
+    live: Vec<(u64, Weak<dyn Interruptible>)>,
     next: u64,
     leaked: bool,
+}
+
+/// A run, as a signal sees it.
+pub(super) trait Interruptible: Send + Sync {
+    /// Whether an engine undoes it when a signal comes; if not, whoever handles the signal must.
+    fn driven(&self) -> bool;
+
+    /// What it has to undo.
+    fn ledger(&self) -> &Ledger;
+
+    /// Who undoes it.
+    fn undoer(&self) -> Arc<dyn Undoer>;
 }
 
 /// A run's membership among those that a signal must wait for.
@@ -47,17 +58,12 @@ static INTERRUPTS: OnceLock<Arc<Interrupts>> = OnceLock::new();
 
 impl Ticket {
     /// Makes the run one that signals wait for, and installs the handlers if it is the first of the process.
-    pub(super) fn take(shared: &Arc<Shared>) {
-        let mut held = shared.ticket.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.is_some() {
-            return;
-        }
-        let interrupts = INTERRUPTS.get_or_init(Interrupts::install);
-        let mut state = interrupts.lock();
+    pub(super) fn take(run: &Arc<dyn Interruptible>) -> Self {
+        let mut state = INTERRUPTS.get_or_init(Interrupts::install).lock();
         state.next += 1;
         let number = state.next;
-        state.live.push((number, Arc::downgrade(shared)));
-        *held = Some(Self { number });
+        state.live.push((number, Arc::downgrade(run)));
+        Self { number }
     }
 
     /// The run has undone everything, or not, and stored its journal.
@@ -84,13 +90,13 @@ impl Interrupts {
     fn install() -> Arc<Self> {
         let interrupts = Arc::new(Self { state: Mutex::default(), changed: Condvar::new() });
         let (installed, wait) = std::sync::mpsc::channel();
-        let shared = interrupts.clone();
+        let handler = interrupts.clone();
         // A thread and a runtime of its own: a paused clock's runtime has no I/O, and a busy one no time.
         let thread = std::thread::Builder::new().name("steadfast-signals".into());
         let spawned = thread.spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {
-                Ok(runtime) => runtime.block_on(shared.serve(&installed)),
+                Ok(runtime) => runtime.block_on(handler.serve(&installed)),
                 Err(error) => crate::journal::complain(&format!("signals will not be handled: {error}")),
             }
         });
@@ -121,7 +127,7 @@ impl Interrupts {
         };
         let live: Vec<_> = self.lock().live.iter().filter_map(|(_, run)| run.upgrade()).collect();
         for run in &live {
-            run.ledger.refuse_new();
+            run.ledger().refuse_new();
         }
         drop(live);
         ARRIVED.send_replace(Some(signal));
@@ -137,8 +143,8 @@ impl Interrupts {
         let mut leaked = state.leaked;
         drop(state);
         for run in abandoned {
-            let undoer = run.environment.undoer();
-            let undone = sweep_ledger(&run.ledger, &undoer.in_drop(), &*undoer);
+            let undoer = run.undoer();
+            let undone = sweep_ledger(run.ledger(), &undoer.in_drop(), &*undoer);
             leaked |= undone.iter().any(|outcome| !outcome.is_clean());
         }
         leaked

@@ -18,6 +18,7 @@ mod hypothesis;
 mod interrupt;
 mod plan;
 mod probe;
+mod recorder;
 mod run;
 mod scene;
 mod step;
@@ -62,7 +63,7 @@ pub struct Experiment {
     watch_every: Duration,
     recovery: bool,
     journal_path: Option<PathBuf>,
-    observer: Option<run::Observer>,
+    observer: Option<recorder::Observer>,
 }
 
 impl Experiment {

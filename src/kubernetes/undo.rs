@@ -55,6 +55,12 @@ impl KubeUndoer {
         match api.delete(&object.name, &params).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.code == 404 => {}
+            // Between our look and our deletion another object has taken the name.
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                return UndoOutcome::TargetGone {
+                    proof: format!("{object} is another object by now: {}", status.message),
+                };
+            }
             Err(error) => return leaked(object, &error),
         }
         let read_back = async {

@@ -4,13 +4,12 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use promql_parser::parser::parse;
 
 use super::Prometheus;
 use super::client::NoData;
 use super::growth::{Growth, Window, growth};
 use super::settle::Settle;
-use super::value::observed;
+use super::value::{observed, parsed};
 use crate::BoxError;
 use crate::experiment::{Observed, Phase, Probe, Scene};
 use crate::journal::Reason;
@@ -95,11 +94,6 @@ fn selector<'a>(name: &str, labels: impl Iterator<Item = (&'a str, &'a str, &'a 
         text.push('}');
     }
     text
-}
-
-/// Whether a query parses; the error names it.
-pub(super) fn parsed(query: &str) -> Result<(), BoxError> {
-    parse(query).map(drop).map_err(|error| format!("the query {query:?} does not parse: {error}").into())
 }
 
 /// A probe of a counter's growth. Made by [`Counter::growth`] and [`Counter::growth_over`].

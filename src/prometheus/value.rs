@@ -7,7 +7,6 @@ use serde::{Serialize, Serializer};
 
 use super::Prometheus;
 use super::client::NoData;
-use super::counter::parsed;
 use super::decode::Series;
 use crate::BoxError;
 use crate::experiment::{Observed, Probe, Scene};
@@ -108,6 +107,13 @@ pub(super) fn observed<T>(seen: Result<T, NoData>) -> Result<Observed<T>, BoxErr
         Err(NoData::Inconclusive(reason)) => Ok(Observed::Inconclusive(reason)),
         Err(NoData::Error(error)) => Err(error),
     }
+}
+
+/// Whether a query parses; the error names it.
+pub(super) fn parsed(query: &str) -> Result<(), BoxError> {
+    promql_parser::parser::parse(query)
+        .map(drop)
+        .map_err(|error| format!("the query {query:?} does not parse: {error}").into())
 }
 
 /// A value of a series. JSON has no NaN and no infinity, so it is written as Prometheus writes it.

@@ -1,0 +1,296 @@
+//! What a run writes down as it goes: its journal, its events, its marks.
+
+use std::any::Any;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::interrupt::{Interruptible, Ticket};
+use super::{Environment, ExperimentError, Hypothesis, Mark, Phase, Scene};
+use crate::clock::{Clock, Timestamp};
+use crate::journal::{
+    CheckRecord, Ended, Evaluation, Event, EventKind, FaultEnd, JOURNAL_VERSION, Journal, Reason, StepRecord,
+    StepStatus, Verdict,
+};
+use crate::rollback::{Ledger, Undoer};
+
+/// Told of every event as it happens.
+pub(super) type Observer = Arc<dyn Fn(&Event) + Send + Sync>;
+
+/// The memory of one run. The engine, the guards of its faults and the handler of signals share it.
+pub(super) struct Recorder {
+    pub(super) environment: Arc<dyn Environment>,
+    pub(super) clock: Clock,
+    pub(super) ledger: Ledger,
+    ticket: Mutex<Option<Ticket>>,
+    journal: Mutex<Journal>,
+    observer: Option<Observer>,
+    outputs: PathBuf,
+    path: PathBuf,
+    marks: AtomicU32,
+    method_started: Mutex<Option<Timestamp>>,
+    driven: bool,
+}
+
+impl Recorder {
+    /// Opens the ledger and writes the journal for the first time.
+    pub(super) async fn begin(
+        title: &str,
+        hypothesis: Option<&Hypothesis>,
+        environment: Arc<dyn Environment>,
+        observer: Option<Observer>,
+        path: Option<PathBuf>,
+        driven: bool,
+    ) -> Result<Self, ExperimentError> {
+        let clock = environment.clock();
+        let name = environment.new_run();
+        let outputs = environment.outputs();
+        let path = outputs.join(path.unwrap_or_else(|| PathBuf::from("journal.json")));
+        let doing = "open the ledger";
+        let ledger = environment.ledger(&name).await.map_err(|source| ExperimentError::Cluster {
+            doing,
+            cluster: environment.describe(),
+            source,
+        })?;
+        let now = clock.now();
+        let mut journal = Journal {
+            version: JOURNAL_VERSION,
+            experiment: title.to_owned(),
+            hypothesis: hypothesis.map(|h| h.title.clone()),
+            run: name,
+            seed: environment.seed(),
+            cluster: environment.describe(),
+            time: clock.time(),
+            started: now,
+            finished: now,
+            ended: Ended::Running,
+            verdict: Verdict::NotJudged,
+            reason: None,
+            recovered: Verdict::NotJudged,
+            evaluations: Vec::new(),
+            steps: Vec::new(),
+            faults: Vec::new(),
+            finally: Vec::new(),
+            events: Vec::new(),
+            path: None,
+        };
+        // Written once before anything is touched: a path that cannot be written is found now, not after the faults.
+        journal.write(&path)?;
+        let recorder = Self {
+            environment,
+            clock,
+            ledger,
+            ticket: Mutex::new(None),
+            journal: Mutex::new(journal),
+            observer,
+            outputs,
+            path,
+            marks: AtomicU32::new(0),
+            method_started: Mutex::new(None),
+            driven,
+        };
+        recorder.event(EventKind::RunStarted, title, &recorder.environment.describe());
+        Ok(recorder)
+    }
+
+    /// Makes this run one that signals wait for; installs their handlers with the first fault of the process.
+    pub(super) fn heed_signals(self: &Arc<Self>) {
+        let mut held = self.ticket.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.is_none() {
+            let run: Arc<dyn Interruptible> = self.clone();
+            *held = Some(Ticket::take(&run));
+        }
+    }
+
+    pub(super) fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn event(&self, kind: EventKind, subject: &str, detail: &str) {
+        let event = Event { at: self.clock.now(), kind, subject: subject.to_owned(), detail: detail.to_owned() };
+        if let Some(observer) = &self.observer {
+            observer(&event);
+        }
+        self.journal().events.push(event);
+    }
+
+    /// A new mark for something that this run creates.
+    pub(super) fn mark(&self) -> Mark {
+        let run = self.journal().run.clone();
+        let number = self.marks.fetch_add(1, Ordering::Relaxed) + 1;
+        Mark { owner: format!("steadfast-{run}-{number}"), run }
+    }
+
+    pub(super) fn scene(&self, phase: Phase) -> Scene {
+        Scene {
+            phase,
+            clock: self.clock.clone(),
+            transport: self.environment.transport(),
+            outputs: self.outputs.clone(),
+            faults: self.journal().faults.iter().map(|fault| fault.window.clone()).collect(),
+        }
+    }
+
+    pub(super) fn begin_method(&self) {
+        let mut started = self.method_started.lock().unwrap_or_else(PoisonError::into_inner);
+        if started.is_none() {
+            *started = Some(self.clock.now());
+            drop(started);
+            self.event(EventKind::MethodStarted, "", "");
+        }
+    }
+
+    pub(super) fn method_started(&self) -> Option<Timestamp> {
+        *self.method_started.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn method_phase(&self) -> Phase {
+        Phase::Method { method_started: self.method_started().unwrap_or_else(|| self.clock.now()) }
+    }
+
+    /// Records that a step begins; its number is for [`step_ended`](Self::step_ended).
+    pub(super) fn step(&self, kind: &str, name: &str, location: String) -> usize {
+        let number = self.add_step(kind, name, location);
+        self.step_started(number);
+        number
+    }
+
+    /// Records a step that may never begin.
+    pub(super) fn add_step(&self, kind: &str, name: &str, location: String) -> usize {
+        let mut journal = self.journal();
+        journal.steps.push(StepRecord {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            location,
+            started: None,
+            ended: None,
+            status: StepStatus::NotRun,
+            output: serde_json::Value::Null,
+        });
+        journal.steps.len() - 1
+    }
+
+    pub(super) fn step_started(&self, number: usize) {
+        let (kind, name) = {
+            let mut journal = self.journal();
+            let now = self.clock.now();
+            let step = &mut journal.steps[number];
+            step.started = Some(now);
+            step.status = StepStatus::Stopped;
+            (step.kind.clone(), step.name.clone())
+        };
+        let event = if kind == "background" { EventKind::BackgroundStarted } else { EventKind::StepStarted };
+        self.event(event, &name, if kind == "background" { "" } else { &kind });
+    }
+
+    pub(super) fn step_ended(&self, number: usize, done: Result<serde_json::Value, String>) {
+        let status = match &done {
+            Ok(_) => StepStatus::Succeeded,
+            Err(error) => StepStatus::Failed { error: error.clone() },
+        };
+        self.step_closed(number, status, done.unwrap_or_default());
+    }
+
+    pub(super) fn step_closed(&self, number: usize, status: StepStatus, output: serde_json::Value) {
+        let detail = match &status {
+            StepStatus::Failed { error } => format!("failed: {error}"),
+            StepStatus::Panicked { message } => format!("panicked: {message}"),
+            StepStatus::Succeeded | StepStatus::Stopped | StepStatus::NotRun => String::new(),
+        };
+        let (kind, name) = {
+            let mut journal = self.journal();
+            let now = self.clock.now();
+            let step = &mut journal.steps[number];
+            (step.ended, step.status, step.output) = (Some(now), status, output);
+            (step.kind.clone(), step.name.clone())
+        };
+        let event = if kind == "background" { EventKind::BackgroundEnded } else { EventKind::StepEnded };
+        self.event(event, &name, &detail);
+    }
+
+    /// Judges the hypothesis and records it.
+    pub(super) async fn judge(&self, hypothesis: &Hypothesis, phase: Phase) -> Result<Evaluation, ExperimentError> {
+        let evaluation = self.judge_unrecorded(hypothesis, phase).await?;
+        self.record(&evaluation);
+        Ok(evaluation)
+    }
+
+    pub(super) async fn judge_unrecorded(
+        &self,
+        hypothesis: &Hypothesis,
+        phase: Phase,
+    ) -> Result<Evaluation, ExperimentError> {
+        self.event(EventKind::EvaluationStarted, &hypothesis.title, phase.name());
+        let scene = self.scene(phase);
+        let told = |check: &CheckRecord| self.event(EventKind::CheckJudged, &check.check, &check.phrase);
+        let judged = hypothesis.judge(&scene, told).await;
+        let evaluation = judged.map_err(|failed| ExperimentError::Failed {
+            what: failed.check,
+            location: failed.location,
+            source: failed.source,
+        })?;
+        self.event(EventKind::EvaluationEnded, phase.name(), &evaluation.verdict.to_string());
+        Ok(evaluation)
+    }
+
+    pub(super) fn record(&self, evaluation: &Evaluation) {
+        self.journal().evaluations.push(evaluation.clone());
+    }
+
+    /// Why the faults so far are no ground for a verdict, if they are not.
+    pub(super) fn unproved(&self) -> Option<Reason> {
+        self.journal().faults.iter().find_map(|fault| match &fault.end {
+            FaultEnd::Early { by } => {
+                let seen = fault.sightings.last().map_or(fault.window.requested, |s| s.at);
+                let at = self.clock.now().max(seen).to_string();
+                Some(Reason::FaultEndedEarly { fault: fault.window.fault.clone(), by: by.clone(), at })
+            }
+            _ if !fault.proved && fault.trusted.is_none() => {
+                let saw = fault.sightings.iter().rfind(|s| !s.as_expected).map(|s| s.saw.clone());
+                let remedy = "give it a `.witness(check)`, or believe it by `.trust_without_proof(\"why\")`";
+                let why = format!("{}; {remedy}", saw.unwrap_or_else(|| "nothing looked at its effect".into()));
+                Some(Reason::FaultNotProved { fault: fault.window.fault.clone(), why })
+            }
+            _ => None,
+        })
+    }
+
+    /// Closes the journal and stores it.
+    pub(super) fn finish(&self, ended: Ended) -> Result<(), ExperimentError> {
+        let verdict = self.journal().verdict;
+        self.event(EventKind::RunEnded, &verdict.to_string(), "");
+        let mut journal = self.journal();
+        journal.ended = ended;
+        journal.finished = self.clock.now();
+        let leaked = !journal.not_undone().is_empty();
+        let stored = journal.write(&self.path);
+        drop(journal);
+        if let Some(ticket) = self.ticket.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            ticket.done(leaked);
+        }
+        let closed = self.ledger.finish();
+        stored?;
+        closed?;
+        Ok(())
+    }
+}
+
+impl Interruptible for Recorder {
+    fn driven(&self) -> bool {
+        self.driven
+    }
+
+    fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    fn undoer(&self) -> Arc<dyn Undoer> {
+        self.environment.undoer()
+    }
+}
+
+/// The text of a panic.
+pub(super) fn panic_message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a value that is no text".to_owned())
+}
