@@ -6,7 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use super::{Cluster, Target};
 use crate::Error;
 #[cfg(feature = "lab")]
-use crate::clock::{Clock, Seed};
+use crate::clock::Clock;
+use crate::clock::Seed;
 
 /// What tokio says of a socket on a runtime without I/O.
 const NO_IO: &str = "IO is disabled";
