@@ -4,6 +4,7 @@
 //! used, so that a log reads as a screen does. Exit codes: 0 as expected, 1 not, 2 wrong usage, 5 a fault may be left.
 
 mod demo;
+mod lab;
 
 use std::process::ExitCode;
 
@@ -21,6 +22,10 @@ struct Command {
 enum Verb {
     /// Runs lab4 of the Chaos Toolkit demos on the embedded lab, in virtual time, and tells what happens.
     Demo,
+    /// Runs the embedded lab with the shop on loopback ports, for kubectl and other clients, until SIGINT or SIGTERM.
+    ///
+    /// When it is ready it prints one line of JSON: kubeconfig, api, prometheus, front, image.
+    Lab(lab::Options),
 }
 
 /// Runs the command line of this process.
@@ -28,5 +33,6 @@ enum Verb {
 pub fn main() -> ExitCode {
     match Command::parse().verb {
         Verb::Demo => demo::run(),
+        Verb::Lab(options) => lab::run(&options),
     }
 }

@@ -30,8 +30,10 @@ pub use harness::block_on;
 pub use harness::run_test;
 pub use namespace::Namespace;
 use network::NetworkCluster;
+#[cfg(feature = "cli")]
+pub(crate) use outputs::folder as outputs_folder;
 #[cfg(feature = "lab")]
-pub use shop::{SHOP_IMAGE, shop};
+pub use shop::{SHOP_IMAGE, SHOP_NODE_PORT, shop};
 
 /// A cluster to experiment on. Cheap to clone; all clones are the same cluster.
 #[derive(Clone)]
@@ -75,7 +77,11 @@ impl Cluster {
 
     #[cfg(feature = "lab")]
     pub(crate) fn embedded_with(clock: Clock, seed: Seed, test: &str) -> Result<Self, ClusterError> {
-        let lab = Lab::start(clock.clone(), seed);
+        Ok(Self::on_lab(Lab::start(clock.clone(), seed), clock, seed, test))
+    }
+
+    #[cfg(feature = "lab")]
+    pub(crate) fn on_lab(lab: Lab, clock: Clock, seed: Seed, test: &str) -> Self {
         let kubernetes = Kubernetes::new(lab.client());
         let (transport, outputs) = (lab.transport(), outputs::folder(test));
         let inner = Inner {
@@ -87,7 +93,7 @@ impl Cluster {
             outputs,
             runs: AtomicU32::new(0),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Self { inner: Arc::new(inner) }
     }
 
     /// The cluster of a target; outputs go to a folder named after `test`.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// `$STEADFAST_OUT/<test>`, else `steadfast/<test>` in the target folder of the executable, else in `target`.
-pub(super) fn folder(test: &str) -> PathBuf {
+pub(crate) fn folder(test: &str) -> PathBuf {
     let base = match std::env::var_os("STEADFAST_OUT") {
         Some(out) if !out.is_empty() => PathBuf::from(out),
         _ => {

@@ -33,7 +33,7 @@ const SERVICES: [(&str, u16, Option<Calls>); 3] = [
 ];
 
 /// Front's port on the node.
-const FRONT_NODE_PORT: u16 = 30080;
+pub const SHOP_NODE_PORT: u16 = 30080;
 
 /// How long the shop may take to get ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -79,7 +79,7 @@ fn manifests(namespace: &str, name: &str, port: u16) -> [Value; 2] {
     let mut spec = json!({"selector": labels});
     if name == "front" {
         spec["type"] = json!("NodePort");
-        service_port["nodePort"] = json!(FRONT_NODE_PORT);
+        service_port["nodePort"] = json!(SHOP_NODE_PORT);
     }
     spec["ports"] = json!([service_port]);
     let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec});

@@ -276,7 +276,7 @@ impl Logs for LogBook {
     }
 }
 
-/// The tasks of one pod: they end together.
+/// Tasks that end together: those of one pod, those of a listening lab.
 #[derive(Clone, Default)]
 pub(super) struct Tasks {
     running: Arc<Mutex<Vec<AbortHandle>>>,

@@ -15,6 +15,7 @@ pub mod api;
 mod controllers;
 pub mod fabric;
 mod images;
+mod listen;
 mod prometheus;
 pub mod resource;
 pub mod status;
@@ -22,6 +23,7 @@ pub mod store;
 mod undo;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use serde_json::json;
@@ -39,7 +41,11 @@ use crate::rollback::Undoer;
 use crate::transport::Transport;
 
 pub use images::Net;
+pub use listen::{Listening, Ports};
 pub use undo::LabUndoer;
+
+/// How often the lab's Prometheus scrapes, unless said otherwise.
+pub const SCRAPE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// An embedded cluster. Cheap to clone; all of it ends with the last clone.
 #[derive(Clone)]
@@ -69,6 +75,15 @@ impl Lab {
     /// There is no tokio runtime.
     #[must_use]
     pub fn start(clock: Clock, seed: Seed) -> Self {
+        Self::scraping_every(SCRAPE_INTERVAL, clock, seed)
+    }
+
+    /// As [`start`](Self::start), with another scrape interval than 2 s.
+    ///
+    /// # Panics
+    /// There is no tokio runtime.
+    #[must_use]
+    pub fn scraping_every(interval: Duration, clock: Clock, seed: Seed) -> Self {
         let store = Store::new(clock.clone(), seed);
         for name in ["default", "kube-public", "kube-system"] {
             let labels = json!({"kubernetes.io/metadata.name": name});
@@ -86,7 +101,7 @@ impl Lab {
             Machine { fabric: fabric.clone(), clock: clock.clone(), images: images.clone(), log: log.clone() };
         let api = ApiService::new(store.clone(), clock.clone(), Arc::new(log));
         let controllers = tokio::spawn(controllers::run(store.clone(), machine));
-        let prometheus = LabPrometheus::start(&clock, &store, &fabric);
+        let prometheus = LabPrometheus::start(interval, &clock, &store, &fabric);
         let shared = Shared { store, fabric, images, api, _prometheus: prometheus, controllers };
         Self { shared: Arc::new(shared) }
     }

@@ -75,6 +75,11 @@ enum Answer {
     Stream(ApiBody),
 }
 
+/// The answer to a request that names another host than this machine's loopback.
+pub(super) fn foreign_host() -> Response<ApiBody> {
+    respond(Err(Status::new(403, "Forbidden", "the lab answers only to loopback names in the Host header")))
+}
+
 impl ApiService {
     /// An API server for these objects.
     #[must_use]

@@ -79,6 +79,11 @@ impl Fabric {
         })
     }
 
+    /// Where a connection to this node port goes.
+    pub(in crate::lab) fn node_port_endpoint(&self, port: u16) -> Destination {
+        self.node_port(port).map_or(Destination::Nobody, |(service, port)| self.endpoint(&service, Some(port)))
+    }
+
     /// One of the ready endpoints of a service, in turn.
     pub(super) fn endpoint(&self, service: &Value, port: Option<u16>) -> Destination {
         let text = |field: &str| service["metadata"][field].as_str().unwrap_or_default().to_owned();

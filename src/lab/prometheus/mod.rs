@@ -1,6 +1,6 @@
 //! The lab's Prometheus: scrapes pods and answers queries, a double of version 2.42 with a stated scope.
 //!
-//! It scrapes pods annotated `prometheus.io/scrape: "true"` on `prometheus.io/port`, every 2 s, on a connection that
+//! It scrapes pods annotated `prometheus.io/scrape: "true"` on `prometheus.io/port`, every 2 s by default, on a connection that
 //! it keeps, as the real one does: a policy that cuts a pod off does not stop the scrapes of an open connection. The
 //! job is the pod's label `app`. Of the query language it knows selectors, ranges, `offset`, `rate`, `increase` and
 //! `sum`; anything else is a 422 that names it.
@@ -12,6 +12,7 @@ mod scrape;
 mod tsdb;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
@@ -38,11 +39,11 @@ impl Drop for LabPrometheus {
 }
 
 impl LabPrometheus {
-    pub(super) fn start(clock: &Clock, store: &Store, fabric: &Fabric) -> Self {
+    pub(super) fn start(scrape_every: Duration, clock: &Clock, store: &Store, fabric: &Fabric) -> Self {
         let tsdb = Tsdb::default();
         let health = Arc::new(Mutex::default());
         let router = api::router(tsdb.clone(), clock.clone(), health.clone());
-        let scraper = Scraper::new(clock.clone(), store.clone(), fabric.clone(), tsdb, health);
+        let scraper = Scraper::new(scrape_every, clock.clone(), store.clone(), fabric.clone(), tsdb, health);
         let tasks = Tasks::default();
         let mut listener = fabric.listen(PROMETHEUS, PROMETHEUS_PORT);
         let connections = tasks.clone();

@@ -21,13 +21,12 @@ use crate::lab::fabric::{Fabric, PROMETHEUS, Source};
 use crate::lab::resource::PODS;
 use crate::lab::store::Store;
 
-/// How often each target is scraped, and how long one scrape may take.
-pub(super) const INTERVAL: Duration = Duration::from_secs(2);
-
 /// The state of each target, as `/api/v1/targets` tells it.
 pub(super) type Health = Arc<Mutex<BTreeMap<String, Value>>>;
 
 pub(super) struct Scraper {
+    /// How often each target is scraped, and how long one scrape may take.
+    interval: Duration,
     clock: Clock,
     store: Store,
     fabric: Fabric,
@@ -49,14 +48,21 @@ struct Target {
 }
 
 impl Scraper {
-    pub(super) fn new(clock: Clock, store: Store, fabric: Fabric, tsdb: Tsdb, health: Health) -> Self {
-        Self { clock, store, fabric, tsdb, health, kept: AsyncMutex::default(), seen: BTreeMap::new() }
+    pub(super) fn new(
+        interval: Duration,
+        clock: Clock,
+        store: Store,
+        fabric: Fabric,
+        tsdb: Tsdb,
+        health: Health,
+    ) -> Self {
+        Self { interval, clock, store, fabric, tsdb, health, kept: AsyncMutex::default(), seen: BTreeMap::new() }
     }
 
     pub(super) async fn run(mut self) {
         let start = tokio::time::Instant::now();
         for round in 1_u32.. {
-            tokio::time::sleep_until(start + INTERVAL * round).await;
+            tokio::time::sleep_until(start + self.interval * round).await;
             self.round().await;
         }
     }
@@ -65,8 +71,8 @@ impl Scraper {
         let at = self.clock.now();
         let targets = self.targets();
         let pages = join_all(targets.iter().map(|target| async {
-            let scrape = tokio::time::timeout(INTERVAL, self.fetch(target)).await;
-            scrape.unwrap_or_else(|_| Err(format!("no answer within {INTERVAL:?}")))
+            let scrape = tokio::time::timeout(self.interval, self.fetch(target)).await;
+            scrape.unwrap_or_else(|_| Err(format!("no answer within {:?}", self.interval)))
         }))
         .await;
         let stamp = at.as_millisecond();
@@ -91,7 +97,7 @@ impl Scraper {
                 "globalUrl": format!("http://{}:{}{}", target.ip, target.port, target.path),
                 "lastError": samples.err().unwrap_or_default(), "lastScrape": at, "lastScrapeDuration": 0.001,
                 "health": if up { "up" } else { "down" },
-                "scrapeInterval": format!("{}s", INTERVAL.as_secs()), "scrapeTimeout": format!("{}s", INTERVAL.as_secs()),
+                "scrapeInterval": format!("{:?}", self.interval), "scrapeTimeout": format!("{:?}", self.interval),
             });
             health.insert(target.key.clone(), told);
             seen.insert(target.key, (target.labels, series));
