@@ -100,7 +100,7 @@ impl Lab {
         let machine =
             Machine { fabric: fabric.clone(), clock: clock.clone(), images: images.clone(), log: log.clone() };
         let api = ApiService::new(store.clone(), clock.clone(), Arc::new(log));
-        let controllers = tokio::spawn(controllers::run(store.clone(), machine));
+        let controllers = tokio::spawn(controllers::run(store.clone(), clock.clone(), machine));
         let prometheus = LabPrometheus::start(interval, &clock, &store, &fabric);
         let shared = Shared { store, fabric, images, api, _prometheus: prometheus, controllers };
         Self { shared: Arc::new(shared) }

@@ -1,6 +1,10 @@
-//! The kinds that the lab holds.
+//! The kinds that the lab holds: those of Kubernetes that it knows, and those that CustomResourceDefinitions declare.
 
-/// One kind of object and its place in the API.
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+/// One kind of object and its place in the API. There is one for each kind and version, so that the address tells
+/// two kinds apart.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Resource {
     /// The API group, empty for the core group.
@@ -11,41 +15,100 @@ pub struct Resource {
     pub kind: &'static str,
     /// The plural in the URL: `networkpolicies`.
     pub plural: &'static str,
+    /// What `kubectl` also calls it: `netpol`.
+    pub short_names: &'static [&'static str],
+    /// The groups that `kubectl get` knows it by: `all`.
+    pub categories: &'static [&'static str],
     /// Whether its objects lie in a namespace.
     pub namespaced: bool,
     /// Whether `metadata.generation` counts its changes of `spec`.
     pub generation: bool,
+    /// What lies below one object: `status`, `scale`, `log`.
+    pub subresources: &'static [&'static str],
+    /// Whether a CustomResourceDefinition declares it.
+    pub custom: bool,
 }
 
 macro_rules! resources {
-    ($($name:ident = $group:literal $version:literal $kind:literal $plural:literal $namespaced:literal $generation:literal;)*) => {
+    ($($name:ident = $group:literal $version:literal $kind:literal $plural:literal [$($short:literal)*] [$($category:literal)*]
+        $namespaced:literal $generation:literal [$($subresource:literal)*];)*) => {
         $(#[doc = concat!("`", $kind, "`.")]
         pub static $name: Resource = Resource {
             group: $group, version: $version, kind: $kind, plural: $plural,
-            namespaced: $namespaced, generation: $generation,
+            short_names: &[$($short),*], categories: &[$($category),*],
+            namespaced: $namespaced, generation: $generation, subresources: &[$($subresource),*], custom: false,
         };)*
-        /// Every kind, in the order in which discovery lists them.
+        /// Every kind that needs no definition, in the order in which discovery lists them.
         pub static ALL: &[&Resource] = &[$(&$name),*];
     };
 }
 
+// Group, version, kind, plural; short names; categories; namespaced?, generation?; subresources.
 resources! {
-    NAMESPACES = "" "v1" "Namespace" "namespaces" false false;
-    NODES = "" "v1" "Node" "nodes" false false;
-    PODS = "" "v1" "Pod" "pods" true true;
-    SERVICES = "" "v1" "Service" "services" true false;
-    CONFIG_MAPS = "" "v1" "ConfigMap" "configmaps" true false;
-    DEPLOYMENTS = "apps" "v1" "Deployment" "deployments" true true;
-    REPLICA_SETS = "apps" "v1" "ReplicaSet" "replicasets" true true;
-    ENDPOINT_SLICES = "discovery.k8s.io" "v1" "EndpointSlice" "endpointslices" true true;
-    NETWORK_POLICIES = "networking.k8s.io" "v1" "NetworkPolicy" "networkpolicies" true true;
+    CONFIG_MAPS = "" "v1" "ConfigMap" "configmaps" ["cm"] [] true false [];
+    ENDPOINTS = "" "v1" "Endpoints" "endpoints" ["ep"] [] true false [];
+    EVENTS = "" "v1" "Event" "events" ["ev"] [] true false [];
+    NAMESPACES = "" "v1" "Namespace" "namespaces" ["ns"] [] false false ["finalize" "status"];
+    NODES = "" "v1" "Node" "nodes" ["no"] [] false false ["status"];
+    PODS = "" "v1" "Pod" "pods" ["po"] ["all"] true true ["eviction" "log" "status"];
+    SECRETS = "" "v1" "Secret" "secrets" [] [] true false [];
+    SERVICE_ACCOUNTS = "" "v1" "ServiceAccount" "serviceaccounts" ["sa"] [] true false ["token"];
+    SERVICES = "" "v1" "Service" "services" ["svc"] ["all"] true false ["status"];
+    CUSTOM_RESOURCE_DEFINITIONS = "apiextensions.k8s.io" "v1" "CustomResourceDefinition" "customresourcedefinitions" ["crd" "crds"] ["api-extensions"] false true ["status"];
+    CONTROLLER_REVISIONS = "apps" "v1" "ControllerRevision" "controllerrevisions" [] [] true false [];
+    DAEMON_SETS = "apps" "v1" "DaemonSet" "daemonsets" ["ds"] ["all"] true true ["status"];
+    DEPLOYMENTS = "apps" "v1" "Deployment" "deployments" ["deploy"] ["all"] true true ["scale" "status"];
+    REPLICA_SETS = "apps" "v1" "ReplicaSet" "replicasets" ["rs"] ["all"] true true ["scale" "status"];
+    STATEFUL_SETS = "apps" "v1" "StatefulSet" "statefulsets" ["sts"] ["all"] true true ["scale" "status"];
+    HORIZONTAL_POD_AUTOSCALERS = "autoscaling" "v2" "HorizontalPodAutoscaler" "horizontalpodautoscalers" ["hpa"] ["all"] true false ["status"];
+    JOBS = "batch" "v1" "Job" "jobs" [] ["all"] true true ["status"];
+    LEASES = "coordination.k8s.io" "v1" "Lease" "leases" [] [] true false [];
+    ENDPOINT_SLICES = "discovery.k8s.io" "v1" "EndpointSlice" "endpointslices" [] [] true true [];
+    NETWORK_POLICIES = "networking.k8s.io" "v1" "NetworkPolicy" "networkpolicies" ["netpol"] [] true true [];
+    POD_DISRUPTION_BUDGETS = "policy" "v1" "PodDisruptionBudget" "poddisruptionbudgets" ["pdb"] [] true true ["status"];
+    CLUSTER_ROLE_BINDINGS = "rbac.authorization.k8s.io" "v1" "ClusterRoleBinding" "clusterrolebindings" [] [] false false [];
+    CLUSTER_ROLES = "rbac.authorization.k8s.io" "v1" "ClusterRole" "clusterroles" [] [] false false [];
+    ROLE_BINDINGS = "rbac.authorization.k8s.io" "v1" "RoleBinding" "rolebindings" [] [] true false [];
+    ROLES = "rbac.authorization.k8s.io" "v1" "Role" "roles" [] [] true false [];
 }
 
+/// The custom kinds of this process: a few hundred bytes each, kept so that a kind is one address everywhere.
+static CUSTOM: Mutex<BTreeSet<&'static Resource>> = Mutex::new(BTreeSet::new());
+
 impl Resource {
-    /// The kind of a plural in a group and version.
+    /// The built-in kind of a plural in a group and version; for custom kinds ask the store.
     #[must_use]
     pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Self> {
         ALL.iter().copied().find(|r| r.group == group && r.version == version && r.plural == plural)
+    }
+
+    /// The one resource that is equal to `wanted`, a custom kind.
+    pub(crate) fn intern(wanted: Self) -> &'static Self {
+        let mut known = CUSTOM.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known.get(&wanted) {
+            return found;
+        }
+        let kept: &'static Self = Box::leak(Box::new(wanted));
+        known.insert(kept);
+        kept
+    }
+
+    /// Whether this is that kind.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+
+    /// Whether an object of this kind has that subresource.
+    #[must_use]
+    pub fn has(&self, subresource: &str) -> bool {
+        self.subresources.contains(&subresource)
+    }
+
+    /// `networkpolicy`.
+    #[must_use]
+    pub fn singular(&self) -> String {
+        self.kind.to_lowercase()
     }
 
     /// `group/version`, or the version alone for the core group.

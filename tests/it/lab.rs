@@ -58,11 +58,11 @@ async fn applies_create_and_merge(cluster: Cluster) -> steadfast::Result {
     let error = cluster.apply(&json!({"kind": "ConfigMap"})).await.unwrap_err().to_string();
     assert!(error.contains("apiVersion"), "{error}");
     let error = cluster
-        .apply(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}))
+        .apply(&json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "s"}}))
         .await
         .unwrap_err()
         .to_string();
-    assert!(error.contains("Secret"), "{error}");
+    assert!(error.contains("persistentvolumeclaim s"), "{error}");
     Ok(())
 }
 

@@ -11,11 +11,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::workloads::names;
-use crate::clock::Clock;
+use super::{Controller, Key};
+use crate::clock::{Clock, Timestamp};
 use crate::lab::fabric::{Fabric, NODE, Source};
 use crate::lab::images::{Images, LogBook, Net, Start, Tasks};
 use crate::lab::resource::PODS;
-use crate::lab::store::{Object, Part, Preconditions, Store, seconds};
+use crate::lab::store::{Change, Object, Part, Preconditions, Store, seconds};
 use crate::transport::{Address, Connection, Request, exchange};
 
 /// The name of the lab's only node.
@@ -60,7 +61,7 @@ impl Kubelet {
         Self { store, machine, running: BTreeMap::new(), addresses }
     }
 
-    pub(super) fn reconcile(&mut self) {
+    fn reconcile_all(&mut self) {
         let (pods, _) = self.store.list(&PODS, None);
         let known: BTreeSet<&str> = pods.iter().filter_map(|pod| pod["metadata"]["uid"].as_str()).collect();
         let gone: Vec<String> = self.running.keys().filter(|uid| !known.contains(uid.as_str())).cloned().collect();
@@ -143,6 +144,19 @@ impl Kubelet {
             tasks: tasks.clone(),
         };
         tasks.spawn(async move { life.run(net, &*program).await });
+    }
+}
+
+impl Controller for Kubelet {
+    fn affected(&self, _: &Store, change: &Change, into: &mut BTreeSet<Key>) {
+        if change.resource.is(&PODS) {
+            into.insert(Key { namespace: String::new(), name: String::new() });
+        }
+    }
+
+    fn reconcile(&mut self, _: &Store, _: &Key) -> Option<Timestamp> {
+        self.reconcile_all();
+        None
     }
 }
 

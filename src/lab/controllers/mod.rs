@@ -1,30 +1,124 @@
-//! The controllers: what makes pods of Deployments, starts them, and follows their readiness.
+//! The controllers: what makes the world as the objects want it.
 //!
-//! One task reconciles everything, in a fixed order, whenever the store changes. It waits for changes and polls
-//! nothing, so that an idle lab costs nothing.
+//! One task runs all of them, in a fixed order: a change in the store names the objects that it concerns, each is
+//! reconciled, and so on until nothing changes any more. Then it waits for the next change, or until the first
+//! object that asked to be looked at again is due. Nothing is polled, so that an idle lab costs nothing, and the
+//! same seed gives the same order.
 
 mod endpoints;
 mod garbage;
 mod kubelet;
 mod workloads;
 
+use std::collections::BTreeSet;
+
 use self::kubelet::Kubelet;
-use super::store::Store;
+use super::store::{Change, ChangeKind, Store};
+use crate::clock::{Clock, Timestamp};
 
 pub(super) use kubelet::{Machine, NODE_NAME};
 
+/// An object of a controller's own kind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) namespace: String,
+    pub(super) name: String,
+}
+
+/// What brings objects of one kind to what they want.
+pub(super) trait Controller: Send {
+    /// Adds the objects that a change concerns. After a gap in the log every object comes as added once more.
+    fn affected(&self, store: &Store, change: &Change, into: &mut BTreeSet<Key>);
+
+    /// Brings one object nearer to what it wants; it may be gone. Returns when to look again, should nothing change.
+    fn reconcile(&mut self, store: &Store, key: &Key) -> Option<Timestamp>;
+}
+
+/// A controller and the objects that wait for it.
+struct Worker {
+    controller: Box<dyn Controller>,
+    waiting: BTreeSet<Key>,
+    due: BTreeSet<(Timestamp, Key)>,
+}
+
+impl Worker {
+    fn new(controller: impl Controller + 'static) -> Self {
+        Self { controller: Box::new(controller), waiting: BTreeSet::new(), due: BTreeSet::new() }
+    }
+
+    fn work(&mut self, store: &Store, clock: &Clock) {
+        while let Some((_, key)) = self.due.first().filter(|(at, _)| *at <= clock.now()).cloned() {
+            self.due.pop_first();
+            self.waiting.insert(key);
+        }
+        while let Some(key) = self.waiting.pop_first() {
+            self.due.retain(|(_, other)| *other != key);
+            if let Some(at) = self.controller.reconcile(store, &key) {
+                self.due.insert((at, key));
+            }
+        }
+    }
+}
+
 /// Reconciles until the task is aborted.
-pub(super) async fn run(store: Store, machine: Machine) {
+pub(super) async fn run(store: Store, clock: Clock, machine: Machine) {
     let mut changed = store.subscribe();
-    let mut kubelet = Kubelet::new(store.clone(), machine);
+    let mut workers = [
+        Worker::new(Whole(|store: &Store| workloads::reconcile(store))),
+        Worker::new(Kubelet::new(store.clone(), machine)),
+        Worker::new(Whole(|store: &Store| endpoints::reconcile(store))),
+        Worker::new(Whole(|store: &Store| garbage::reconcile(store))),
+    ];
+    let mut seen = 0;
     loop {
         changed.borrow_and_update();
-        workloads::reconcile(&store);
-        kubelet.reconcile();
-        endpoints::reconcile(&store);
-        garbage::reconcile(&store);
-        if changed.changed().await.is_err() {
-            return;
+        let changes = store.changes_since(seen).unwrap_or_else(|_| everything(&store));
+        for change in &changes {
+            seen = seen.max(change.version);
+            for worker in &mut workers {
+                worker.controller.affected(&store, change, &mut worker.waiting);
+            }
         }
+        for worker in &mut workers {
+            worker.work(&store, &clock);
+        }
+        // Requests get their turn between two rounds.
+        tokio::task::yield_now().await;
+        if store.version() > seen {
+            continue;
+        }
+        let due = workers.iter().filter_map(|worker| worker.due.first()).map(|(at, _)| *at).min();
+        let look_again = async {
+            match due {
+                Some(at) => clock.sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            change = changed.changed() => if change.is_err() { return },
+            () = look_again => {}
+        }
+    }
+}
+
+/// Every object as if it had just been added, at the newest version.
+fn everything(store: &Store) -> Vec<Change> {
+    let version = store.version();
+    let added = |(resource, object)| Change { version, kind: ChangeKind::Added, resource, object, before: None };
+    store.everything().into_iter().map(added).collect()
+}
+
+/// A controller that looks at everything whatever has changed.
+struct Whole<F>(F);
+
+impl<F: FnMut(&Store) + Send> Controller for Whole<F> {
+    fn affected(&self, _: &Store, _: &Change, into: &mut BTreeSet<Key>) {
+        into.insert(Key { namespace: String::new(), name: String::new() });
+    }
+
+    fn reconcile(&mut self, store: &Store, _: &Key) -> Option<Timestamp> {
+        (self.0)(store);
+        None
     }
 }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::resource::{NAMESPACES, PODS, Resource};
+use super::resource::{ALL, NAMESPACES, PODS, Resource};
 use super::status::Status;
 use crate::clock::{Clock, Seed, Timestamp};
 
@@ -73,6 +73,7 @@ pub enum Part {
 #[derive(Debug)]
 struct State {
     objects: BTreeMap<Key, Object>,
+    kinds: BTreeMap<(&'static str, &'static str), &'static Resource>,
     log: VecDeque<Change>,
     version: u64,
     uids: fastrand::Rng,
@@ -108,6 +109,7 @@ impl Store {
     pub fn new(clock: Clock, seed: Seed) -> Self {
         let state = State {
             objects: BTreeMap::new(),
+            kinds: ALL.iter().map(|kind| ((kind.group, kind.plural), *kind)).collect(),
             log: VecDeque::new(),
             version: 1,
             uids: seed.rng("uid"),
@@ -162,6 +164,20 @@ impl Store {
     #[must_use]
     pub fn dump(&self) -> Vec<Object> {
         self.lock().objects.values().cloned().collect()
+    }
+
+    /// Every object with its kind, in the same order.
+    #[must_use]
+    pub fn everything(&self) -> Vec<(&'static Resource, Object)> {
+        let state = self.lock();
+        let known = |key: &Key| state.kinds.get(&(key.group, key.plural)).copied();
+        state.objects.iter().filter_map(|(key, object)| Some((known(key)?, object.clone()))).collect()
+    }
+
+    /// The kind of a plural in a group and version: a built-in one, or one that a definition declares.
+    #[must_use]
+    pub fn kind(&self, group: &str, version: &str, plural: &str) -> Option<&'static Resource> {
+        Resource::find(group, version, plural)
     }
 
     /// Creates an object; uid, name from `generateName`, version and creation time are set here.
