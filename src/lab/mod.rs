@@ -31,6 +31,7 @@ use tokio::task::JoinHandle;
 
 use self::api::ApiService;
 use self::controllers::Machine;
+use self::controllers::events::Recorder;
 use self::fabric::{Fabric, FabricTransport};
 use self::images::{Images, LogBook};
 use self::prometheus::LabPrometheus;
@@ -97,8 +98,13 @@ impl Lab {
         debug_assert!(made.is_ok(), "an empty store takes a node");
 
         let (fabric, images, log) = (Fabric::new(store.clone()), Images::new(), LogBook::default());
-        let machine =
-            Machine { fabric: fabric.clone(), clock: clock.clone(), images: images.clone(), log: log.clone() };
+        let machine = Machine {
+            fabric: fabric.clone(),
+            clock: clock.clone(),
+            images: images.clone(),
+            log: log.clone(),
+            events: Recorder::new(store.clone(), clock.clone()),
+        };
         let api = ApiService::new(store.clone(), clock.clone(), Arc::new(log));
         let controllers = tokio::spawn(controllers::run(store.clone(), clock.clone(), machine));
         let prometheus = LabPrometheus::start(interval, &clock, &store, &fabric);

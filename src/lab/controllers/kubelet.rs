@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::events::Recorder;
 use super::workloads::names;
 use super::{Controller, Key};
 use crate::clock::{Clock, Timestamp};
@@ -32,6 +33,7 @@ pub(in crate::lab) struct Machine {
     pub(in crate::lab) clock: Clock,
     pub(in crate::lab) images: Images,
     pub(in crate::lab) log: LogBook,
+    pub(in crate::lab) events: Recorder,
 }
 
 pub(super) struct Kubelet {

@@ -6,12 +6,16 @@
 //! same seed gives the same order.
 
 mod endpoints;
+pub(super) mod events;
 mod garbage;
 mod kubelet;
 mod workloads;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
+use self::events::Expiry;
 use self::kubelet::Kubelet;
 use super::store::{Change, ChangeKind, Store};
 use crate::clock::{Clock, Timestamp};
@@ -25,6 +29,14 @@ pub(super) struct Key {
     pub(super) name: String,
 }
 
+impl Key {
+    /// The object's own.
+    pub(super) fn of(object: &Value) -> Self {
+        let part = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+        Self { namespace: part("namespace"), name: part("name") }
+    }
+}
+
 /// What brings objects of one kind to what they want.
 pub(super) trait Controller: Send {
     /// Adds the objects that a change concerns. After a gap in the log every object comes as added once more.
@@ -34,28 +46,46 @@ pub(super) trait Controller: Send {
     fn reconcile(&mut self, store: &Store, key: &Key) -> Option<Timestamp>;
 }
 
+/// How many objects a controller works through before others get their turn.
+const BATCH: usize = 100;
+
 /// A controller and the objects that wait for it.
 struct Worker {
     controller: Box<dyn Controller>,
     waiting: BTreeSet<Key>,
     due: BTreeSet<(Timestamp, Key)>,
+    /// The same by object.
+    due_at: BTreeMap<Key, Timestamp>,
 }
 
 impl Worker {
     fn new(controller: impl Controller + 'static) -> Self {
-        Self { controller: Box::new(controller), waiting: BTreeSet::new(), due: BTreeSet::new() }
+        Self {
+            controller: Box::new(controller),
+            waiting: BTreeSet::new(),
+            due: BTreeSet::new(),
+            due_at: BTreeMap::new(),
+        }
     }
 
     fn work(&mut self, store: &Store, clock: &Clock) {
         while let Some((_, key)) = self.due.first().filter(|(at, _)| *at <= clock.now()).cloned() {
-            self.due.pop_first();
+            self.forget(&key);
             self.waiting.insert(key);
         }
-        while let Some(key) = self.waiting.pop_first() {
-            self.due.retain(|(_, other)| *other != key);
+        for _ in 0..BATCH {
+            let Some(key) = self.waiting.pop_first() else { return };
+            self.forget(&key);
             if let Some(at) = self.controller.reconcile(store, &key) {
+                self.due_at.insert(key.clone(), at);
                 self.due.insert((at, key));
             }
+        }
+    }
+
+    fn forget(&mut self, key: &Key) {
+        if let Some((key, at)) = self.due_at.remove_entry(key) {
+            self.due.remove(&(at, key));
         }
     }
 }
@@ -63,11 +93,16 @@ impl Worker {
 /// Reconciles until the task is aborted.
 pub(super) async fn run(store: Store, clock: Clock, machine: Machine) {
     let mut changed = store.subscribe();
+    let events = machine.events.clone();
     let mut workers = [
-        Worker::new(Whole(|store: &Store| workloads::reconcile(store))),
+        Worker::new(Whole({
+            let events = events.clone();
+            move |store: &Store| workloads::reconcile(store, &events)
+        })),
         Worker::new(Kubelet::new(store.clone(), machine)),
         Worker::new(Whole(|store: &Store| endpoints::reconcile(store))),
         Worker::new(Whole(|store: &Store| garbage::reconcile(store))),
+        Worker::new(Expiry::new(events)),
     ];
     let mut seen = 0;
     loop {
@@ -84,7 +119,7 @@ pub(super) async fn run(store: Store, clock: Clock, machine: Machine) {
         }
         // Requests get their turn between two rounds.
         tokio::task::yield_now().await;
-        if store.version() > seen {
+        if store.version() > seen || workers.iter().any(|worker| !worker.waiting.is_empty()) {
             continue;
         }
         let due = workers.iter().filter_map(|worker| worker.due.first()).map(|(at, _)| *at).min();

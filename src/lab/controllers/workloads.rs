@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::events::{Event, Recorder};
 use crate::kubernetes::Selector;
 use crate::lab::resource::{DEPLOYMENTS, PODS, REPLICA_SETS, Resource};
 use crate::lab::store::{Object, Part, Preconditions, Store, admission};
@@ -9,12 +10,12 @@ use crate::lab::store::{Object, Part, Preconditions, Store, admission};
 /// The letters of a pod template's hash, as Kubernetes has them.
 const HASH_LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
-pub(super) fn reconcile(store: &Store) {
+pub(super) fn reconcile(store: &Store, events: &Recorder) {
     for deployment in store.list(&DEPLOYMENTS, None).0 {
         reconcile_deployment(store, &deployment);
     }
     for replica_set in store.list(&REPLICA_SETS, None).0 {
-        reconcile_replica_set(store, &replica_set);
+        reconcile_replica_set(store, &replica_set, events);
     }
 }
 
@@ -81,7 +82,7 @@ fn scale(store: &Store, set: &Object, replicas: u64) {
     }
 }
 
-fn reconcile_replica_set(store: &Store, set: &Object) {
+fn reconcile_replica_set(store: &Store, set: &Object, events: &Recorder) {
     if !set["metadata"]["deletionTimestamp"].is_null() {
         return;
     }
@@ -100,10 +101,18 @@ fn reconcile_replica_set(store: &Store, set: &Object) {
         let mut pod = json!({"metadata": set["spec"]["template"]["metadata"].clone(), "spec": set["spec"]["template"]["spec"].clone()});
         pod["metadata"]["generateName"] = json!(format!("{name}-"));
         pod["metadata"]["ownerReferences"] = json!([owner(set)]);
-        if admission::admit(store, &PODS, namespace, &mut pod).is_err()
-            || store.create(&PODS, namespace, pod, false).is_err()
-        {
-            break;
+        let admitted = admission::admit(store, &PODS, namespace, &mut pod);
+        let source = "replicaset-controller";
+        match admitted.and_then(|()| store.create(&PODS, namespace, pod, false)) {
+            Ok(pod) => {
+                let message = format!("Created pod: {}", names(&pod).1);
+                events.record(set, &Event::normal(source, "SuccessfulCreate", message));
+            }
+            Err(refused) => {
+                let message = format!("Error creating: {}", refused.message);
+                events.record(set, &Event::warning(source, "FailedCreate", message));
+                break;
+            }
         }
     }
     // Those that are not ready go first.
