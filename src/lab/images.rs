@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -16,8 +16,8 @@ use tokio::io::DuplexStream;
 use tokio::task::AbortHandle;
 use tower::ServiceExt;
 
-use super::api::{LogLine, Logs};
 use super::fabric::{Fabric, Listener, Source};
+use super::logs::{ContainerLog, LogLine};
 use crate::clock::Clock;
 use crate::kubernetes::WITNESS_IMAGE;
 use crate::transport::{Address, Connection, Failure, NoAnswer, Response as Answer, exchange};
@@ -76,8 +76,7 @@ struct Pod {
     args: Vec<String>,
     env: BTreeMap<String, String>,
     ports: Vec<u16>,
-    log: LogBook,
-    uid: String,
+    log: ContainerLog,
     tasks: Tasks,
 }
 
@@ -85,7 +84,6 @@ struct Pod {
 pub(super) struct Start {
     pub(super) namespace: String,
     pub(super) name: String,
-    pub(super) uid: String,
     pub(super) ip: Ipv4Addr,
     pub(super) args: Vec<String>,
     pub(super) env: BTreeMap<String, String>,
@@ -93,9 +91,9 @@ pub(super) struct Start {
 }
 
 impl Net {
-    pub(super) fn new(fabric: Fabric, clock: Clock, log: LogBook, tasks: Tasks, start: Start) -> Self {
-        let Start { namespace, name, uid, ip, args, env, ports } = start;
-        Self { pod: Arc::new(Pod { fabric, clock, namespace, name, ip, args, env, ports, log, uid, tasks }) }
+    pub(super) fn new(fabric: Fabric, clock: Clock, log: ContainerLog, tasks: Tasks, start: Start) -> Self {
+        let Start { namespace, name, ip, args, env, ports } = start;
+        Self { pod: Arc::new(Pod { fabric, clock, namespace, name, ip, args, env, ports, log, tasks }) }
     }
 
     /// The container's arguments.
@@ -130,7 +128,7 @@ impl Net {
 
     /// Writes a line to the pod's log.
     pub fn log(&self, line: impl Into<String>) {
-        self.pod.log.write(&self.pod.uid, LogLine { at: self.pod.clock.now(), text: line.into() });
+        self.pod.log.write(LogLine { at: self.pod.clock.now(), text: line.into() });
     }
 
     /// Runs something beside; it ends with the pod.
@@ -239,40 +237,6 @@ async fn witness(net: Net) -> i32 {
             0
         }
         _ => 2,
-    }
-}
-
-/// The logs of all pods, by uid.
-#[derive(Clone, Default)]
-pub(super) struct LogBook {
-    lines: Arc<Mutex<BTreeMap<String, Vec<LogLine>>>>,
-}
-
-impl LogBook {
-    fn pages(&self) -> MutexGuard<'_, BTreeMap<String, Vec<LogLine>>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Begins the log of a pod that starts.
-    pub(super) fn open(&self, uid: &str) {
-        self.pages().entry(uid.to_owned()).or_default();
-    }
-
-    /// Forgets the log of a pod that is gone.
-    pub(super) fn close(&self, uid: &str) {
-        self.pages().remove(uid);
-    }
-
-    fn write(&self, uid: &str, line: LogLine) {
-        if let Some(lines) = self.pages().get_mut(uid) {
-            lines.push(line);
-        }
-    }
-}
-
-impl Logs for LogBook {
-    fn lines(&self, uid: &str) -> Option<Vec<LogLine>> {
-        self.pages().get(uid).cloned()
     }
 }
 

@@ -18,11 +18,12 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Bytes};
 use serde_json::{Value, json};
 
+use super::logs::ContainerLog;
 use super::resource::Resource;
 use super::status::Status;
 use super::store::Store;
 use crate::BoxError;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 
 /// The largest request body, as the real server has it.
 const BODY_LIMIT: usize = 3 * 1024 * 1024;
@@ -30,19 +31,11 @@ const BODY_LIMIT: usize = 3 * 1024 * 1024;
 /// The body of an answer.
 pub type ApiBody = UnsyncBoxBody<Bytes, Infallible>;
 
-/// One line that a pod has logged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogLine {
-    /// When.
-    pub at: Timestamp,
-    /// The line, without its end.
-    pub text: String,
-}
-
-/// Where the logs of pods are.
+/// Where the logs of containers are.
 pub trait Logs: Send + Sync {
-    /// The lines of the pod with this uid, oldest first; `None` if it never started.
-    fn lines(&self, uid: &str) -> Option<Vec<LogLine>>;
+    /// The log of a container of the pod with this uid: of its latest run, or of the one before; `None` if there was
+    /// no such run.
+    fn find(&self, uid: &str, container: &str, previous: bool) -> Option<ContainerLog>;
 }
 
 /// The API server. Cheap to clone.

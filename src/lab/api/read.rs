@@ -116,7 +116,7 @@ pub(super) fn log(api: &ApiService, place: &Place, name: &str, call: &Call) -> R
     if let Some(wanted) = call.get("container").filter(|wanted| *wanted != container) {
         return Err(Status::bad_request(format!("container {wanted} is not valid for pod {name}")));
     }
-    let Some(lines) = api.logs.lines(uid) else {
+    let Some(log) = api.logs.find(uid, container, call.flag("previous")) else {
         let waiting = pod.pointer("/status/containerStatuses/0/state/waiting/reason").and_then(Value::as_str);
         let why = waiting.unwrap_or("ContainerCreating");
         let message = format!("container {container:?} in pod {name:?} is waiting to start: {why}");
@@ -128,7 +128,8 @@ pub(super) fn log(api: &ApiService, place: &Place, name: &str, call: &Call) -> R
         (None, Some(time)) => time.parse().ok(),
         (None, None) => None,
     };
-    let lines: Vec<_> = lines.into_iter().filter(|line| since.is_none_or(|since| line.at >= since)).collect();
+    let lines: Vec<_> =
+        log.lines_from(0).0.into_iter().filter(|line| since.is_none_or(|since| line.at >= since)).collect();
     let tail = number("tailLines").map_or(lines.len(), |tail| usize::try_from(tail).unwrap_or(usize::MAX));
     let mut text = String::new();
     for line in lines.iter().skip(lines.len().saturating_sub(tail)) {

@@ -15,7 +15,8 @@ use super::workloads::names;
 use super::{Controller, Key};
 use crate::clock::{Clock, Timestamp};
 use crate::lab::fabric::{Fabric, NODE, Source};
-use crate::lab::images::{Images, LogBook, Net, Start, Tasks};
+use crate::lab::images::{Images, Net, Start, Tasks};
+use crate::lab::logs::LogBook;
 use crate::lab::resource::PODS;
 use crate::lab::store::{Change, Object, Part, Preconditions, Store, seconds};
 use crate::transport::{Address, Connection, Request, exchange};
@@ -127,16 +128,15 @@ impl Kubelet {
         let start = Start {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
-            uid: uid.to_owned(),
             ip,
             args: list(&container["command"]).iter().chain(&list(&container["args"])).map(text).collect(),
             env: list(&container["env"]).iter().map(|e| (text(&e["name"]), text(&e["value"]))).collect(),
             ports: ports.filter_map(|p| u16::try_from(p["containerPort"].as_u64()?).ok()).collect(),
         };
         let tasks = Tasks::default();
-        self.machine.log.open(uid);
-        let Machine { fabric, clock, log, .. } = &self.machine;
-        let net = Net::new(fabric.clone(), clock.clone(), log.clone(), tasks.clone(), start);
+        let log = self.machine.log.open(uid, container["name"].as_str().unwrap_or_default());
+        let Machine { fabric, clock, .. } = &self.machine;
+        let net = Net::new(fabric.clone(), clock.clone(), log, tasks.clone(), start);
         self.running.insert(uid.to_owned(), Running { ip, tasks: tasks.clone() });
         let life = Life {
             store: self.store.clone(),
