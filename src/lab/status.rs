@@ -102,6 +102,14 @@ impl Status {
         status
     }
 
+    /// `pods "x" is forbidden: why`.
+    #[must_use]
+    pub fn forbidden(resource: &Resource, name: &str, why: &str) -> Self {
+        let what = resource.qualified_plural();
+        let message = format!("{what} {name:?} is forbidden: {why}");
+        Self::new(403, "Forbidden", message).about(resource, resource.plural, name)
+    }
+
     /// A request that cannot be read.
     #[must_use]
     pub fn bad_request(message: impl Into<String>) -> Self {

@@ -108,7 +108,7 @@ impl ApiService {
         if parts[..] == ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"] {
             return write::access_review(call);
         }
-        let place = place(&parts).ok_or_else(no_such_resource)?;
+        let place = place(&self.store, &parts).ok_or_else(no_such_resource)?;
         match (&place.name, call.method.as_str()) {
             (None, "GET") if call.flag("watch") => Ok(Answer::Stream(read::watch(self, &place, call)?)),
             (None, "GET") => read::list(self, &place, call),
@@ -157,7 +157,7 @@ impl Place {
 }
 
 /// `/api/v1/…` or `/apis/GROUP/VERSION/…`, then `[namespaces/NS/]PLURAL[/NAME[/SUBRESOURCE]]`.
-fn place(parts: &[&str]) -> Option<Place> {
+fn place(store: &Store, parts: &[&str]) -> Option<Place> {
     let (group, version, rest) = match parts {
         ["api", version, rest @ ..] => ("", *version, rest),
         ["apis", group, version, rest @ ..] => (*group, *version, rest),
@@ -170,7 +170,7 @@ fn place(parts: &[&str]) -> Option<Place> {
         rest => (None, rest),
     };
     let [plural, rest @ ..] = rest else { return None };
-    let resource = Resource::find(group, version, plural)?;
+    let resource = store.kind(group, version, plural)?;
     if rest.len() > 2 || (namespace.is_some() && !resource.namespaced) {
         return None;
     }
@@ -178,8 +178,8 @@ fn place(parts: &[&str]) -> Option<Place> {
     let place = Place { resource, namespace, name: owned(0), subresource: owned(1) };
     let needs_namespace = resource.namespaced && place.name.is_some() && place.namespace.is_none();
     let known = match place.subresource.as_deref() {
-        None | Some("status") => true,
-        Some("log") => resource.plural == "pods",
+        None => true,
+        Some(below @ ("status" | "finalize" | "log")) => resource.has(below),
         Some(_) => false,
     };
     (known && !needs_namespace).then_some(place)

@@ -212,12 +212,12 @@ impl Watch {
                 return None;
             }
             self.newest.borrow_and_update();
-            match self.store.changes_since(self.seen) {
+            match self.store.changes_of(self.resource, self.seen) {
                 Err(status) => {
                     self.ended = true;
                     return Some(json!({"type": "ERROR", "object": status.body()}));
                 }
-                Ok(changes) => {
+                Ok((changes, newest)) => {
                     for change in changes {
                         self.seen = change.version;
                         if let Some(event) = self.event(&change) {
@@ -225,6 +225,7 @@ impl Watch {
                             self.pending.push_back(event);
                         }
                     }
+                    self.seen = newest;
                 }
             }
             if !self.pending.is_empty() {

@@ -46,6 +46,7 @@ fn part(place: &Place) -> Result<Part, Status> {
     match place.subresource.as_deref() {
         None => Ok(Part::Main),
         Some("status") => Ok(Part::Status),
+        Some("finalize") => Ok(Part::Finalizers),
         Some(_) => Err(not_allowed()),
     }
 }

@@ -12,6 +12,7 @@ mod kubelet;
 mod workloads;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -138,9 +139,10 @@ pub(super) async fn run(store: Store, clock: Clock, machine: Machine) {
 }
 
 /// Every object as if it had just been added, at the newest version.
-fn everything(store: &Store) -> Vec<Change> {
+fn everything(store: &Store) -> Vec<Arc<Change>> {
     let version = store.version();
-    let added = |(resource, object)| Change { version, kind: ChangeKind::Added, resource, object, before: None };
+    let added =
+        |(resource, object)| Arc::new(Change { version, kind: ChangeKind::Added, resource, object, before: None });
     store.everything().into_iter().map(added).collect()
 }
 
