@@ -24,10 +24,12 @@ async fn robot(place: &Place, rules: Value) -> Result<String, kube::Error> {
 }
 
 async fn review(place: &Place, user: &str, verb: &str, namespace: &str) -> Value {
-    let attributes = json!({"namespace": namespace, "verb": verb, "group": "networking.k8s.io", "resource": "networkpolicies"});
+    let attributes =
+        json!({"namespace": namespace, "verb": verb, "group": "networking.k8s.io", "resource": "networkpolicies"});
     let body = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": attributes}});
     let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
-    let (code, answer) = raw(&place.cluster.client(), "POST", path, JSON, body.to_string(), &[("Impersonate-User", user)]).await;
+    let (code, answer) =
+        raw(&place.cluster.client(), "POST", path, JSON, body.to_string(), &[("Impersonate-User", user)]).await;
     assert_eq!(code, 201, "{answer}");
     answer["status"].clone()
 }
@@ -47,7 +49,9 @@ async fn a_review_is_evaluated(cluster: Cluster) -> steadfast::Result {
     place.eventually(secs(10), "it is allowed", allowed).await;
     let told = review(&place, &user, "create", &place.name).await;
     let namespace = &place.name;
-    let reason = format!(r#"RBAC: allowed by RoleBinding "robot/{namespace}" of Role "robot" to ServiceAccount "robot/{namespace}""#);
+    let reason = format!(
+        r#"RBAC: allowed by RoleBinding "robot/{namespace}" of Role "robot" to ServiceAccount "robot/{namespace}""#
+    );
     assert_eq!((&told["reason"], &told["denied"]), (&json!(reason), &Value::Null));
     assert_eq!(review(&place, &user, "list", &place.name).await["allowed"], false);
     assert_eq!(review(&place, &user, "create", "default").await["allowed"], false);

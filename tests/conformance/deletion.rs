@@ -178,7 +178,11 @@ async fn pods_have_their_grace(cluster: Cluster) -> steadfast::Result {
     assert_eq!(left.status.and_then(|s| s.phase).as_deref(), Some("Running"));
     place.gone::<Pod>(secs(15), "p").await;
     let container = json!({"name": "c", "image": "absent:1", "imagePullPolicy": "Never"});
-    let _: Pod = place.create(json!({"metadata": {"name": "q"}, "spec": {"containers": [container], "nodeSelector": {"none": "such"}}})).await?;
+    let _: Pod = place
+        .create(
+            json!({"metadata": {"name": "q"}, "spec": {"containers": [container], "nodeSelector": {"none": "such"}}}),
+        )
+        .await?;
     pods.delete("q", &DeleteParams::default()).await?;
     assert!(pods.get_opt("q").await?.is_none());
     place.end().await

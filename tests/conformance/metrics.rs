@@ -1,7 +1,7 @@
 //! Prometheus: what the shop's metrics say while something is cut off.
 
-use kube::api::{Api, DeleteParams, PostParams};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::api::{Api, DeleteParams, PostParams};
 use serde_json::json;
 use steadfast::prelude::*;
 
@@ -18,7 +18,7 @@ async fn judged(cluster: &Cluster, hypothesis: Hypothesis) -> Result<Verdict, st
 async fn the_shop_is_scraped(cluster: Cluster) -> steadfast::Result {
     let prometheus = cluster.namespace("default").prometheus();
     let up = ["front", "middle", "back"].into_iter().fold(Hypothesis::new("up"), |hypothesis, job| {
-        hypothesis.check(prometheus.query(format!("min(up{{job=\"{job}\"}})")).expect(at_least(1.0)))
+        hypothesis.check(prometheus.query(&format!("min(up{{job=\"{job}\"}})")).expect(at_least(1.0)))
     });
     let experiment = Experiment::new("a look", up).baseline_within(secs(30)).without_recovery();
     experiment.run(&cluster).await?.assert_verdict(Met);
@@ -31,7 +31,8 @@ async fn the_shop_is_scraped(cluster: Cluster) -> steadfast::Result {
 async fn who_counts_when_back_is_cut_off(cluster: Cluster) -> steadfast::Result {
     let shop = cluster.namespace("default");
     let front = shop.service("front").url("/");
-    let counter = |job: &str, to: &str| shop.prometheus().counter("failed_call_total").label("job", job).label("to", to);
+    let counter =
+        |job: &str, to: &str| shop.prometheus().counter("failed_call_total").label("job", job).label("to", to);
     let policies: Api<NetworkPolicy> = Api::namespaced(cluster.client(), "default");
     let deny = json!({"metadata": {"name": "cut"}, "spec": {"podSelector": {"matchLabels": {"app": "back"}}, "policyTypes": ["Ingress"]}});
     policies.create(&PostParams::default(), &object(deny)).await?;

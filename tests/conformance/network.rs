@@ -166,7 +166,9 @@ async fn egress(cluster: Cluster) -> steadfast::Result {
     sees(&place, "c", "open").await;
     policy(&place, "p", json!({"podSelector": selects("c"), "policyTypes": ["Egress"], "egress": [{"to": [{"podSelector": selects("target")}], "ports": [{"port": 80}]}]})).await?;
     sees(&place, "c", "no answer").await;
-    let patch = Patch::Merge(json!({"spec": {"egress": [{"to": [{"podSelector": selects("target")}], "ports": [{"port": 8002}]}]}}));
+    let patch = Patch::Merge(
+        json!({"spec": {"egress": [{"to": [{"podSelector": selects("target")}], "ports": [{"port": 8002}]}]}}),
+    );
     place.api::<NetworkPolicy>().patch("p", &PatchParams::default(), &patch).await?;
     sees(&place, "c", "open").await;
     place.end().await
@@ -179,7 +181,12 @@ async fn labels_count_at_once(cluster: Cluster) -> steadfast::Result {
     let to = target(&place, json!({"app": "target"})).await?;
     connector(&place, "c", json!({"app": "c"}), &to).await?;
     let team = json!({"matchLabels": {"team": "blue"}});
-    policy(&place, "p", json!({"podSelector": selects("target"), "ingress": [{"from": [{"namespaceSelector": team}]}]})).await?;
+    policy(
+        &place,
+        "p",
+        json!({"podSelector": selects("target"), "ingress": [{"from": [{"namespaceSelector": team}]}]}),
+    )
+    .await?;
     sees(&place, "c", "no answer").await;
     let label = Patch::Merge(json!({"metadata": {"labels": {"team": "blue"}}}));
     Api::<Namespace>::all(cluster.client()).patch(&place.name, &PatchParams::default(), &label).await?;

@@ -48,7 +48,11 @@ async fn a_replacement_must_be_current(cluster: Cluster) -> steadfast::Result {
     assert_eq!((second.data.map(|d| d.len()), &second.metadata.uid), (Some(1), &first.metadata.uid));
     let stale = refused(maps.replace("m", &PostParams::default(), &first).await);
     assert_eq!((stale.code, stale.reason.as_str()), (409, "Conflict"));
-    assert!(stale.message.ends_with("please apply your changes to the latest version and try again"), "{}", stale.message);
+    assert!(
+        stale.message.ends_with("please apply your changes to the latest version and try again"),
+        "{}",
+        stale.message
+    );
     let missing: ConfigMap = object(json!({"metadata": {"name": "none"}}));
     assert_eq!(refused(maps.replace("none", &PostParams::default(), &missing).await).code, 404);
     place.end().await
@@ -59,7 +63,8 @@ async fn a_replacement_must_be_current(cluster: Cluster) -> steadfast::Result {
 async fn versions_grow_with_changes_only(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let maps: Api<ConfigMap> = place.api();
-    let version = |map: &ConfigMap| map.metadata.resource_version.clone().expect("a version").parse::<u64>().expect("a number");
+    let version =
+        |map: &ConfigMap| map.metadata.resource_version.clone().expect("a version").parse::<u64>().expect("a number");
     let made = place.map("m", json!({})).await?;
     let same = maps.patch("m", &PatchParams::default(), &Patch::Merge(json!({"data": {"k": "v"}}))).await?;
     assert_eq!(version(&same), version(&made));
@@ -94,7 +99,8 @@ async fn patches_by_merge_and_json(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let maps: Api<ConfigMap> = place.api();
     place.map("m", json!({})).await?;
-    let merged = maps.patch("m", &PatchParams::default(), &Patch::Merge(json!({"data": {"k": null, "a": "1"}}))).await?;
+    let merged =
+        maps.patch("m", &PatchParams::default(), &Patch::Merge(json!({"data": {"k": null, "a": "1"}}))).await?;
     assert_eq!(merged.data.clone().map(|d| d.into_keys().collect()), Some(vec!["a".to_owned()]));
     let patch = json!([{"op": "test", "path": "/data/a", "value": "2"}, {"op": "remove", "path": "/data/a"}]);
     let (code, body) = place.raw("PATCH", "/api/v1", "configmaps/m", "application/json-patch+json", &patch).await;
@@ -141,7 +147,10 @@ async fn appliers_own_their_fields(cluster: Cluster) -> steadfast::Result {
     assert_eq!(conflict.message, r#"Apply failed with 1 conflict: conflict with "one": .data.a"#);
     apply("two", true, json!({"a": "2"})).await?;
     let shared = apply("one", false, json!({"b": "1"})).await?;
-    assert_eq!(shared.data.clone().map(|d| d.into_iter().collect::<Vec<_>>()), Some(vec![("a".into(), "2".into()), ("b".into(), "1".into())]));
+    assert_eq!(
+        shared.data.clone().map(|d| d.into_iter().collect::<Vec<_>>()),
+        Some(vec![("a".into(), "2".into()), ("b".into(), "1".into())])
+    );
     let last = apply("two", false, json!({})).await?;
     assert_eq!(last.data.map(|d| d.into_keys().collect()), Some(vec!["b".to_owned()]));
     place.end().await
@@ -218,9 +227,14 @@ async fn defaults_are_filled_in(cluster: Cluster) -> steadfast::Result {
 async fn what_may_not_change(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let container = json!({"name": "c", "image": "absent:1", "imagePullPolicy": "Never"});
-    let _: Pod = place.create(json!({"metadata": {"name": "p"}, "spec": {"containers": [container], "nodeSelector": {"none": "such"}}})).await?;
+    let _: Pod = place
+        .create(
+            json!({"metadata": {"name": "p"}, "spec": {"containers": [container], "nodeSelector": {"none": "such"}}}),
+        )
+        .await?;
     let pods: Api<Pod> = place.api();
-    let error = refused(pods.patch("p", &PatchParams::default(), &Patch::Merge(json!({"spec": {"hostname": "x"}}))).await);
+    let error =
+        refused(pods.patch("p", &PatchParams::default(), &Patch::Merge(json!({"spec": {"hostname": "x"}}))).await);
     assert_eq!(error.code, 422);
     assert!(error.message.contains("pod updates may not change fields other than"), "{}", error.message);
     let _: Deployment = place.create(deployment("d", 0)).await?;

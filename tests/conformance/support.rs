@@ -30,8 +30,8 @@ impl Place {
     /// A new namespace. Ended by [`Place::end`]; a case that fails leaves it for people to look at.
     pub async fn new(cluster: &Cluster) -> Result<Self, steadfast::Error> {
         let namespaces: Api<Namespace> = Api::all(cluster.client());
-        let made = namespaces.create(&PostParams::default(), &object(json!({"metadata": {"generateName": "conformance-"}})));
-        let name = made.await?.metadata.name.unwrap_or_default();
+        let body = object(json!({"metadata": {"generateName": "conformance-"}}));
+        let name = namespaces.create(&PostParams::default(), &body).await?.metadata.name.unwrap_or_default();
         Ok(Self { cluster: cluster.clone(), name })
     }
 
@@ -93,7 +93,8 @@ impl Place {
     {
         let api: Api<K> = self.api();
         let what = format!("{name} goes");
-        self.eventually(within, &what, async || api.get_opt(name).await.expect("an answer").is_none().then_some(())).await;
+        self.eventually(within, &what, async || api.get_opt(name).await.expect("an answer").is_none().then_some(()))
+            .await;
     }
 
     /// The pods that a selector matches.
@@ -122,15 +123,25 @@ pub fn object<K: DeserializeOwned>(value: Value) -> K {
 }
 
 /// A request as no typed client makes it.
-pub async fn raw(client: &Client, method: &str, uri: &str, content: &str, body: String, headers: &[(&str, &str)]) -> Answer {
-    let mut request = http::Request::builder().method(method).uri(uri).header("content-type", content);
+pub async fn raw(
+    client: &Client,
+    method: &str,
+    uri: &str,
+    content: &str,
+    body: String,
+    headers: &[(&str, &str)],
+) -> Answer {
+    let mut request = ::http::Request::builder().method(method).uri(uri).header("content-type", content);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
     let answer = client.send(request.body(body.into_bytes().into()).expect("a request")).await.expect("an answer");
     let code = answer.status().as_u16();
     let bytes = http_body_util::BodyExt::collect(answer.into_body()).await.expect("a body").to_bytes();
-    (code, serde_json::from_slice(&bytes).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned())))
+    (
+        code,
+        serde_json::from_slice(&bytes).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned())),
+    )
 }
 
 /// The answer's `Status`, from a call that the server refused.

@@ -9,7 +9,11 @@ use steadfast::prelude::*;
 use crate::support::Place;
 
 /// What a watch says until its time is over: the kind of event, the name, the version.
-async fn events(maps: &Api<ConfigMap>, params: &WatchParams, from: &str) -> Result<Vec<(&'static str, String, u64)>, kube::Error> {
+async fn events(
+    maps: &Api<ConfigMap>,
+    params: &WatchParams,
+    from: &str,
+) -> Result<Vec<(&'static str, String, u64)>, kube::Error> {
     let stream = maps.watch(params, from).await?;
     let named = |word, map: &ConfigMap| {
         let version = map.metadata.resource_version.clone().unwrap_or_default();
@@ -82,10 +86,6 @@ async fn version_zero_begins_with_what_is_there(cluster: Cluster) -> steadfast::
 #[steadfast::test]
 async fn a_version_that_is_gone(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
-    if let Ok(lab) = cluster.lab() {
-        // A young cluster remembers everything.
-        lab.store().forget_history();
-    }
     let maps: Api<ConfigMap> = place.api();
     let seen = events(&maps, &WatchParams::default().timeout(2), "1").await?;
     assert_eq!(seen, [("error", "Expired".to_owned(), 410)]);
@@ -124,6 +124,9 @@ async fn fields_are_watched_too(cluster: Cluster) -> steadfast::Result {
     pods.patch_status("p", &PatchParams::default(), &Patch::Merge(failed)).await?;
     let params = WatchParams::default().fields("status.phase=Pending").timeout(1).disable_bookmarks();
     let seen: Vec<WatchEvent<Pod>> = pods.watch(&params, &from).await?.try_collect().await?;
-    assert!(matches!(seen.last(), Some(WatchEvent::Deleted(pod)) if pod.metadata.name.as_deref() == Some("p")), "{seen:?}");
+    assert!(
+        matches!(seen.last(), Some(WatchEvent::Deleted(pod)) if pod.metadata.name.as_deref() == Some("p")),
+        "{seen:?}"
+    );
     place.end().await
 }

@@ -66,7 +66,10 @@ async fn a_rollout_never_falls_below_what_is_available(cluster: Cluster) -> stea
     patched(&place, "d", template_note("2")).await?;
     let replaced = async || {
         let pods = place.pods("app=d").await;
-        assert!(pods.iter().any(|pod| ready(pod) && pod.metadata.deletion_timestamp.is_none()), "one is ready at any time");
+        assert!(
+            pods.iter().any(|pod| ready(pod) && pod.metadata.deletion_timestamp.is_none()),
+            "one is ready at any time"
+        );
         (pods.len() == 1 && names(&pods) != old).then_some(())
     };
     place.eventually(secs(60), "the pod is replaced", replaced).await;
@@ -83,7 +86,9 @@ async fn a_rollback_takes_the_old_set(cluster: Cluster) -> steadfast::Result {
     let revisions = async || -> Vec<String> {
         let mut sets = sets.list(&ListParams::default()).await.expect("a list").items;
         sets.sort_by_key(|set| set.metadata.name.clone());
-        let revision = |set: &ReplicaSet| set.metadata.annotations.clone().unwrap_or_default()["deployment.kubernetes.io/revision"].clone();
+        let revision = |set: &ReplicaSet| {
+            set.metadata.annotations.clone().unwrap_or_default()["deployment.kubernetes.io/revision"].clone()
+        };
         let mut revisions: Vec<String> = sets.iter().map(revision).collect();
         revisions.sort();
         revisions
@@ -91,7 +96,9 @@ async fn a_rollback_takes_the_old_set(cluster: Cluster) -> steadfast::Result {
     patched(&place, "d", template_note("2")).await?;
     place.eventually(secs(10), "a second set", async || (revisions().await == ["1", "2"]).then_some(())).await;
     patched(&place, "d", json!({"spec": {"template": {"metadata": {"annotations": {"note": null}}}}})).await?;
-    place.eventually(secs(10), "the first set is the third", async || (revisions().await == ["2", "3"]).then_some(())).await;
+    place
+        .eventually(secs(10), "the first set is the third", async || (revisions().await == ["2", "3"]).then_some(()))
+        .await;
     place.end().await
 }
 
@@ -103,10 +110,13 @@ async fn a_relabelled_pod_is_released(cluster: Cluster) -> steadfast::Result {
     place.rolled_out("d", 1).await;
     let name = names(&place.pods("app=d").await).remove(0);
     let pods: Api<Pod> = place.api();
-    pods.patch(&name, &PatchParams::default(), &Patch::Merge(json!({"metadata": {"labels": {"app": "apart"}}}))).await?;
+    pods.patch(&name, &PatchParams::default(), &Patch::Merge(json!({"metadata": {"labels": {"app": "apart"}}})))
+        .await?;
     let alone = async || pods.get(&name).await.expect("it stays").metadata.owner_references.is_none().then_some(());
     place.eventually(secs(10), "nobody owns it", alone).await;
-    place.eventually(secs(60), "another takes its place", async || (place.pods("app=d").await.len() == 1).then_some(())).await;
+    place
+        .eventually(secs(60), "another takes its place", async || (place.pods("app=d").await.len() == 1).then_some(()))
+        .await;
     place.end().await
 }
 
@@ -122,12 +132,17 @@ async fn a_rollout_has_a_deadline(cluster: Cluster) -> steadfast::Result {
     let deployments: Api<Deployment> = place.api();
     let overdue = async || {
         let status = deployments.get("d").await.expect("it is there").status?;
-        status.conditions?.iter().find(|c| c.type_ == "Progressing" && c.reason.as_deref() == Some("ProgressDeadlineExceeded")).map(drop)
+        status
+            .conditions?
+            .iter()
+            .find(|c| c.type_ == "Progressing" && c.reason.as_deref() == Some("ProgressDeadlineExceeded"))
+            .map(drop)
     };
     place.eventually(secs(20), "the deadline is noticed", overdue).await;
     let pods = place.pods("app=d").await;
     let status = pods[0].status.clone().expect("a status");
-    let state = status.container_statuses.expect("one container")[0].state.clone().and_then(|s| s.waiting).expect("it waits");
+    let state =
+        status.container_statuses.expect("one container")[0].state.clone().and_then(|s| s.waiting).expect("it waits");
     assert_eq!((status.phase.as_deref(), state.reason.as_deref()), (Some("Pending"), Some("ErrImageNeverPull")));
     place.end().await
 }
@@ -150,7 +165,11 @@ async fn stateful_pods_keep_their_order(cluster: Cluster) -> steadfast::Result {
     place.eventually(secs(60), "both are ready", both).await;
     let sets: Api<StatefulSet> = place.api();
     sets.patch("s", &PatchParams::default(), &Patch::Merge(json!({"spec": {"replicas": 1}}))).await?;
-    place.eventually(secs(30), "the last one goes", async || (names(&place.pods("app=s").await) == ["s-0"]).then_some(())).await;
+    place
+        .eventually(secs(30), "the last one goes", async || {
+            (names(&place.pods("app=s").await) == ["s-0"]).then_some(())
+        })
+        .await;
     place.end().await
 }
 
@@ -201,16 +220,22 @@ async fn a_budget_stops_an_eviction(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let _: Deployment = place.create(deployment("d", 1)).await?;
     place.rolled_out("d", 1).await;
-    let budget = json!({"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "d"}}}});
+    let budget =
+        json!({"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "d"}}}});
     let _: PodDisruptionBudget = place.create(budget).await?;
     let budgets: Api<PodDisruptionBudget> = place.api();
     let counted = async || {
         let status = budgets.get("b").await.expect("it is there").status?;
-        (status.current_healthy == 1).then_some((status.desired_healthy, status.expected_pods, status.disruptions_allowed))
+        (status.current_healthy == 1).then_some((
+            status.desired_healthy,
+            status.expected_pods,
+            status.disruptions_allowed,
+        ))
     };
     assert_eq!(place.eventually(secs(10), "it is counted", counted).await, (1, 1, 0));
     let name = names(&place.pods("app=d").await).remove(0);
-    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": place.name}});
+    let eviction =
+        json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": place.name}});
     let path = format!("pods/{name}/eviction");
     let (code, body) = place.raw("POST", "/api/v1", &path, JSON, &eviction).await;
     assert_eq!((code, &body["details"]["causes"][0]["reason"]), (429, &json!("DisruptionBudget")), "{body}");
