@@ -92,7 +92,7 @@ async fn a_version_that_is_gone(cluster: Cluster) -> steadfast::Result {
     place.end().await
 }
 
-/// Seen on 1.34.4: a bookmark comes before the end when the cluster has moved on, though the selector hides it.
+/// Seen on 1.34.4: one or two bookmarks come before the end when the cluster has moved on, though the selector hides it.
 #[steadfast::test]
 async fn bookmarks_tell_how_far_it_has_come(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
@@ -107,8 +107,8 @@ async fn bookmarks_tell_how_far_it_has_come(cluster: Cluster) -> steadfast::Resu
     let (seen, written) = futures_util::future::join(events(&watching, &params, &from), writes).await;
     let written: u64 = written?.metadata.resource_version.unwrap_or_default().parse().unwrap_or(0);
     let seen = seen?;
-    assert_eq!(words(&seen), [("bookmark", String::new())]);
-    assert!(seen[0].2 >= written, "{seen:?} after {written}");
+    assert!(!seen.is_empty() && words(&seen).iter().all(|event| event.0 == "bookmark"), "{seen:?}");
+    assert!(seen.iter().all(|event| event.2 >= written), "{seen:?} after {written}");
     place.end().await
 }
 
