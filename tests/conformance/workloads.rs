@@ -52,7 +52,7 @@ async fn a_deployment_makes_a_set_and_that_makes_pods(cluster: Cluster) -> stead
     assert_eq!(names(&sets), [format!("d-{}", labels["pod-template-hash"])]);
     assert_eq!(sets[0].metadata.annotations.clone().expect("annotations")["deployment.kubernetes.io/revision"], "1");
     let pods = place.pods("app=d").await;
-    assert!(pods.iter().all(|pod| names(&[pod.clone()])[0].starts_with(&format!("{}-", names(&sets)[0]))));
+    assert!(pods.iter().all(|pod| names(std::slice::from_ref(pod))[0].starts_with(&format!("{}-", names(&sets)[0]))));
     place.end().await
 }
 

@@ -88,10 +88,13 @@ fn config_map(name: &str, value: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"k": value}})
 }
 
+/// One trial.
+type Verb = fn(&Kubectl) -> Result<(), String>;
+
 pub fn trials() -> (Needs, Vec<Trial>) {
     let missing = "no kubectl on the PATH: https://kubernetes.io/docs/tasks/tools/";
     let needs = Needs::new("kubectl", find("kubectl").map(drop).ok_or(missing.to_owned()));
-    let all: &[(&str, fn(&Kubectl) -> Result<(), String>)] = &[
+    let all: &[(&str, Verb)] = &[
         ("get", get),
         ("get_of_several_kinds", get_of_several_kinds),
         ("get_wide", get_wide),
