@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::workloads::{is_ready, names};
+use super::objects::{is_ready, names};
 use crate::kubernetes::Selector;
 use crate::lab::controllers::kubelet::NODE_NAME;
 use crate::lab::resource::{ENDPOINT_SLICES, PODS, SERVICES};

@@ -75,6 +75,10 @@ impl Recorder {
         Self { store, clock, known: Arc::default() }
     }
 
+    pub(in crate::lab) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// Tells what happened to `about`. Where the namespace takes no more objects nothing is told.
     pub(in crate::lab) fn record(&self, about: &Value, event: &Event<'_>) {
         let now = self.clock.now();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::workloads::names;
+use super::objects::names;
 use crate::lab::resource::{ALL, NAMESPACES};
 use crate::lab::store::{Preconditions, Store};
 

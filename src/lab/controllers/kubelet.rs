@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::events::Recorder;
-use super::workloads::names;
+use super::objects::names;
 use super::{Controller, Key};
 use crate::clock::{Clock, Timestamp};
 use crate::lab::fabric::{Fabric, NODE, Source};

@@ -5,19 +5,23 @@
 //! object that asked to be looked at again is due. Nothing is polled, so that an idle lab costs nothing, and the
 //! same seed gives the same order.
 
+mod deployments;
 mod endpoints;
 pub(super) mod events;
 mod garbage;
 mod kubelet;
-mod workloads;
+mod objects;
+mod replica_sets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
 
+use self::deployments::Deployments;
 use self::events::Expiry;
 use self::kubelet::Kubelet;
+use self::replica_sets::ReplicaSets;
 use super::store::{Change, ChangeKind, Store};
 use crate::clock::{Clock, Timestamp};
 
@@ -96,10 +100,8 @@ pub(super) async fn run(store: Store, clock: Clock, machine: Machine) {
     let mut changed = store.subscribe();
     let events = machine.events.clone();
     let mut workers = [
-        Worker::new(Whole({
-            let events = events.clone();
-            move |store: &Store| workloads::reconcile(store, &events)
-        })),
+        Worker::new(Deployments::new(events.clone())),
+        Worker::new(ReplicaSets::new(events.clone())),
         Worker::new(Kubelet::new(store.clone(), machine)),
         Worker::new(Whole(|store: &Store| endpoints::reconcile(store))),
         Worker::new(Whole(|store: &Store| garbage::reconcile(store))),

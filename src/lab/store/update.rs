@@ -17,6 +17,8 @@ pub enum Part {
     Main,
     /// The status alone.
     Status,
+    /// The status and the annotations: what a status write changes of a Deployment, without a new generation.
+    StatusAndAnnotations,
     /// The finalizers in a namespace's spec.
     Finalizers,
 }
@@ -79,6 +81,7 @@ impl Store {
         }
         after = match part {
             Part::Status => with(&before, &after, "/status"),
+            Part::StatusAndAnnotations => with(&with(&before, &after, "/status"), &after, "/metadata/annotations"),
             Part::Finalizers => with(&before, &after, "/spec/finalizers"),
             Part::Main => {
                 let keeps_status = resource.has("status");

@@ -1,5 +1,7 @@
 //! The lab, through a client and from outside.
 
+mod controllers;
+
 use axum::Router;
 use axum::routing::get;
 use futures_util::StreamExt;
