@@ -6,13 +6,16 @@ export K8S_OPENAPI_ENABLED_VERSION ?= 1.34
 
 PROFILE ?= bench
 
-.PHONY: demo test fmt clippy doc features bench dependent ci
+.PHONY: demo test lab-check fmt clippy doc features bench dependent ci
 
 demo: ## lab4 of the Chaos Toolkit demos on the embedded lab
 	@$(CARGO) run --quiet --features cli -- demo
 
 test: ## everything that needs no cluster
 	$(CARGO) test --workspace --features cli
+
+lab-check: ## the lab judged by kubectl, the official Python client and Chaos Toolkit, as far as they are here
+	$(CARGO) test --features cli --test tools
 
 fmt: ## formatting, checked
 	$(CARGO) fmt --all --check
