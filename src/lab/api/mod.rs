@@ -4,8 +4,11 @@
 //! `Status` bodies for every failure; what the lab does not have answers as a server without that API.
 
 mod discovery;
+mod negotiate;
 mod read;
+mod table;
 mod write;
+mod yaml;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,6 +21,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Bytes};
 use serde_json::{Value, json};
 
+use self::negotiate::{Encoding, View};
 use super::logs::ContainerLog;
 use super::resource::Resource;
 use super::status::Status;
@@ -66,6 +70,8 @@ enum Answer {
     Json(u16, Value),
     Text(String),
     Stream(ApiBody),
+    /// With headers of its own.
+    Whole(Box<Response<ApiBody>>),
 }
 
 /// The answer to a request that names another host than this machine's loopback.
@@ -97,20 +103,26 @@ impl ApiService {
         let query = head.uri.query().unwrap_or_default();
         let query = form_urlencoded::parse(query.as_bytes()).map(|(k, v)| (k.into_owned(), v.into_owned())).collect();
         let call = Call { method: head.method, query, headers: head.headers, body };
-        respond(self.route(head.uri.path(), &call))
+        respond_as(self.route(head.uri.path(), &call), negotiate::encoding(&call))
     }
 
     fn route(&self, path: &str, call: &Call) -> Result<Answer, Status> {
         let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-        if let Some(answer) = discovery::answer(&parts, call) {
+        if let Some(answer) = discovery::answer(self, &parts, call) {
             return answer;
         }
         if parts[..] == ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"] {
             return write::access_review(call);
         }
-        let place = place(&self.store, &parts).ok_or_else(no_such_resource)?;
-        match (&place.name, call.method.as_str()) {
-            (None, "GET") if call.flag("watch") => Ok(Answer::Stream(read::watch(self, &place, call)?)),
+        let Some(place) = place(&self.store, &parts) else {
+            if discovery::known(self, &parts) {
+                return Err(no_such_resource());
+            }
+            return Ok(Answer::Whole(Box::new(discovery::no_page())));
+        };
+        let view = View::of(self, &place, call)?;
+        let answer = match (&place.name, call.method.as_str()) {
+            (None, "GET") if call.flag("watch") => return Ok(Answer::Stream(read::watch(self, &place, call, view)?)),
             (None, "GET") => read::list(self, &place, call),
             (None, "POST") => write::create(self, &place, call),
             (None, "DELETE") => write::delete_collection(self, &place, call),
@@ -120,7 +132,8 @@ impl ApiService {
             (Some(name), "PATCH") => write::patch(self, &place, name, call),
             (Some(name), "DELETE") if place.subresource.is_none() => write::delete(self, &place, name, call),
             _ => Err(not_allowed()),
-        }
+        };
+        view.show(answer?)
     }
 }
 
@@ -196,11 +209,20 @@ fn not_allowed() -> Status {
 }
 
 fn respond(answer: Result<Answer, Status>) -> Response<ApiBody> {
+    respond_as(answer, Encoding::default())
+}
+
+fn respond_as(answer: Result<Answer, Status>, encoding: Encoding) -> Response<ApiBody> {
+    let written = |code: u16, value: &Value| {
+        let (kind, text) = negotiate::encode(value, encoding);
+        (code, kind, full(text))
+    };
     let (code, kind, body) = match answer {
-        Ok(Answer::Json(code, value)) => (code, "application/json", full(value.to_string())),
+        Ok(Answer::Json(code, value)) => written(code, &value),
         Ok(Answer::Text(text)) => (200, "text/plain", full(text)),
         Ok(Answer::Stream(body)) => (200, "application/json", body),
-        Err(status) => (status.code, "application/json", full(status.body().to_string())),
+        Ok(Answer::Whole(response)) => return *response,
+        Err(status) => written(status.code, &status.body()),
     };
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

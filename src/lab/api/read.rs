@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch::Receiver;
 use tokio::time::Instant;
 
+use super::negotiate::View;
 use super::{Answer, ApiBody, ApiService, Call, Place};
 use crate::kubernetes::Selector;
 use crate::lab::resource::{PODS, Resource};
@@ -159,9 +160,10 @@ struct Watch {
     until: Instant,
     pending: VecDeque<Value>,
     ended: bool,
+    view: View,
 }
 
-pub(super) fn watch(api: &ApiService, place: &Place, call: &Call) -> Result<ApiBody, Status> {
+pub(super) fn watch(api: &ApiService, place: &Place, call: &Call, view: View) -> Result<ApiBody, Status> {
     let filter = Filter::of(place.resource, call)?;
     let mut pending = VecDeque::new();
     let seen = match call.get("resourceVersion").unwrap_or_default() {
@@ -192,9 +194,11 @@ pub(super) fn watch(api: &ApiService, place: &Place, call: &Call) -> Result<ApiB
         until: Instant::now() + Duration::from_secs(seconds),
         pending,
         ended: false,
+        view,
     };
     let events = stream::unfold(watch, |mut watch| async move {
         let event = watch.next().await?;
+        let event = watch.view.event(event);
         let line = Bytes::from(format!("{event}\n"));
         Some((Ok(Frame::data(line)), watch))
     });

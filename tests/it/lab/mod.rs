@@ -1,6 +1,8 @@
 //! The lab, through a client and from outside.
 
 mod controllers;
+mod discovery;
+mod table;
 
 use axum::Router;
 use axum::routing::get;
@@ -64,7 +66,7 @@ async fn applies_create_and_merge(cluster: Cluster) -> steadfast::Result {
         .await
         .unwrap_err()
         .to_string();
-    assert!(error.contains("persistentvolumeclaim s"), "{error}");
+    assert!(error.contains("failed to find the kind PersistentVolumeClaim of v1"), "{error}");
     Ok(())
 }
 

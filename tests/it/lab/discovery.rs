@@ -1,0 +1,120 @@
+//! What clients ask before all else: versions, groups, kinds, health.
+
+use ::http::Request;
+use kube::Client;
+use serde_json::{Value, json};
+use steadfast::prelude::*;
+
+const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+
+async fn get(client: &Client, path: &str, headers: &[(&str, &str)]) -> (u16, String, String, String) {
+    let mut request = Request::get(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let body = kube::client::Body::empty();
+    let response = client.send(request.body(body).unwrap()).await.unwrap();
+    let header = |name: &str| response.headers().get(name).map_or("", |v| v.to_str().unwrap()).to_owned();
+    let (code, kind, tag) = (response.status().as_u16(), header("content-type"), header("etag"));
+    let body = response.into_body().collect_bytes().await.unwrap();
+    (code, kind, tag, String::from_utf8(body.to_vec()).unwrap())
+}
+
+async fn json(client: &Client, path: &str) -> Value {
+    serde_json::from_str(&get(client, path, &[]).await.3).unwrap()
+}
+
+fn named<'a>(list: &'a Value, key: &str, name: &str) -> &'a Value {
+    list.as_array().unwrap().iter().find(|entry| entry[key] == name).unwrap_or(&Value::Null)
+}
+
+#[steadfast::test]
+async fn kinds_are_listed_with_their_names_and_verbs(cluster: Cluster) -> steadfast::Result {
+    let client = cluster.client();
+    let core = json(&client, "/api/v1").await;
+    let pods = named(&core["resources"], "name", "pods");
+    assert_eq!((&pods["shortNames"], &pods["categories"]), (&json!(["po"]), &json!(["all"])));
+    assert_eq!(
+        pods["verbs"],
+        json!(["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"])
+    );
+    let namespaces = &named(&core["resources"], "name", "namespaces")["verbs"];
+    assert!(!namespaces.as_array().unwrap().contains(&json!("deletecollection")));
+    let apps = json(&client, "/apis/apps/v1").await;
+    let scale = named(&apps["resources"], "name", "deployments/scale");
+    assert_eq!(
+        (&scale["group"], &scale["version"], &scale["kind"]),
+        (&json!("autoscaling"), &json!("v1"), &json!("Scale"))
+    );
+    assert_eq!(scale["verbs"], json!(["get", "patch", "update"]));
+
+    let groups = json(&client, "/apis").await;
+    let apps = named(&groups["groups"], "name", "apps");
+    assert_eq!(apps["preferredVersion"], json!({"groupVersion": "apps/v1", "version": "v1"}));
+    assert_eq!(json(&client, "/apis/apps").await["kind"], "APIGroup");
+    let api = json(&client, "/api").await;
+    assert_eq!((&api["kind"], &api["versions"]), (&json!("APIVersions"), &json!(["v1"])));
+    assert!(api["serverAddressByClientCIDRs"][0]["serverAddress"].is_string());
+    Ok(())
+}
+
+#[steadfast::test]
+async fn all_of_it_in_one_answer_that_need_not_be_read_twice(cluster: Cluster) -> steadfast::Result {
+    let client = cluster.client();
+    let (code, kind, tag, body) = get(&client, "/apis", &[("accept", AGGREGATED)]).await;
+    assert_eq!(code, 200);
+    assert_eq!(kind, "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+    let body: Value = serde_json::from_str(&body)?;
+    let apps = body["items"].as_array().unwrap().iter().find(|item| item["metadata"]["name"] == "apps").unwrap();
+    let deployments = named(&apps["versions"][0]["resources"], "resource", "deployments");
+    assert_eq!(
+        (&deployments["scope"], &deployments["responseKind"]["kind"]),
+        (&json!("Namespaced"), &json!("Deployment"))
+    );
+    assert_eq!(named(&deployments["subresources"], "subresource", "scale")["responseKind"]["kind"], "Scale");
+    let (code, _, same, body) = get(&client, "/apis", &[("accept", AGGREGATED), ("if-none-match", &tag)]).await;
+    assert_eq!((code, same, body.as_str()), (304, tag.clone(), ""));
+    let (_, _, other, body) = get(&client, "/api", &[("accept", AGGREGATED)]).await;
+    assert!(other != tag && body.contains("\"resource\":\"pods\""), "{body}");
+    let (_, kind, _, body) = get(&client, "/apis", &[("accept", "application/json")]).await;
+    assert!(kind == "application/json" && body.contains("APIGroupList"));
+    Ok(())
+}
+
+#[steadfast::test]
+async fn what_is_not_there_is_not_there(cluster: Cluster) -> steadfast::Result {
+    let client = cluster.client();
+    for path in ["/nope", "/apis/nope", "/apis/nope/v1", "/apis/nope/v1/things", "/openid/v1/jwks", "/healthz/nope"] {
+        let (code, kind, _, body) = get(&client, path, &[]).await;
+        assert_eq!(
+            (code, kind.as_str(), body.as_str()),
+            (404, "text/plain; charset=utf-8", "404 page not found\n"),
+            "{path}"
+        );
+    }
+    for path in ["/api/v1/nothings", "/api/v2", "/apis/apps/v9", "/apis/apps/v1/namespaces/default/nothings"] {
+        let (code, _, _, body) = get(&client, path, &[]).await;
+        let body: Value = serde_json::from_str(&body)?;
+        assert_eq!((code, &body["reason"]), (404, &json!("NotFound")), "{path}");
+        assert_eq!(body["message"], "the server could not find the requested resource");
+    }
+    let (code, _, _, body) = get(&client, "/version", &[("accept", "application/xml")]).await;
+    assert!(code == 406 && body.contains("406: Not Acceptable"), "{code} {body}");
+    Ok(())
+}
+
+#[steadfast::test]
+async fn health_and_version(cluster: Cluster) -> steadfast::Result {
+    let client = cluster.client();
+    for path in ["/healthz", "/livez", "/readyz", "/readyz/ping"] {
+        assert_eq!(get(&client, path, &[("accept", "*/*")]).await.3, "ok", "{path}");
+    }
+    let verbose = get(&client, "/readyz?verbose", &[]).await.3;
+    assert!(verbose.starts_with("[+]ping ok\n") && verbose.ends_with("readyz check passed\n"), "{verbose}");
+    let version = json(&client, "/version").await;
+    assert_eq!((&version["major"], &version["minor"]), (&json!("1"), &json!("34")));
+    assert!(version["gitVersion"].as_str().unwrap().starts_with("v1.34."));
+    let paths = json(&client, "/").await;
+    assert!(paths["paths"].as_array().unwrap().contains(&json!("/apis/apps/v1")), "{paths}");
+    Ok(())
+}
