@@ -6,15 +6,29 @@ use super::read::Filter;
 use super::{Answer, ApiService, Call, Place, not_allowed};
 use crate::lab::resource::{PODS, SERVICES};
 use crate::lab::status::Status;
-use crate::lab::store::{Part, Preconditions, admission, apply};
+use crate::lab::store::admission::{self, FieldValidation};
+use crate::lab::store::{Part, Preconditions, apply};
 
 pub(super) fn create(api: &ApiService, place: &Place, call: &Call) -> Result<Answer, Status> {
-    let object = call.json()?;
-    let created = create_object(api, place, object, call.dry_run()?)?;
+    let (object, duplicates) = admission::parse(place.resource, &call.body)?;
+    let options = admission_options(api, place, call, "CreateOptions")?.with_duplicates(duplicates);
+    let created = create_object(api, place, call, object, &options)?;
     Ok(Answer::Json(201, created))
 }
 
-fn create_object(api: &ApiService, place: &Place, mut object: Value, dry_run: bool) -> Result<Value, Status> {
+/// How strictly a write is to be read.
+fn admission_options(api: &ApiService, place: &Place, call: &Call, kind: &str) -> Result<admission::Options, Status> {
+    let validation = FieldValidation::parse(call.get("fieldValidation"), kind)?;
+    Ok(admission::Options::new(&api.store, place.resource, validation))
+}
+
+fn create_object(
+    api: &ApiService,
+    place: &Place,
+    call: &Call,
+    object: Value,
+    options: &admission::Options,
+) -> Result<Value, Status> {
     let resource = place.resource;
     if resource.namespaced && place.namespace.is_none() {
         return Err(not_allowed());
@@ -22,23 +36,23 @@ fn create_object(api: &ApiService, place: &Place, mut object: Value, dry_run: bo
     if !object["metadata"]["resourceVersion"].as_str().unwrap_or_default().is_empty() {
         return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
     }
-    admission::admit(&api.store, resource, place.namespace(), &mut object)?;
-    let created = api.store.create(resource, place.namespace(), object, dry_run)?;
+    let (object, _) = admission::create(&api.store, resource, place.namespace(), object, options)?;
+    let created = api.store.create(resource, place.namespace(), object, call.dry_run()?)?;
     Ok((*created).clone())
 }
 
 pub(super) fn replace(api: &ApiService, place: &Place, name: &str, call: &Call) -> Result<Answer, Status> {
-    let object = call.json()?;
+    let (object, duplicates) = admission::parse(place.resource, &call.body)?;
     let sent = object["metadata"]["name"].as_str().unwrap_or_default();
     if sent != name {
         let message = format!("the name of the object ({sent}) does not match the name on the URL ({name})");
         return Err(Status::bad_request(message));
     }
-    if part(place)? == Part::Main {
-        admission::validate(place.resource, &object)?;
-    }
-    let (namespace, dry_run) = (place.namespace(), call.dry_run()?);
-    let stored = api.store.update(place.resource, namespace, name, part(place)?, object, dry_run)?;
+    let (namespace, dry_run, part) = (place.namespace(), call.dry_run()?, part(place)?);
+    let options = admission_options(api, place, call, "UpdateOptions")?.with_duplicates(duplicates);
+    let admitted =
+        |before: &Value| Ok(admission::update(&api.store, place.resource, before, object, part, &options)?.0);
+    let stored = api.store.modify(place.resource, namespace, name, part, dry_run, admitted)?;
     Ok(Answer::Json(200, (*stored).clone()))
 }
 
@@ -86,7 +100,10 @@ pub(super) fn patch(api: &ApiService, place: &Place, name: &str, call: &Call) ->
                 let mut object = patch;
                 object["metadata"]["name"] = json!(name);
                 apply::record(&mut object, &manager, &api.clock);
-                return Ok(Answer::Json(201, create_object(api, place, object, dry_run)?));
+                return Ok(Answer::Json(
+                    201,
+                    create_object(api, place, call, object, &admission_options(api, place, call, "PatchOptions")?)?,
+                ));
             }
             let clock = api.clock.clone();
             Box::new(move |before| Ok(apply::merge(before, patch, &manager, &clock)))
@@ -96,12 +113,11 @@ pub(super) fn patch(api: &ApiService, place: &Place, name: &str, call: &Call) ->
             return Err(Status { details: Some(json!({})), ..Status::new(415, "UnsupportedMediaType", message) });
         }
     };
-    let checked = |before: &Value| {
-        let after = change(before)?;
-        admission::validate(resource, &after)?;
-        Ok(after)
-    };
-    let stored = api.store.modify(resource, namespace, name, part(place)?, dry_run, checked)?;
+    let part = part(place)?;
+    let options = admission_options(api, place, call, "PatchOptions")?;
+    let admitted =
+        |before: &Value| Ok(admission::update(&api.store, resource, before, change(before)?, part, &options)?.0);
+    let stored = api.store.modify(resource, namespace, name, part, dry_run, admitted)?;
     Ok(Answer::Json(200, (*stored).clone()))
 }
 

@@ -1,10 +1,23 @@
-//! What the API server fills in and refuses when an object is created.
+//! What the API server does to an object between reading the body and storing it: it reads it by the kind's model,
+//! fills in defaults, and refuses what is not valid.
+//!
+//! [`create`] and [`update`] are the two ways in: every create, PUT and patch, and every object that a controller
+//! makes. `update` reads no objects from the store, so it may be called under the store's lock.
+
+mod body;
+mod decode;
+mod model;
+mod quantity;
+mod time;
+mod zero;
+
+pub(crate) use body::parse;
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::Store;
+use super::{Object, Part, Store};
 use crate::kubernetes::Selector;
 use crate::lab::resource::{DEPLOYMENTS, NETWORK_POLICIES, PODS, Resource, SERVICES};
 use crate::lab::status::Status;
@@ -12,8 +25,120 @@ use crate::lab::status::Status;
 /// Where node ports are taken from.
 const NODE_PORTS: std::ops::RangeInclusive<u64> = 30_000..=32_767;
 
+/// What to do about fields that a kind does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum FieldValidation {
+    /// Drop them.
+    Ignore,
+    /// Drop them and tell.
+    #[default]
+    Warn,
+    /// Refuse the request.
+    Strict,
+}
+
+/// What a write needs to know besides the object. One for each request.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Options {
+    /// From the query's `fieldValidation`.
+    validation: FieldValidation,
+    /// Keys that came twice in the body, as paths: `metadata.labels.a`.
+    duplicates: Vec<String>,
+    /// The services there are, for addresses and ports; empty for other kinds.
+    services: Vec<Object>,
+}
+
+impl FieldValidation {
+    /// By the query's value; `options` is `CreateOptions`, `UpdateOptions` or `PatchOptions`.
+    ///
+    /// # Errors
+    /// 422 for another word.
+    pub(crate) fn parse(value: Option<&str>, options: &str) -> Result<Self, Status> {
+        match value {
+            None | Some("" | "Warn") => Ok(Self::Warn),
+            Some("Ignore") => Ok(Self::Ignore),
+            Some("Strict") => Ok(Self::Strict),
+            Some(other) => {
+                let why =
+                    format!("Unsupported value: {other:?}: supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"");
+                let message = format!("{options}.meta.k8s.io \"\" is invalid: fieldValidation: {why}");
+                let cause = json!({"reason": "FieldValueNotSupported", "message": why, "field": "fieldValidation"});
+                let details = json!({"group": "meta.k8s.io", "kind": options, "causes": [cause]});
+                Err(Status { details: Some(details), ..Status::new(422, "Invalid", message) })
+            }
+        }
+    }
+}
+
+impl Options {
+    /// For one write of `resource`.
+    pub(crate) fn new(store: &Store, resource: &'static Resource, validation: FieldValidation) -> Self {
+        let services = if resource.is(&SERVICES) { store.list(&SERVICES, None).0 } else { Vec::new() };
+        Self { validation, duplicates: Vec::new(), services }
+    }
+
+    /// With the keys that came twice in the body, as [`parse`] returns them.
+    pub(crate) fn with_duplicates(mut self, duplicates: Vec<String>) -> Self {
+        self.duplicates = duplicates;
+        self
+    }
+}
+
+/// The object that a create is to store, and warnings for the `Warning` header. What the server writes in any case
+/// is set: the name where only `generateName` is given, and the uid; what a client may not set is dropped.
+///
+/// # Errors
+/// 400 for a body that is no such kind, 403 and 422 for what is not allowed.
+pub(crate) fn create(
+    store: &Store,
+    resource: &'static Resource,
+    namespace: &str,
+    mut object: Value,
+    options: &Options,
+) -> Result<(Value, Vec<String>), Status> {
+    let _ = store;
+    let warnings = model::decode(resource, &mut object, options)?;
+    fill(resource, namespace, &mut object, options)?;
+    Ok((object, warnings))
+}
+
+/// Makes of an object that a controller wants what [`create`] makes of it.
+///
+/// # Errors
+/// As [`create`].
+pub(crate) fn admit(
+    store: &Store,
+    resource: &'static Resource,
+    namespace: &str,
+    object: &mut Value,
+) -> Result<(), Status> {
+    let options = Options::new(store, resource, FieldValidation::Ignore);
+    *object = create(store, resource, namespace, object.take(), &options)?.0;
+    Ok(())
+}
+
+/// What a PUT or a patch makes of `before`, a stored object, and warnings. It does not look at resourceVersions.
+///
+/// # Errors
+/// As [`create`], and 422 for a change of what cannot change.
+pub(crate) fn update(
+    store: &Store,
+    resource: &'static Resource,
+    before: &Value,
+    mut after: Value,
+    part: Part,
+    options: &Options,
+) -> Result<(Value, Vec<String>), Status> {
+    let _ = (store, before);
+    let warnings = model::decode(resource, &mut after, options)?;
+    if part == Part::Main {
+        validate(resource, &after)?;
+    }
+    Ok((after, warnings))
+}
+
 /// Fills in defaults and checks an object that is about to be created.
-pub(crate) fn admit(store: &Store, resource: &Resource, namespace: &str, object: &mut Value) -> Result<(), Status> {
+fn fill(resource: &Resource, namespace: &str, object: &mut Value, options: &Options) -> Result<(), Status> {
     if !object.is_object() {
         return Err(Status::bad_request(format!("the body is no {}", resource.kind)));
     }
@@ -40,13 +165,13 @@ pub(crate) fn admit(store: &Store, resource: &Resource, namespace: &str, object:
     } else if std::ptr::eq(resource, &NETWORK_POLICIES) {
         policy(object);
     } else if std::ptr::eq(resource, &SERVICES) {
-        service(store, resource, object)?;
+        service(resource, object, &options.services)?;
     }
     validate(resource, object)
 }
 
 /// Refuses what the real server refuses and a client would notice.
-pub(crate) fn validate(resource: &Resource, object: &Value) -> Result<(), Status> {
+fn validate(resource: &Resource, object: &Value) -> Result<(), Status> {
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     if !name.is_empty() && !is_subdomain(name) {
         let why = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character";
@@ -107,9 +232,8 @@ fn policy(policy: &mut Value) {
     or(&mut policy["spec"]["podSelector"], json!({}));
 }
 
-fn service(store: &Store, resource: &Resource, service: &mut Value) -> Result<(), Status> {
+fn service(resource: &Resource, service: &mut Value, existing: &[Object]) -> Result<(), Status> {
     let name = service["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    let (existing, _) = store.list(&SERVICES, None);
     or(&mut service["spec"]["type"], json!("ClusterIP"));
     if service["spec"]["clusterIP"].is_null() {
         let taken: BTreeSet<_> = existing.iter().filter_map(|s| s["spec"]["clusterIP"].as_str()).collect();
