@@ -88,7 +88,7 @@ impl Lab {
     #[must_use]
     pub fn scraping_every(interval: Duration, clock: Clock, seed: Seed) -> Self {
         let store = Store::new(clock.clone(), seed);
-        for name in ["default", "kube-public", "kube-system"] {
+        for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
             let labels = json!({"kubernetes.io/metadata.name": name});
             let namespace = json!({"metadata": {"name": name, "labels": labels}, "status": {"phase": "Active"}});
             let made = store.create(&NAMESPACES, "", namespace, false);

@@ -10,6 +10,7 @@ mod endpoints;
 pub(super) mod events;
 mod garbage;
 mod kubelet;
+mod namespaces;
 mod objects;
 mod replica_sets;
 
@@ -20,7 +21,9 @@ use serde_json::Value;
 
 use self::deployments::Deployments;
 use self::events::Expiry;
+use self::garbage::Garbage;
 use self::kubelet::Kubelet;
+use self::namespaces::Namespaces;
 use self::replica_sets::ReplicaSets;
 use super::store::{Change, ChangeKind, Store};
 use crate::clock::{Clock, Timestamp};
@@ -104,7 +107,8 @@ pub(super) async fn run(store: Store, clock: Clock, machine: Machine) {
         Worker::new(ReplicaSets::new(events.clone())),
         Worker::new(Kubelet::new(store.clone(), machine)),
         Worker::new(Whole(|store: &Store| endpoints::reconcile(store))),
-        Worker::new(Whole(|store: &Store| garbage::reconcile(store))),
+        Worker::new(Garbage),
+        Worker::new(Namespaces::new(events.clone())),
         Worker::new(Expiry::new(events)),
     ];
     let mut seen = 0;

@@ -1,6 +1,8 @@
 //! The controllers, seen through the API in virtual time.
 
 mod deployments;
+mod garbage;
+mod namespaces;
 
 use std::time::Duration;
 
@@ -35,7 +37,6 @@ impl Api {
     }
 
     /// Whether there is none.
-    #[expect(dead_code, reason = "the collector comes next")]
     pub async fn gone(&self, path: &str) -> bool {
         match self.try_call("GET", path, &Value::Null).await {
             Ok(_) => false,
@@ -53,7 +54,6 @@ impl Api {
         self.try_call("PATCH", path, &patch).await.unwrap()
     }
 
-    #[expect(dead_code, reason = "the collector comes next")]
     pub async fn delete(&self, path: &str, options: Value) -> Value {
         self.try_call("DELETE", path, &options).await.unwrap()
     }
