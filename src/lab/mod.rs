@@ -11,6 +11,7 @@
 //! | simplified | server-side apply (always wins, tracks no fields), rollout of Deployments (new pods first, then the old go), one node, one container for each pod, containers start at once |
 //! | absent | Jobs, StatefulSets, DaemonSets, Leases, Events, RBAC, eviction, scale; they answer 404 |
 
+mod access;
 pub mod api;
 mod controllers;
 pub mod fabric;
@@ -94,6 +95,7 @@ impl Lab {
             let made = store.create(&NAMESPACES, "", namespace, false);
             debug_assert!(made.is_ok(), "an empty store takes a namespace");
         }
+        access::bootstrap::create(&store);
         let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
         let node = json!({"metadata": {"name": controllers::NODE_NAME}, "status": ready});
         let made = store.create(&NODES, "", node, false);

@@ -3,10 +3,15 @@
 //! It is a tower service: `kube::Client` takes it as it is, and it can be served on a socket. It promises real
 //! `Status` bodies for every failure; what the lab does not have answers as a server without that API.
 
+mod access;
 mod discovery;
+mod eviction;
+mod impersonation;
 mod negotiate;
 mod read;
+mod review;
 mod table;
+mod token;
 mod write;
 mod yaml;
 
@@ -22,6 +27,7 @@ use hyper::body::{Body, Bytes};
 use serde_json::{Value, json};
 
 use self::negotiate::{Encoding, View};
+use super::access::User;
 use super::logs::ContainerLog;
 use super::resource::Resource;
 use super::status::Status;
@@ -48,6 +54,7 @@ pub struct ApiService {
     store: Store,
     clock: Clock,
     logs: Arc<dyn Logs>,
+    tokens: token::Counter,
 }
 
 /// What a request asks for.
@@ -56,6 +63,7 @@ struct Call {
     query: Vec<(String, String)>,
     headers: HeaderMap,
     body: Bytes,
+    user: Arc<User>,
 }
 
 /// A place below a kind.
@@ -83,7 +91,7 @@ impl ApiService {
     /// An API server for these objects.
     #[must_use]
     pub fn new(store: Store, clock: Clock, logs: Arc<dyn Logs>) -> Self {
-        Self { store, clock, logs }
+        Self { store, clock, logs, tokens: token::Counter::default() }
     }
 
     /// Answers one request.
@@ -102,7 +110,10 @@ impl ApiService {
         };
         let query = head.uri.query().unwrap_or_default();
         let query = form_urlencoded::parse(query.as_bytes()).map(|(k, v)| (k.into_owned(), v.into_owned())).collect();
-        let call = Call { method: head.method, query, headers: head.headers, body };
+        let mut call = Call { method: head.method, query, headers: head.headers, body, user: User::own() };
+        if let Some(answered) = access::gate(&self, &head.uri, &mut call).await {
+            return answered;
+        }
         respond_as(self.route(head.uri.path(), &call), negotiate::encoding(&call))
     }
 
@@ -110,9 +121,6 @@ impl ApiService {
         let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         if let Some(answer) = discovery::answer(self, &parts, call) {
             return answer;
-        }
-        if parts[..] == ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"] {
-            return write::access_review(call);
         }
         let Some(place) = place(&self.store, &parts) else {
             if discovery::known(self, &parts) {

@@ -287,7 +287,7 @@ mod tests {
         if !accept.is_empty() {
             headers.insert("accept", HeaderValue::from_static(accept));
         }
-        Call { method: Method::GET, query: Vec::new(), headers, body: Bytes::new() }
+        Call { method: Method::GET, query: Vec::new(), headers, body: Bytes::new(), user: super::super::User::own() }
     }
 
     fn form(accept: &'static str) -> Option<Form> {

@@ -16,6 +16,10 @@ use kube::api::{
 use serde_json::json;
 use steadfast::prelude::*;
 
+mod access;
+mod eviction;
+mod raw;
+
 fn config(name: &str, value: &str) -> ConfigMap {
     serde_json::from_value(json!({"metadata": {"name": name, "labels": {"app": name}}, "data": {"k": value}})).unwrap()
 }
