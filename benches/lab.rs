@@ -226,8 +226,9 @@ fn cpu(pid: u32) -> Duration {
     /// Ticks a second, as every Linux has it for user space.
     const TICKS: u64 = 100;
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
-    let fields: Vec<u64> =
+    let fields: Vec<i64> =
         stat.rsplit(") ").next().expect("fields").split(' ').filter_map(|f| f.parse().ok()).collect();
     // Behind the state: the 11th and 12th are the user's and the system's ticks, less the state itself.
-    Duration::from_millis((fields[10] + fields[11]) * 1000 / TICKS)
+    let ticks = u64::try_from(fields[10] + fields[11]).expect("a count");
+    Duration::from_millis(ticks * 1000 / TICKS)
 }
