@@ -2,7 +2,9 @@
 //!
 //! `front` calls `middle` with a time-out of 1 s, `middle` calls `back` with one of 1.5 s: so front always gives up
 //! first. On a time-out or an error they still answer 200, with the last value that they saw, and count
-//! `failed_call_total`. Set-up for tests and examples: `#[steadfast::test(setup = steadfast::shop)]`.
+//! `failed_call_total`. A service finds the next one by its name in the pod's own namespace, or where `MIDDLE_URL` or
+//! `BACK_URL` says. It ignores SIGTERM, as the first process of a container does that has no handler for it: it
+//! serves until its grace period is over. Set-up for tests and examples: `#[steadfast::test(setup = steadfast::shop)]`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -44,7 +46,7 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 /// The cluster refuses a manifest, or the shop does not get ready within a minute.
 pub async fn shop(cluster: &Cluster) -> crate::Result {
     if let Ok(lab) = cluster.lab() {
-        lab.image(SHOP_IMAGE, router);
+        lab.scratch_program(SHOP_IMAGE, run);
     }
     for (name, port, _) in SERVICES {
         for manifest in manifests("default", name, port) {
@@ -90,8 +92,10 @@ fn manifests(namespace: &str, name: &str, port: u16) -> [Value; 2] {
 #[derive(Clone)]
 struct Shop {
     net: Net,
-    name: String,
+    name: &'static str,
     calls: Option<Calls>,
+    /// Where the next service is.
+    url: String,
     counters: Arc<Mutex<Counters>>,
 }
 
@@ -102,10 +106,22 @@ struct Counters {
     last: u64,
 }
 
-fn router(net: Net) -> Router {
-    let name = net.args().first().cloned().unwrap_or_default();
-    let calls = SERVICES.iter().find(|(service, ..)| *service == name).and_then(|(.., calls)| *calls);
-    let shop = Shop { net, name, calls, counters: Arc::default() };
+/// Runs the service that the argument names.
+async fn run(net: Net) -> i32 {
+    let wanted = net.args().first().map(String::as_str).unwrap_or_default();
+    let Some(&(name, port, calls)) = SERVICES.iter().find(|(service, ..)| *service == wanted) else {
+        net.log(format!("no service {wanted:?}; give front, middle or back"));
+        return 1;
+    };
+    let url = calls.map_or(String::new(), |(next, port, _)| {
+        let named = net.env(&format!("{}_URL", next.to_uppercase()));
+        named.map_or_else(|| format!("http://{next}:{port}/"), str::to_owned)
+    });
+    let shop = Shop { net: net.clone(), name, calls, url, counters: Arc::default() };
+    net.serve_on(&[port], router(shop)).await
+}
+
+fn router(shop: Shop) -> Router {
     Router::new()
         .route("/", get(answer))
         .route("/health", get(async || "ok"))
@@ -120,10 +136,10 @@ impl Shop {
 
     /// The next number, asked for down the line if this is not the last service.
     async fn value(&self) -> Result<u64, String> {
-        let Some((next, port, timeout)) = self.calls else {
+        let Some((next, _, timeout)) = self.calls else {
             return Ok(self.counters().last + 1);
         };
-        let answer = self.net.get(&format!("http://{next}:{port}/"), timeout).await.map_err(|e| e.to_string())?;
+        let answer = self.net.get(&self.url, timeout).await.map_err(|e| e.to_string())?;
         let body: Value = serde_json::from_slice(&answer.body).map_err(|e| e.to_string())?;
         body["value"].as_u64().ok_or_else(|| format!("{next} answered without a value"))
     }

@@ -1,154 +1,217 @@
-//! What images run in the lab, and what a running pod sees of it.
+//! What images run in the lab, and what a running container sees of it.
+//!
+//! Those that are known are present on the node and in every registry; any other is absent: with pull policy `Never`
+//! it fails with `ErrImageNeverPull`, else with `ErrImagePull` and `ImagePullBackOff`. Nothing is executed: a known
+//! image is a program of this process. One that a user registers takes `command` and `args` as its arguments; the
+//! lab's own have no shell and no other program, so that a `command` fails to start, as in an image FROM scratch.
+
+mod reference;
+mod serve;
+mod witness;
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use futures_util::future::BoxFuture;
-use http::{Method, Request, Response};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::io::DuplexStream;
+use http::Method;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tower::ServiceExt;
 
-use super::fabric::{Fabric, Listener, Source};
+use super::fabric::{Fabric, Listener, Owner, Source, Wire};
 use super::logs::{ContainerLog, LogLine};
 use crate::clock::Clock;
 use crate::kubernetes::WITNESS_IMAGE;
 use crate::transport::{Address, Connection, Failure, NoAnswer, Response as Answer, exchange};
 
-/// The port of a router whose pod declares none.
+pub(super) use reference::Reference;
+pub(super) use serve::serve_connection;
+
+/// What a node of Kubernetes 1.34 always holds: the program that keeps a pod's namespaces.
+const PAUSE_IMAGE: &str = "registry.k8s.io/pause:3.10.1";
+
+/// The port of a router whose container declares none.
 const DEFAULT_PORT: u16 = 8080;
 
-/// How long a witness waits for a connection, as the program on a real cluster does.
-const WITNESS_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// How long it waits between two attempts.
-const WITNESS_PAUSE: Duration = Duration::from_millis(100);
-
 /// A program: runs to its exit code.
-type Program = Arc<dyn Fn(Net) -> BoxFuture<'static, i32> + Send + Sync>;
+pub(super) type Program = Arc<dyn Fn(Net) -> BoxFuture<'static, i32> + Send + Sync>;
 
-/// The images that the lab knows, by name.
+/// An image that is present.
+#[derive(Clone)]
+pub(super) struct Image {
+    pub(super) program: Program,
+    /// Whether a container's `command` is taken as arguments; else there is no such file.
+    pub(super) takes_commands: bool,
+}
+
+/// The images that the lab knows, by their whole name.
 #[derive(Clone)]
 pub(super) struct Images {
-    programs: Arc<Mutex<BTreeMap<String, Program>>>,
+    known: Arc<Mutex<BTreeMap<String, Image>>>,
 }
 
 impl Images {
     /// Those that the lab always knows.
     pub(super) fn new() -> Self {
-        let images = Self { programs: Arc::default() };
-        images.add(WITNESS_IMAGE, Arc::new(|net| Box::pin(witness(net))));
+        let images = Self { known: Arc::default() };
+        images.add(WITNESS_IMAGE, true, Arc::new(|net| Box::pin(witness::run(net))));
+        let pause = async |net: Net| {
+            net.terminated().await;
+            0
+        };
+        images.add(PAUSE_IMAGE, false, Arc::new(move |net| Box::pin(pause(net))));
         images
     }
 
-    pub(super) fn add(&self, name: &str, program: Program) {
-        self.programs.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), program);
+    pub(super) fn add(&self, name: &str, takes_commands: bool, program: Program) {
+        let name = Reference::parse(name).map_or_else(|_| name.to_owned(), |reference| reference.whole());
+        let image = Image { program, takes_commands };
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(name, image);
     }
 
-    pub(super) fn add_router(&self, name: &str, router: Arc<dyn Fn(Net) -> Router + Send + Sync>) {
-        self.add(name, Arc::new(move |net| Box::pin(serve(net.clone(), router(net)))));
+    pub(super) fn add_router(
+        &self,
+        name: &str,
+        takes_commands: bool,
+        router: Arc<dyn Fn(Net) -> Router + Send + Sync>,
+    ) {
+        let program = move |net: Net| {
+            let router = router(net.clone());
+            Box::pin(async move { net.serve(router).await }) as BoxFuture<'static, i32>
+        };
+        self.add(name, takes_commands, Arc::new(program));
     }
 
-    pub(super) fn find(&self, name: &str) -> Option<Program> {
-        self.programs.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    pub(super) fn find(&self, name: &Reference) -> Option<Image> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&name.whole()).cloned()
     }
 }
 
-/// A pod's own view of the lab: its arguments, its network, its log. Cheap to clone.
+/// A container's own view of the lab: its arguments, its network, its log. Cheap to clone.
 #[derive(Clone)]
 pub struct Net {
-    pod: Arc<Pod>,
+    container: Arc<Container>,
 }
 
-struct Pod {
+struct Container {
     fabric: Fabric,
     clock: Clock,
-    namespace: String,
-    name: String,
-    ip: Ipv4Addr,
-    args: Vec<String>,
-    env: BTreeMap<String, String>,
-    ports: Vec<u16>,
+    owner: Owner,
+    start: Start,
     log: ContainerLog,
     tasks: Tasks,
+    terminated: watch::Receiver<bool>,
 }
 
-/// What is known of a pod when it starts.
+/// What is known of a container when it starts.
 pub(super) struct Start {
     pub(super) namespace: String,
-    pub(super) name: String,
+    pub(super) pod: String,
     pub(super) ip: Ipv4Addr,
     pub(super) args: Vec<String>,
     pub(super) env: BTreeMap<String, String>,
+    /// The TCP ports that it declares.
     pub(super) ports: Vec<u16>,
 }
 
 impl Net {
-    pub(super) fn new(fabric: Fabric, clock: Clock, log: ContainerLog, tasks: Tasks, start: Start) -> Self {
-        let Start { namespace, name, ip, args, env, ports } = start;
-        Self { pod: Arc::new(Pod { fabric, clock, namespace, name, ip, args, env, ports, log, tasks }) }
+    pub(super) fn new(
+        fabric: Fabric,
+        clock: Clock,
+        owner: Owner,
+        start: Start,
+        log: ContainerLog,
+        tasks: Tasks,
+        terminated: watch::Receiver<bool>,
+    ) -> Self {
+        Self { container: Arc::new(Container { fabric, clock, owner, start, log, tasks, terminated }) }
     }
 
-    /// The container's arguments.
+    /// The container's arguments: its `command`, if it has one, then its `args`.
     #[must_use]
     pub fn args(&self) -> &[String] {
-        &self.pod.args
+        &self.container.start.args
     }
 
     /// An environment variable of the container.
     #[must_use]
     pub fn env(&self, name: &str) -> Option<&str> {
-        self.pod.env.get(name).map(String::as_str)
+        self.container.start.env.get(name).map(String::as_str)
     }
 
     /// The pod's namespace.
     #[must_use]
     pub fn namespace(&self) -> &str {
-        &self.pod.namespace
+        &self.container.start.namespace
     }
 
     /// The pod's name.
     #[must_use]
     pub fn pod_name(&self) -> &str {
-        &self.pod.name
+        &self.container.start.pod
+    }
+
+    /// The pod's address; the node's for a pod on the host's network.
+    #[must_use]
+    pub fn ip(&self) -> Ipv4Addr {
+        self.container.start.ip
     }
 
     /// The clock of the lab.
     #[must_use]
     pub fn clock(&self) -> &Clock {
-        &self.pod.clock
+        &self.container.clock
     }
 
-    /// Writes a line to the pod's log.
+    /// Writes a line to the container's log.
     pub fn log(&self, line: impl Into<String>) {
-        self.pod.log.write(LogLine { at: self.pod.clock.now(), text: line.into() });
+        self.container.log.write(LogLine { at: self.container.clock.now(), text: line.into() });
     }
 
-    /// Runs something beside; it ends with the pod.
+    /// Runs something beside; it ends with the container.
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.pod.tasks.spawn(work);
+        self.container.tasks.spawn(work);
+    }
+
+    /// Waits until the container is told to end, as by SIGTERM. A program that does not care runs on, and serves, until
+    /// the pod's grace period is over, as the first process of a container without a handler does.
+    pub async fn terminated(&self) {
+        let mut told = self.container.terminated.clone();
+        // The kubelet has gone, and with it all programs.
+        if told.wait_for(|told| *told).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Opens a connection to a service or an address.
     ///
     /// # Errors
-    /// The name is unknown, or nobody takes the connection. One that a policy denies never ends: bound it in time.
-    pub async fn connect(&self, host: &str, port: u16) -> Result<DuplexStream, NoAnswer> {
-        let from = Source::Address(self.pod.ip);
-        self.pod.fabric.connect_to(from, &self.pod.namespace, host, port).await
+    /// The name is unknown, or nobody takes the connection. One that a policy denies is given up after 127 s, as on
+    /// Linux: bound it in time.
+    pub async fn connect(&self, host: &str, port: u16) -> Result<Wire, NoAnswer> {
+        let Container { fabric, owner, start, .. } = &*self.container;
+        fabric.connect_to(Source::Container(start.ip, *owner), &start.namespace, host, port).await
     }
 
     /// Takes connections to the pod's `port`.
     #[must_use]
     pub fn listen(&self, port: u16) -> Listener {
-        self.pod.fabric.listen(self.pod.ip, port)
+        self.container.fabric.listen_as(self.container.owner, self.container.start.ip, port)
+    }
+
+    /// Serves a router on every TCP port that the container declares (8080 if it declares none), until it is killed.
+    /// A handler runs to its end though its caller has gone.
+    pub async fn serve(&self, router: Router) -> i32 {
+        let declared = &self.container.start.ports;
+        let ports = if declared.is_empty() { &[DEFAULT_PORT][..] } else { declared };
+        self.serve_on(ports, router).await
+    }
+
+    /// As [`serve`](Self::serve), on ports of the program's own choice.
+    pub async fn serve_on(&self, ports: &[u16], router: Router) -> i32 {
+        serve::router(self, ports, router).await
     }
 
     /// Asks for a URL on a new connection and reads the whole answer, within `timeout`.
@@ -176,71 +239,7 @@ impl Net {
     }
 }
 
-/// Serves a router on every declared port, until the pod ends.
-async fn serve(net: Net, router: Router) -> i32 {
-    let ports = if net.pod.ports.is_empty() { vec![DEFAULT_PORT] } else { net.pod.ports.clone() };
-    let listeners: Vec<Listener> = ports.into_iter().map(|port| net.listen(port)).collect();
-    for mut listener in listeners {
-        let (router, tasks) = (router.clone(), net.pod.tasks.clone());
-        net.spawn(async move {
-            while let Some(stream) = listener.accept().await {
-                serve_connection(&tasks, stream, router.clone());
-            }
-        });
-    }
-    std::future::pending().await
-}
-
-/// Serves HTTP/1.1 on one stream. A handler is a task of its own: it runs to its end though its caller has gone.
-pub(super) fn serve_connection(tasks: &Tasks, stream: DuplexStream, router: Router) {
-    let handlers = tasks.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (router, handlers) = (router.clone(), handlers.clone());
-        async move {
-            let (done, answer) = tokio::sync::oneshot::channel();
-            handlers.spawn(async move {
-                let Ok(response) = router.oneshot(request.map(axum::body::Body::new)).await;
-                // The caller may have gone.
-                let _ = done.send(response);
-            });
-            let died = || Response::builder().status(500).body(axum::body::Body::from("the handler died"));
-            Ok::<_, Infallible>(answer.await.unwrap_or_else(|_| died().unwrap_or_default()))
-        }
-    });
-    tasks.spawn(async move {
-        // A connection that its client cuts is no event for a server.
-        let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-    });
-}
-
-/// `connect HOST:PORT`: opens a connection again and again, one log line for each; `listen PORT`: takes them.
-async fn witness(net: Net) -> i32 {
-    match net.args() {
-        [verb, port] if verb == "listen" => {
-            let Ok(port) = port.parse() else { return 2 };
-            let mut listener = net.listen(port);
-            while listener.accept().await.is_some() {}
-            0
-        }
-        [verb, to] if verb == "connect" => {
-            let Some((host, Ok(port))) = to.rsplit_once(':').map(|(host, port)| (host, port.parse())) else { return 2 };
-            for attempt in 1_u64.. {
-                let outcome = match tokio::time::timeout(WITNESS_TIMEOUT, net.connect(host, port)).await {
-                    Ok(Ok(_)) => "open",
-                    Ok(Err(NoAnswer::Refused)) => "refused",
-                    Ok(Err(_)) => "no address",
-                    Err(_) => "no answer",
-                };
-                net.log(format!("{attempt} {outcome}"));
-                net.clock().sleep(WITNESS_PAUSE).await;
-            }
-            0
-        }
-        _ => 2,
-    }
-}
-
-/// Tasks that end together: those of one pod, those of a listening lab.
+/// Tasks that end together: those of one container, those of a listening lab.
 #[derive(Clone, Default)]
 pub(super) struct Tasks {
     running: Arc<Mutex<Vec<AbortHandle>>>,

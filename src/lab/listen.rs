@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use http::{HeaderMap, header};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tower::Service;
 
@@ -18,6 +18,9 @@ use super::Lab;
 use super::fabric::{Destination, Fabric, OUTSIDE, PROMETHEUS, PROMETHEUS_PORT, Source};
 use super::images::Tasks;
 use super::resource::SERVICES;
+
+/// How many bytes of a client are read before the lab has answered it.
+const WAITING_BYTES: usize = 64 * 1024;
 
 /// The ports to listen on; 0 is any free one.
 #[derive(Clone, Debug, Default)]
@@ -142,17 +145,40 @@ fn forward(fabric: &Fabric, listener: TcpListener, to: To, tasks: &Tasks) {
             let fabric = fabric.clone();
             connections.spawn(async move {
                 let destination = match to {
-                    To::Prometheus => Destination::At(PROMETHEUS, PROMETHEUS_PORT),
-                    To::NodePort(port) => fabric.node_port_endpoint(port),
+                    To::Prometheus => Some(Destination::At(PROMETHEUS, PROMETHEUS_PORT)),
+                    To::NodePort(port) => fabric.node_port(port),
                 };
-                let Destination::At(ip, port) = destination else { return };
-                if let Ok(mut inner) = fabric.connect(Source::Address(OUTSIDE), ip, port).await {
+                let mut sent = Vec::new();
+                let inner = async { fabric.connect_at(Source::Address(OUTSIDE), destination?).await.ok() };
+                let inner = tokio::select! {
+                    biased;
+                    inner = inner => inner,
+                    () = gone(&mut stream, &mut sent) => return,
+                };
+                let Some(mut inner) = inner else {
+                    // Refused inside: the client is told at once, as by a port that nobody has.
+                    let _ = stream.set_zero_linger();
+                    return;
+                };
+                if inner.write_all(&sent).await.is_ok() {
                     // Either side may end it at any time.
                     let _ = copy_bidirectional(&mut stream, &mut inner).await;
                 }
             });
         }
     });
+}
+
+/// Waits until the client hangs up, and keeps what it sends meanwhile: a connection that is denied inside must not
+/// outlive the one that waits for it.
+async fn gone(stream: &mut TcpStream, sent: &mut Vec<u8>) {
+    while sent.len() < WAITING_BYTES {
+        match stream.read_buf(sent).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+    }
+    std::future::pending().await
 }
 
 struct EndOnDrop(Tasks);

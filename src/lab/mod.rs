@@ -24,7 +24,7 @@ pub mod status;
 pub mod store;
 mod undo;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -96,18 +96,17 @@ impl Lab {
             debug_assert!(made.is_ok(), "an empty store takes a namespace");
         }
         access::bootstrap::create(&store);
-        let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
-        let node = json!({"metadata": {"name": controllers::NODE_NAME}, "status": ready});
-        let made = store.create(&NODES, "", node, false);
+        let made = store.create(&NODES, "", controllers::node(&clock), false);
         debug_assert!(made.is_ok(), "an empty store takes a node");
 
-        let (fabric, images, log) = (Fabric::new(store.clone()), Images::new(), LogBook::default());
+        let (fabric, images, log) = (Fabric::new(store.clone(), seed), Images::new(), LogBook::default());
         let machine = Machine {
             fabric: fabric.clone(),
             clock: clock.clone(),
             images: images.clone(),
             log: log.clone(),
             events: Recorder::new(store.clone(), clock.clone()),
+            ids: Arc::new(Mutex::new(seed.rng("container id"))),
         };
         let api = ApiService::new(store.clone(), clock.clone(), Arc::new(log));
         let controllers = tokio::spawn(controllers::run(store.clone(), clock.clone(), machine));
@@ -119,7 +118,7 @@ impl Lab {
     /// Says what an image runs: an axum router for each pod, served on the TCP ports that its container declares
     /// (8080 if it declares none). `net` is the pod's own view: its arguments, its network, its log.
     pub fn image(&self, name: &str, router: impl Fn(Net) -> Router + Send + Sync + 'static) {
-        self.shared.images.add_router(name, Arc::new(router));
+        self.shared.images.add_router(name, true, Arc::new(router));
     }
 
     /// Says what an image runs: any future for each pod, which returns its exit code.
@@ -127,7 +126,15 @@ impl Lab {
     where
         F: Future<Output = i32> + Send + 'static,
     {
-        self.shared.images.add(name, Arc::new(move |net| Box::pin(program(net))));
+        self.shared.images.add(name, true, Arc::new(move |net| Box::pin(program(net))));
+    }
+
+    /// As [`program`](Self::program), for an image FROM scratch: a container's `command` finds no file and does not start.
+    pub(crate) fn scratch_program<F>(&self, name: &str, program: impl Fn(Net) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = i32> + Send + 'static,
+    {
+        self.shared.images.add(name, false, Arc::new(move |net| Box::pin(program(net))));
     }
 
     /// A client for the lab's API, on the runtime of the caller.

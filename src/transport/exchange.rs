@@ -1,5 +1,7 @@
 //! One HTTP/1.1 exchange over any byte stream.
 
+use std::io;
+
 use http::header::{CONNECTION, HOST};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_util::rt::TokioIo;
@@ -38,5 +40,8 @@ pub(crate) async fn exchange(connection: Connection, request: &Request) -> Resul
 
 fn broken(error: hyper::Error) -> Failure {
     let cut = error.is_incomplete_message() || error.is_canceled() || error.is_closed();
-    if cut { NoAnswer::Reset.into() } else { NoAnswer::Broken(error.to_string()).into() }
+    let reset = std::error::Error::source(&error)
+        .and_then(|source| source.downcast_ref::<io::Error>())
+        .is_some_and(|error| matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe));
+    if cut || reset { NoAnswer::Reset.into() } else { NoAnswer::Broken(error.to_string()).into() }
 }

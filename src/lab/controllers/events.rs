@@ -41,14 +41,18 @@ impl<'a> Event<'a> {
     }
 
     /// Told by a component of this node.
-    #[expect(dead_code, reason = "the kubelet's events come with its next step")]
     pub(in crate::lab) fn on(mut self, host: &'a str) -> Self {
         self.host = Some(host);
         self
     }
 
+    /// About one init container of a pod: `spec.initContainers{NAME}`.
+    pub(in crate::lab) fn init_container(mut self, name: &str) -> Self {
+        self.field = Some(format!("spec.initContainers{{{name}}}"));
+        self
+    }
+
     /// About one container of a pod: `spec.containers{NAME}`.
-    #[expect(dead_code, reason = "the kubelet's events come with its next step")]
     pub(in crate::lab) fn container(mut self, name: &str) -> Self {
         self.field = Some(format!("spec.containers{{{name}}}"));
         self

@@ -1,31 +1,42 @@
-//! The node: starts pods, probes them, ends them.
+//! The node: starts the containers of pods that are bound to it, probes them, starts them again, ends them.
 //!
-//! Times are the real ones unless noted: readiness probes by their `periodSeconds` (10 s by default, at once after
-//! the start), restarts with a back-off of 10 s that doubles up to 5 min, as kubelet documents. Starting a container
-//! takes no time, and a program of the lab ends at once when its pod is deleted.
+//! Times are kubelet's, unless noted: a container that ends is started again at once for the first time, then after
+//! 10 s, doubling up to 5 min, forgotten after 10 min (`--max-restart-backoff` and its default back-off); an absent
+//! image is asked for with the same back-off; a missing ConfigMap or Secret is looked for every 10 s. Modelled
+//! otherwise: starting a container and pulling an image take no time; what a kubelet finds out by listing the runtime
+//! each second is known at once; what is removed by force is killed at once. A pod that ends keeps running for its
+//! grace period unless its program cares: see [`Net::terminated`](crate::lab::Net::terminated). Commands cannot be
+//! executed in containers, so `exec` probes and hooks have no result; `postStart` is not carried out.
+
+mod container;
+mod env;
+mod pod;
+mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
+use self::pod::{Handle, start};
 use super::events::Recorder;
-use super::objects::names;
 use super::{Controller, Key};
 use crate::clock::{Clock, Timestamp};
-use crate::lab::fabric::{Fabric, NODE, Source};
-use crate::lab::images::{Images, Net, Start, Tasks};
+use crate::lab::fabric::{Fabric, NODE};
+use crate::lab::images::Images;
 use crate::lab::logs::LogBook;
-use crate::lab::resource::PODS;
-use crate::lab::store::{Change, Object, Part, Preconditions, Store, seconds};
-use crate::transport::{Address, Connection, Request, exchange};
+use crate::lab::resource::{NODES, PODS};
+use crate::lab::store::{Change, Object, Preconditions, Store, seconds};
 
 /// The name of the lab's only node.
 pub(in crate::lab) const NODE_NAME: &str = "lab-control-plane";
 
-/// The first back-off before a restart, and the longest.
-const BACK_OFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
+/// The addresses of the pods: `podCIDR` of the node.
+const POD_NETWORK: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 0);
+
+/// The first of them that pods get; those before are the network's, the bridge's, the lab's Prometheus and its DNS.
+const FIRST_ADDRESS: u32 = 4;
 
 /// What the node runs pods with.
 #[derive(Clone)]
@@ -35,276 +46,155 @@ pub(in crate::lab) struct Machine {
     pub(in crate::lab) images: Images,
     pub(in crate::lab) log: LogBook,
     pub(in crate::lab) events: Recorder,
+    /// Where the numbers of containers come from.
+    pub(in crate::lab) ids: Arc<Mutex<fastrand::Rng>>,
+}
+
+/// The object of the node that a [`Kubelet`] keeps.
+pub(in crate::lab) fn node(clock: &Clock) -> Value {
+    let now = seconds(clock.now());
+    let condition = |kind: &str, status: &str, reason: &str, message: &str| {
+        json!({
+            "type": kind, "status": status, "reason": reason, "message": message,
+            "lastHeartbeatTime": now, "lastTransitionTime": now,
+        })
+    };
+    let room = json!({
+        "cpu": "8", "memory": "16Gi", "ephemeral-storage": "100Gi", "hugepages-1Gi": "0", "hugepages-2Mi": "0",
+        "pods": "10000",
+    });
+    json!({
+        "metadata": {
+            "name": NODE_NAME,
+            "labels": {
+                "beta.kubernetes.io/arch": "amd64", "beta.kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64",
+                "kubernetes.io/hostname": NODE_NAME, "kubernetes.io/os": "linux",
+                "node-role.kubernetes.io/control-plane": "",
+            },
+            "annotations": {"node.alpha.kubernetes.io/ttl": "0"},
+        },
+        "spec": {
+            "podCIDR": "10.244.0.0/16", "podCIDRs": ["10.244.0.0/16"],
+            "providerID": format!("steadfast://{NODE_NAME}"),
+        },
+        "status": {
+            "addresses": [
+                {"type": "InternalIP", "address": NODE.to_string()}, {"type": "Hostname", "address": NODE_NAME},
+            ],
+            "capacity": room, "allocatable": room,
+            "conditions": [
+                condition("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+                condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+                condition("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+                condition("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+            ],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
+            "nodeInfo": {
+                "architecture": "amd64", "bootID": "", "containerRuntimeVersion": concat!("steadfast://", env!("CARGO_PKG_VERSION")),
+                "kernelVersion": "", "kubeProxyVersion": "", "kubeletVersion": "v1.34.4", "machineID": "",
+                "operatingSystem": "linux", "osImage": "the embedded lab", "systemUUID": "",
+            },
+        },
+    })
 }
 
 pub(super) struct Kubelet {
     store: Store,
     machine: Machine,
-    running: BTreeMap<String, Running>,
-    addresses: BTreeSet<u32>,
+    running: BTreeMap<Key, Running>,
+    taken: BTreeSet<u32>,
+    next: u32,
 }
 
 struct Running {
-    ip: Ipv4Addr,
-    tasks: Tasks,
+    /// `None` on the host's network.
+    number: Option<u32>,
+    handle: Handle,
 }
 
 impl Drop for Kubelet {
     fn drop(&mut self) {
         for pod in self.running.values() {
-            pod.tasks.end();
+            pod.handle.kill();
         }
     }
 }
 
 impl Kubelet {
     pub(super) fn new(store: Store, machine: Machine) -> Self {
-        // The first addresses are the node's bridge and the lab's Prometheus.
-        let addresses = BTreeSet::from([0, 1, 2]);
-        Self { store, machine, running: BTreeMap::new(), addresses }
+        Self { store, machine, running: BTreeMap::new(), taken: BTreeSet::new(), next: FIRST_ADDRESS }
     }
 
-    fn reconcile_all(&mut self) {
-        let (pods, _) = self.store.list(&PODS, None);
-        let known: BTreeSet<&str> = pods.iter().filter_map(|pod| pod["metadata"]["uid"].as_str()).collect();
-        let gone: Vec<String> = self.running.keys().filter(|uid| !known.contains(uid.as_str())).cloned().collect();
-        for uid in gone {
-            self.end(&uid);
-        }
-        for pod in &pods {
-            let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
-            let going = !pod["metadata"]["deletionTimestamp"].is_null();
-            match (going, self.running.contains_key(uid)) {
-                (true, _) => {
-                    self.end(uid);
-                    let (namespace, name) = names(pod);
-                    let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
-                    // A finalizer may hold it; then the next change asks again.
-                    let _ = self.store.delete(&PODS, namespace, name, &preconditions, Some(0), false);
-                }
-                (false, false) => self.start(pod, uid),
-                (false, true) => {}
-            }
-        }
+    fn start(&mut self, key: &Key, pod: Object) {
+        let number = if pod["spec"]["hostNetwork"] == true {
+            None
+        } else {
+            let Some(number) = self.address() else { return };
+            Some(number)
+        };
+        let ip = number.map_or(NODE, |number| Ipv4Addr::from_bits(POD_NETWORK.to_bits() | number));
+        let handle = start(&self.store, &self.machine, pod, ip);
+        self.running.insert(key.clone(), Running { number, handle });
     }
 
-    fn end(&mut self, uid: &str) {
-        if let Some(pod) = self.running.remove(uid) {
-            pod.tasks.end();
-            self.machine.log.close(uid);
-            self.addresses.remove(&(pod.ip.to_bits() & 0xffff));
-        }
+    /// The next free address, in turn: one that was just given back is not given out again at once.
+    fn address(&mut self) -> Option<u32> {
+        let room = FIRST_ADDRESS..0xfffe;
+        let from = room.clone().skip(usize::try_from(self.next.saturating_sub(FIRST_ADDRESS)).unwrap_or(0));
+        let number = from.chain(room).find(|number| !self.taken.contains(number))?;
+        self.next = number + 1;
+        self.taken.insert(number);
+        Some(number)
     }
 
-    fn start(&mut self, pod: &Object, uid: &str) {
-        let (namespace, name) = names(pod);
-        let container = &pod["spec"]["containers"][0];
-        let image = container["image"].as_str().unwrap_or_default();
-        let Some(program) = self.machine.images.find(image) else {
-            let message = format!(
-                "Container image {image:?} is not present: the lab runs images that were registered with `lab.image(..)`"
-            );
-            let waiting = json!({"waiting": {"reason": "ErrImageNeverPull", "message": message}});
-            let status =
-                json!({"phase": "Pending", "containerStatuses": [container_status(container, &waiting, false, 0)]});
-            set_status(&self.store, pod, &status);
-            return;
-        };
-        let Some(free) = (0..0xffff).find(|n| !self.addresses.contains(n)) else { return };
-        self.addresses.insert(free);
-        let ip = Ipv4Addr::from_bits(Ipv4Addr::new(10, 244, 0, 0).to_bits() | free);
-        let bind = |before: &Value| {
-            let mut after = before.clone();
-            after["spec"]["nodeName"] = json!(NODE_NAME);
-            Ok(after)
-        };
-        if self.store.modify(&PODS, namespace, name, Part::Main, false, bind).is_err() {
-            return;
+    /// A pod that no kubelet ends, as the pod garbage collector does it: at once, not after its 40 s.
+    fn collect(&self, pod: &Object, key: &Key) {
+        let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
+        if !pod["metadata"]["deletionTimestamp"].is_null() && self.store.find(&NODES, "", node).is_none() {
+            remove(&self.store, pod, key);
         }
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-        let ports = list(&container["ports"]);
-        let ports = ports.iter().filter(|p| p["protocol"].as_str().is_none_or(|p| p == "TCP"));
-        let start = Start {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-            ip,
-            args: list(&container["command"]).iter().chain(&list(&container["args"])).map(text).collect(),
-            env: list(&container["env"]).iter().map(|e| (text(&e["name"]), text(&e["value"]))).collect(),
-            ports: ports.filter_map(|p| u16::try_from(p["containerPort"].as_u64()?).ok()).collect(),
-        };
-        let tasks = Tasks::default();
-        let log = self.machine.log.open(uid, container["name"].as_str().unwrap_or_default());
-        let Machine { fabric, clock, .. } = &self.machine;
-        let net = Net::new(fabric.clone(), clock.clone(), log, tasks.clone(), start);
-        self.running.insert(uid.to_owned(), Running { ip, tasks: tasks.clone() });
-        let life = Life {
-            store: self.store.clone(),
-            machine: self.machine.clone(),
-            pod: pod.clone(),
-            ip,
-            tasks: tasks.clone(),
-        };
-        tasks.spawn(async move { life.run(net, &*program).await });
     }
+}
+
+/// Removes a pod for good; a finalizer may still hold it.
+fn remove(store: &Store, pod: &Value, key: &Key) {
+    let uid = pod["metadata"]["uid"].as_str().map(str::to_owned);
+    let preconditions = Preconditions { uid, resource_version: None };
+    // Somebody else may have been faster.
+    let _ = store.delete(&PODS, &key.namespace, &key.name, &preconditions, Some(0), false);
 }
 
 impl Controller for Kubelet {
     fn affected(&self, _: &Store, change: &Change, into: &mut BTreeSet<Key>) {
         if change.resource.is(&PODS) {
-            into.insert(Key { namespace: String::new(), name: String::new() });
+            into.insert(Key::of(&change.object));
         }
     }
 
-    fn reconcile(&mut self, _: &Store, _: &Key) -> Option<Timestamp> {
-        self.reconcile_all();
+    fn reconcile(&mut self, store: &Store, key: &Key) -> Option<Timestamp> {
+        let pod = store.find(&PODS, &key.namespace, &key.name);
+        if let Some(running) = self.running.get(key) {
+            match &pod {
+                Some(pod) if pod["metadata"]["uid"] == running.handle.uid() => {
+                    running.handle.update(pod);
+                    return None;
+                }
+                _ => {
+                    running.handle.kill();
+                    self.machine.log.close(running.handle.uid());
+                    if let Some(number) = running.number {
+                        self.taken.remove(&number);
+                    }
+                    self.running.remove(key);
+                }
+            }
+        }
+        let pod = pod?;
+        match pod["spec"]["nodeName"].as_str() {
+            Some(NODE_NAME) => self.start(key, pod),
+            Some(_) => self.collect(&pod, key),
+            None => {}
+        }
         None
     }
-}
-
-/// One pod from its start to its end.
-struct Life {
-    store: Store,
-    machine: Machine,
-    pod: Object,
-    ip: Ipv4Addr,
-    tasks: Tasks,
-}
-
-impl Life {
-    async fn run(
-        self,
-        net: Net,
-        program: &(dyn Fn(Net) -> futures_util::future::BoxFuture<'static, i32> + Send + Sync),
-    ) {
-        let mut back_off = BACK_OFF.0;
-        for restarts in 0_u64.. {
-            let state = json!({"running": {"startedAt": seconds(self.machine.clock.now())}});
-            self.tell("Running", &state, false, restarts);
-            let work = program(net.clone());
-            let probing = self.probe(restarts, &state);
-            let code = tokio::select! {
-                biased;
-                code = work => code,
-                () = probing => 0,
-            };
-            let reason = if code == 0 { "Completed" } else { "Error" };
-            let terminated = json!({"terminated": {"exitCode": code, "reason": reason}});
-            let again = match self.pod["spec"]["restartPolicy"].as_str() {
-                Some("Never") => false,
-                Some("OnFailure") => code != 0,
-                _ => true,
-            };
-            if !again {
-                self.tell(if code == 0 { "Succeeded" } else { "Failed" }, &terminated, false, restarts);
-                return;
-            }
-            let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
-            self.tell("Running", &waiting, false, restarts + 1);
-            self.machine.clock.sleep(back_off).await;
-            back_off = (back_off * 2).min(BACK_OFF.1);
-        }
-    }
-
-    /// Follows the readiness probe for as long as the program runs; without one it is ready at once.
-    async fn probe(&self, restarts: u64, state: &Value) {
-        let probe = &self.pod["spec"]["containers"][0]["readinessProbe"];
-        if probe.is_null() {
-            self.tell("Running", state, true, restarts);
-            return std::future::pending().await;
-        }
-        let number = |field: &str, default: u64| probe[field].as_u64().unwrap_or(default);
-        let delay = Duration::from_secs(number("initialDelaySeconds", 0));
-        let (period, threshold) =
-            (Duration::from_secs(number("periodSeconds", 10).max(1)), number("failureThreshold", 3));
-        let timeout = Duration::from_secs(number("timeoutSeconds", 1));
-        self.machine.clock.sleep(delay).await;
-        let (mut ready, mut failures) = (false, 0);
-        loop {
-            let passed = self.look(probe, timeout).await;
-            failures = if passed { 0 } else { failures + 1 };
-            let now_ready = passed || (ready && failures < threshold);
-            if now_ready != ready {
-                ready = now_ready;
-                self.tell("Running", state, ready, restarts);
-            }
-            self.machine.clock.sleep(period).await;
-        }
-    }
-
-    /// The kubelet sits on the node: no policy stops its probes.
-    async fn look(&self, probe: &Value, timeout: Duration) -> bool {
-        let action = if probe["httpGet"].is_null() { &probe["tcpSocket"] } else { &probe["httpGet"] };
-        let Some(port) = self.port(&action["port"]) else { return false };
-        let path = action["path"].as_str().unwrap_or("/").to_owned();
-        let answered = async {
-            let stream = self.machine.fabric.connect(Source::Node, self.ip, port).await?;
-            if probe["httpGet"].is_null() {
-                return Ok(true);
-            }
-            let authority = format!("{}:{port}", self.ip);
-            let request = Request::new(http::Method::GET, Address::from(format!("http://{authority}{path}")));
-            let answer = exchange(Connection { stream: Box::new(stream), authority, path }, &request).await?;
-            Ok::<_, crate::transport::Failure>((200..400).contains(&answer.status))
-        };
-        matches!(tokio::time::timeout(timeout, answered).await, Ok(Ok(true)))
-    }
-
-    fn port(&self, port: &Value) -> Option<u16> {
-        let number = match port {
-            Value::String(name) => {
-                let ports = self.pod["spec"]["containers"][0]["ports"].as_array()?;
-                ports.iter().find(|p| p["name"] == name.as_str())?["containerPort"].as_u64()
-            }
-            number => number.as_u64(),
-        };
-        u16::try_from(number?).ok()
-    }
-
-    fn tell(&self, phase: &str, state: &Value, ready: bool, restarts: u64) {
-        // Gates are conditions of others, and nobody meets them in the lab.
-        let gates = self.pod["spec"]["readinessGates"].as_array().is_some_and(|gates| !gates.is_empty());
-        let now = seconds(self.machine.clock.now());
-        let condition = |kind: &str, holds: bool| json!({"type": kind, "status": if holds { "True" } else { "False" }, "lastTransitionTime": now});
-        let container = &self.pod["spec"]["containers"][0];
-        let status = json!({
-            "phase": phase,
-            "hostIP": NODE.to_string(),
-            "podIP": self.ip.to_string(),
-            "podIPs": [{"ip": self.ip.to_string()}],
-            "startTime": self.pod["metadata"]["creationTimestamp"],
-            "conditions": [
-                condition("PodScheduled", true), condition("Initialized", true),
-                condition("ContainersReady", ready), condition("Ready", ready && !gates),
-            ],
-            "containerStatuses": [container_status(container, state, ready, restarts)],
-        });
-        set_status(&self.store, &self.pod, &status);
-        if phase == "Succeeded" || phase == "Failed" {
-            self.tasks.end();
-        }
-    }
-}
-
-fn container_status(container: &Value, state: &Value, ready: bool, restarts: u64) -> Value {
-    let started = !state["running"].is_null();
-    json!({
-        "name": container["name"], "image": container["image"], "state": state, "ready": ready,
-        "started": started, "restartCount": restarts,
-    })
-}
-
-fn set_status(store: &Store, pod: &Object, status: &Value) {
-    let (namespace, name) = names(pod);
-    let uid = &pod["metadata"]["uid"];
-    let change = |before: &Value| {
-        let mut after = before.clone();
-        // A pod of the same name that came since is not this one.
-        if before["metadata"]["uid"] == *uid {
-            after["status"] = status.clone();
-        }
-        Ok(after)
-    };
-    // It may have been deleted meanwhile.
-    let _ = store.modify(&PODS, namespace, name, Part::Status, false, change);
 }

@@ -12,7 +12,9 @@ mod garbage;
 mod kubelet;
 mod namespaces;
 mod objects;
+mod probes;
 mod replica_sets;
+mod scheduler;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,10 +27,11 @@ use self::garbage::Garbage;
 use self::kubelet::Kubelet;
 use self::namespaces::Namespaces;
 use self::replica_sets::ReplicaSets;
+use self::scheduler::Scheduler;
 use super::store::{Change, ChangeKind, Store};
 use crate::clock::{Clock, Timestamp};
 
-pub(super) use kubelet::{Machine, NODE_NAME};
+pub(super) use kubelet::{Machine, node};
 
 /// An object of a controller's own kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,6 +108,7 @@ pub(super) async fn run(store: Store, clock: Clock, machine: Machine) {
     let mut workers = [
         Worker::new(Deployments::new(events.clone())),
         Worker::new(ReplicaSets::new(events.clone())),
+        Worker::new(Scheduler::new(clock.clone(), events.clone())),
         Worker::new(Kubelet::new(store.clone(), machine)),
         Worker::new(Whole(|store: &Store| endpoints::reconcile(store))),
         Worker::new(Garbage),

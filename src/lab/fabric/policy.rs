@@ -2,133 +2,245 @@
 //!
 //! Pure: it gets the objects and answers. The rules are those observed on Kubernetes 1.34 with policies enforced in
 //! the kernel: policies only add up, both ends must allow, ports are the destination pod's, the node may always.
+//! Objects are read once, into [`Policy`], so that a connection costs a few comparisons.
 
 use std::net::Ipv4Addr;
 
 use serde_json::Value;
 
 use crate::kubernetes::Selector;
-use crate::lab::store::Object;
+
+/// What is carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Streams.
+    Tcp,
+    /// Datagrams: questions for names.
+    Udp,
+}
+
+impl Protocol {
+    /// The protocol of a port; TCP where none is named, `None` for one that the lab does not carry.
+    fn of(port: &Value) -> Option<Self> {
+        match port["protocol"].as_str() {
+            None | Some("TCP") => Some(Self::Tcp),
+            Some("UDP") => Some(Self::Udp),
+            Some(_) => None,
+        }
+    }
+}
 
 /// One end of a connection.
-#[derive(Clone, Debug)]
-pub struct End {
+#[derive(Clone, Copy, Debug)]
+pub struct End<'a> {
     /// Its address.
     pub ip: Ipv4Addr,
     /// The pod, if it is one that policies can select: not on the host's network, not finished.
-    pub pod: Option<Object>,
+    pub pod: Option<&'a Value>,
     /// The labels of the pod's namespace.
-    pub namespace_labels: Value,
+    pub namespace_labels: &'a Value,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Direction {
-    Ingress,
-    Egress,
+/// A policy, read.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    namespace: String,
+    /// `None` for one that slipped through the API server's checks: it selects nothing.
+    pods: Option<Selector>,
+    ingress: Option<Vec<Rule>>,
+    egress: Option<Vec<Rule>>,
 }
 
-/// Whether a TCP connection from one end to the other's `port` may be opened.
+#[derive(Clone, Debug)]
+struct Rule {
+    ports: Vec<PortRule>,
+    peers: Vec<Peer>,
+}
+
+#[derive(Clone, Debug)]
+struct PortRule {
+    protocol: Option<Protocol>,
+    port: PortMatch,
+}
+
+#[derive(Clone, Debug)]
+enum PortMatch {
+    Any,
+    Named(String),
+    Range(u64, u64),
+}
+
+#[derive(Clone, Debug)]
+enum Peer {
+    Block { cidr: Option<Block>, except: Vec<Block> },
+    Pods { namespaces: Option<Option<Selector>>, pods: Option<Option<Selector>> },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    address: u32,
+    mask: u32,
+}
+
+/// Where a connection goes.
+#[derive(Clone, Copy, Debug)]
+struct Towards<'a> {
+    destination: &'a End<'a>,
+    port: u16,
+    protocol: Protocol,
+}
+
+impl Policy {
+    /// Reads a policy.
+    #[must_use]
+    pub fn read(policy: &Value) -> Self {
+        let spec = &policy["spec"];
+        let types = list(&spec["policyTypes"]);
+        let named = |word: &str| types.iter().any(|kind| kind == word);
+        let ingress = types.is_empty() || named("Ingress");
+        let egress = if types.is_empty() { !list(&spec["egress"]).is_empty() } else { named("Egress") };
+        let rules = |rules: &Value, peers: &str| list(rules).iter().map(|rule| Rule::read(rule, peers)).collect();
+        Self {
+            namespace: policy["metadata"]["namespace"].as_str().unwrap_or_default().to_owned(),
+            pods: Selector::from_json(&spec["podSelector"]).ok(),
+            ingress: ingress.then(|| rules(&spec["ingress"], "from")),
+            egress: egress.then(|| rules(&spec["egress"], "to")),
+        }
+    }
+
+    fn selects(&self, pod: &Value) -> bool {
+        pod["metadata"]["namespace"] == self.namespace.as_str()
+            && self.pods.as_ref().is_some_and(|pods| pods.matches(&pod["metadata"]["labels"]))
+    }
+}
+
+/// Whether a connection from one end to the other's `port` may be opened. `policies` are all of them.
 #[must_use]
-pub fn allows(policies: &[Object], from: &End, to: &End, port: u16) -> bool {
-    // A pod always reaches itself.
-    from.ip == to.ip
-        || (side_allows(policies, Direction::Egress, from, to, to, port)
-            && side_allows(policies, Direction::Ingress, to, from, to, port))
+pub fn allows<'a>(
+    policies: impl Iterator<Item = &'a Policy> + Clone,
+    from: &End<'_>,
+    to: &End<'_>,
+    port: u16,
+    protocol: Protocol,
+) -> bool {
+    let towards = Towards { destination: to, port, protocol };
+    side_allows(policies.clone().map(|policy| (policy, policy.egress.as_deref())), from, to, towards)
+        && side_allows(policies.map(|policy| (policy, policy.ingress.as_deref())), to, from, towards)
 }
 
-/// Whether the policies that select `of` allow it to talk with `peer`; `destination` owns the port.
-fn side_allows(policies: &[Object], direction: Direction, of: &End, peer: &End, destination: &End, port: u16) -> bool {
-    let Some(pod) = &of.pod else { return true };
+/// Whether the policies that select `of` allow it to talk with `peer`.
+fn side_allows<'a>(
+    policies: impl Iterator<Item = (&'a Policy, Option<&'a [Rule]>)>,
+    of: &End<'_>,
+    peer: &End<'_>,
+    towards: Towards<'_>,
+) -> bool {
+    let Some(pod) = of.pod else { return true };
     let mut isolated = false;
-    for policy in policies.iter().filter(|policy| isolates(policy, direction, pod)) {
+    for (policy, rules) in policies {
+        let Some(rules) = rules else { continue };
+        if !policy.selects(pod) {
+            continue;
+        }
         isolated = true;
-        let (rules, peers) = match direction {
-            Direction::Ingress => ("ingress", "from"),
-            Direction::Egress => ("egress", "to"),
-        };
-        let namespace = policy["metadata"]["namespace"].as_str().unwrap_or_default();
-        let allowed = list(&policy["spec"][rules])
-            .iter()
-            .any(|rule| ports_allow(&rule["ports"], destination, port) && peers_allow(&rule[peers], namespace, peer));
-        if allowed {
+        if rules.iter().any(|rule| rule.allows(&policy.namespace, peer, towards)) {
             return true;
         }
     }
     !isolated
 }
 
-fn isolates(policy: &Value, direction: Direction, pod: &Value) -> bool {
-    let types = list(&policy["spec"]["policyTypes"]);
-    let named = |word: &str| types.iter().any(|kind| kind == word);
-    let applies = match direction {
-        Direction::Ingress => types.is_empty() || named("Ingress"),
-        Direction::Egress if types.is_empty() => !list(&policy["spec"]["egress"]).is_empty(),
-        Direction::Egress => named("Egress"),
-    };
-    applies
-        && policy["metadata"]["namespace"] == pod["metadata"]["namespace"]
-        && selects(&policy["spec"]["podSelector"], &pod["metadata"]["labels"])
-}
-
-fn ports_allow(ports: &Value, destination: &End, port: u16) -> bool {
-    let ports = list(ports);
-    ports.is_empty() || ports.iter().any(|rule| port_allows(rule, destination, port))
-}
-
-fn port_allows(rule: &Value, destination: &End, port: u16) -> bool {
-    if rule["protocol"].as_str().is_some_and(|protocol| protocol != "TCP") {
-        return false;
-    }
-    match (&rule["port"], rule["endPort"].as_u64()) {
-        (Value::Null, _) => true,
-        (Value::String(name), _) => named_port(destination, name) == Some(port),
-        (number, None) => number.as_u64() == Some(u64::from(port)),
-        (number, Some(end)) => number.as_u64().is_some_and(|first| (first..=end).contains(&u64::from(port))),
-    }
-}
-
-/// The destination's own TCP container port of that name; a pod without it matches nothing.
-fn named_port(destination: &End, name: &str) -> Option<u16> {
-    let pod = destination.pod.as_ref()?;
-    let ports = list(&pod["spec"]["containers"]).iter().flat_map(|container| list(&container["ports"]));
-    let mut tcp = ports.filter(|port| port["protocol"].as_str().is_none_or(|protocol| protocol == "TCP"));
-    u16::try_from(tcp.find(|port| port["name"] == name)?["containerPort"].as_u64()?).ok()
-}
-
-fn peers_allow(peers: &Value, policy_namespace: &str, peer: &End) -> bool {
-    let peers = list(peers);
-    peers.is_empty() || peers.iter().any(|rule| peer_allows(rule, policy_namespace, peer))
-}
-
-fn peer_allows(rule: &Value, policy_namespace: &str, peer: &End) -> bool {
-    if let Some(block) = rule.get("ipBlock") {
-        let within = |cidr: &Value| cidr.as_str().is_some_and(|cidr| contains(cidr, peer.ip));
-        return within(&block["cidr"]) && !list(&block["except"]).iter().any(within);
-    }
-    let Some(pod) = &peer.pod else { return false };
-    let namespace_fits = match rule.get("namespaceSelector") {
-        Some(selector) => selects(selector, &peer.namespace_labels),
-        None => pod["metadata"]["namespace"] == policy_namespace,
-    };
-    let pod_fits = rule.get("podSelector").is_none_or(|selector| selects(selector, &pod["metadata"]["labels"]));
-    namespace_fits && pod_fits
-}
-
-/// Whether an IPv4 block holds the address; a block that is none, IPv6 included, holds nothing.
-fn contains(cidr: &str, ip: Ipv4Addr) -> bool {
-    let (address, length) = cidr.split_once('/').unwrap_or((cidr, "32"));
-    match (address.parse::<Ipv4Addr>(), length.parse::<u32>()) {
-        (Ok(address), Ok(length)) if length <= 32 => {
-            let mask = u32::MAX.checked_shl(32 - length).unwrap_or(0);
-            address.to_bits() & mask == ip.to_bits() & mask
+impl Rule {
+    fn read(rule: &Value, peers: &str) -> Self {
+        Self {
+            ports: list(&rule["ports"]).iter().map(PortRule::read).collect(),
+            peers: list(&rule[peers]).iter().map(Peer::read).collect(),
         }
-        _ => false,
+    }
+
+    fn allows(&self, namespace: &str, peer: &End<'_>, towards: Towards<'_>) -> bool {
+        (self.ports.is_empty() || self.ports.iter().any(|port| port.allows(towards)))
+            && (self.peers.is_empty() || self.peers.iter().any(|rule| rule.allows(namespace, peer)))
     }
 }
 
-fn selects(selector: &Value, labels: &Value) -> bool {
-    // The API server has checked it; one that slipped through selects nothing.
-    Selector::from_json(selector).is_ok_and(|selector| selector.matches(labels))
+impl PortRule {
+    fn read(rule: &Value) -> Self {
+        let port = match (&rule["port"], rule["endPort"].as_u64()) {
+            (Value::Null, _) => PortMatch::Any,
+            (Value::String(name), _) => PortMatch::Named(name.clone()),
+            (number, end) => {
+                // One that is no number matches nothing.
+                let first = number.as_u64().unwrap_or(u64::MAX);
+                PortMatch::Range(first, end.unwrap_or(first))
+            }
+        };
+        Self { protocol: Protocol::of(rule), port }
+    }
+
+    fn allows(&self, Towards { destination, port, protocol }: Towards<'_>) -> bool {
+        self.protocol == Some(protocol)
+            && match &self.port {
+                PortMatch::Any => true,
+                PortMatch::Named(name) => named_port(destination, name, protocol) == Some(port),
+                PortMatch::Range(first, last) => (*first..=*last).contains(&u64::from(port)),
+            }
+    }
+}
+
+/// The destination's own container port of that name and protocol; a pod without it matches nothing.
+fn named_port(destination: &End<'_>, name: &str, protocol: Protocol) -> Option<u16> {
+    let containers = list(&destination.pod?["spec"]["containers"]);
+    let mut ports = containers.iter().flat_map(|container| list(&container["ports"]));
+    let port = ports.find(|port| port["name"] == name && Protocol::of(port) == Some(protocol))?;
+    u16::try_from(port["containerPort"].as_u64()?).ok()
+}
+
+impl Peer {
+    fn read(peer: &Value) -> Self {
+        if let Some(block) = peer.get("ipBlock") {
+            let read = |cidr: &Value| cidr.as_str().and_then(Block::read);
+            return Self::Block {
+                cidr: read(&block["cidr"]),
+                except: list(&block["except"]).iter().filter_map(read).collect(),
+            };
+        }
+        let selector = |field: &str| peer.get(field).map(|selector| Selector::from_json(selector).ok());
+        Self::Pods { namespaces: selector("namespaceSelector"), pods: selector("podSelector") }
+    }
+
+    fn allows(&self, policy_namespace: &str, peer: &End<'_>) -> bool {
+        match self {
+            Self::Block { cidr, except } => {
+                cidr.is_some_and(|cidr| cidr.holds(peer.ip)) && !except.iter().any(|block| block.holds(peer.ip))
+            }
+            Self::Pods { namespaces, pods } => {
+                let Some(pod) = peer.pod else { return false };
+                let fits = |selector: &Option<Selector>, labels: &Value| {
+                    selector.as_ref().is_some_and(|selector| selector.matches(labels))
+                };
+                let namespace_fits = match namespaces {
+                    Some(selector) => fits(selector, peer.namespace_labels),
+                    None => pod["metadata"]["namespace"] == policy_namespace,
+                };
+                namespace_fits && pods.as_ref().is_none_or(|selector| fits(selector, &pod["metadata"]["labels"]))
+            }
+        }
+    }
+}
+
+impl Block {
+    /// An IPv4 block; one that is none, IPv6 included, holds nothing.
+    fn read(cidr: &str) -> Option<Self> {
+        let (address, length) = cidr.split_once('/').unwrap_or((cidr, "32"));
+        let (address, length) = (address.parse::<Ipv4Addr>().ok()?, length.parse::<u32>().ok()?);
+        let mask = u32::MAX.checked_shl(32_u32.checked_sub(length)?).unwrap_or(0);
+        Some(Self { address: address.to_bits() & mask, mask })
+    }
+
+    fn holds(self, ip: Ipv4Addr) -> bool {
+        ip.to_bits() & self.mask == self.address
+    }
 }
 
 fn list(value: &Value) -> &[Value] {
@@ -137,23 +249,38 @@ fn list(value: &Value) -> &[Value] {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use serde_json::json;
 
     use super::*;
 
-    fn pod(app: &str, namespace: &str, last: u8) -> End {
+    /// A pod and its namespace's labels.
+    struct Pod {
+        ip: Ipv4Addr,
+        pod: Option<Value>,
+        namespace_labels: Value,
+    }
+
+    impl Pod {
+        fn end(&self) -> End<'_> {
+            End { ip: self.ip, pod: self.pod.as_ref(), namespace_labels: &self.namespace_labels }
+        }
+    }
+
+    fn pod(app: &str, namespace: &str, last: u8) -> Pod {
         let pod = json!({
             "metadata": {"name": app, "namespace": namespace, "labels": {"app": app}},
             "spec": {"containers": [{"ports": [{"name": "web", "containerPort": 8080}]}]},
         });
         let namespace_labels = json!({"kubernetes.io/metadata.name": namespace});
-        End { ip: Ipv4Addr::new(10, 244, 0, last), pod: Some(Arc::new(pod)), namespace_labels }
+        Pod { ip: Ipv4Addr::new(10, 244, 0, last), pod: Some(pod), namespace_labels }
     }
 
-    fn policy(spec: Value) -> Object {
-        Arc::new(json!({"metadata": {"name": "p", "namespace": "shop"}, "spec": spec}))
+    fn policy(spec: Value) -> Policy {
+        Policy::read(&json!({"metadata": {"name": "p", "namespace": "shop"}, "spec": spec}))
+    }
+
+    fn allows(policies: &[Policy], from: &Pod, to: &Pod, port: u16) -> bool {
+        super::allows(policies.iter(), &from.end(), &to.end(), port, Protocol::Tcp)
     }
 
     /// Whether `front` reaches `back` on port 8080 under a policy of the shop's namespace.
@@ -230,11 +357,10 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_reaches_itself_and_outsiders_are_no_pods() {
+    fn outsiders_are_no_pods() {
         let deny = [policy(json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}))];
         let back = pod("back", "shop", 3);
-        assert!(allows(&deny, &back, &back, 8080));
-        let outside = End { ip: Ipv4Addr::new(172, 18, 0, 1), pod: None, namespace_labels: Value::Null };
+        let outside = Pod { ip: Ipv4Addr::new(172, 18, 0, 1), pod: None, namespace_labels: Value::Null };
         assert!(!allows(&deny, &outside, &back, 8080));
         let anybody = [policy(json!({"podSelector": {}, "ingress": [{"from": [{"namespaceSelector": {}}]}]}))];
         assert!(!allows(&anybody, &outside, &back, 8080), "a selector means pods");

@@ -1,14 +1,10 @@
 //! The transport of the test process: it stands outside the lab's cluster.
 
-use std::net::Ipv4Addr;
-
-use futures_util::future::BoxFuture;
-use serde_json::Value;
-
 use super::names::Destination;
 use super::{Fabric, OUTSIDE, PROMETHEUS, Source};
 use crate::lab::resource::SERVICES;
-use crate::transport::{Address, Connection, Error, Failure, NoAnswer, Transport};
+use crate::transport::{Address, Connection, Error, Failure, Transport};
+use futures_util::future::BoxFuture;
 
 /// The port under which the lab's Prometheus is known on the host.
 pub(in crate::lab) const PROMETHEUS_PORT: u16 = 9090;
@@ -45,7 +41,7 @@ impl FabricTransport {
             (None, _) => return Err(why(&format!("has several ports, {ports:?}; name one with `.port(PORT)`"))),
         };
         let number = u16::try_from(number).map_err(|_| why("has a port that is none"))?;
-        Ok((self.fabric.endpoint(&service, Some(number)), number))
+        Ok((self.fabric.endpoint_for(OUTSIDE, &service, number), number))
     }
 
     fn destination(&self, address: &Address) -> Result<(Destination, String, String), Error> {
@@ -61,11 +57,8 @@ impl FabricTransport {
                 let outside = || self.outside(address);
                 let destination = match host {
                     "localhost" | "127.0.0.1" if port == PROMETHEUS_PORT => Destination::At(PROMETHEUS, port),
-                    "localhost" | "127.0.0.1" => {
-                        let (service, port) = self.fabric.node_port(port).ok_or_else(outside)?;
-                        self.fabric.endpoint(&service, Some(port))
-                    }
-                    ip if ip.parse::<Ipv4Addr>().is_ok() && !self.fabric.has_address(ip) => return Err(outside()),
+                    "localhost" | "127.0.0.1" => self.fabric.node_port(port).ok_or_else(outside)?,
+                    ip if ip.parse().is_ok_and(|ip| !self.fabric.has_address(ip)) => return Err(outside()),
                     name if name.contains('.') => self.fabric.resolve("", name, port).ok_or_else(outside)?,
                     _ => return Err(outside()),
                 };
@@ -76,33 +69,17 @@ impl FabricTransport {
     }
 
     fn outside(&self, address: &Address) -> Error {
-        let (services, _) = self.fabric.shared.store.list(&SERVICES, None);
-        let mut known: Vec<String> = services.iter().map(|s| shown(s)).collect();
+        let mut known = self.fabric.shared.index().shown();
         known.push(format!("http://localhost:{PROMETHEUS_PORT}"));
         Error::OutsideTheLab { address: address.to_string(), known: known.join(", ") }
     }
-}
-
-/// `http://front.default`, and its node ports.
-fn shown(service: &Value) -> String {
-    let text = |field: &str| service["metadata"][field].as_str().unwrap_or_default();
-    let ports = service["spec"]["ports"].as_array().into_iter().flatten();
-    let node_ports: String =
-        ports.filter_map(|p| p["nodePort"].as_u64()).map(|p| format!(", http://localhost:{p}")).collect();
-    format!("http://{}.{}{node_ports}", text("name"), text("namespace"))
 }
 
 impl Transport for FabricTransport {
     fn connect<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Connection, Failure>> {
         Box::pin(async move {
             let (destination, authority, path) = self.destination(address)?;
-            let stream = match destination {
-                Destination::At(ip, port) => self.fabric.connect(Source::Address(OUTSIDE), ip, port).await?,
-                Destination::Nobody => {
-                    tokio::time::sleep(super::CONNECT_LATENCY).await;
-                    return Err(NoAnswer::Refused.into());
-                }
-            };
+            let stream = self.fabric.connect_at(Source::Address(OUTSIDE), destination).await?;
             Ok(Connection { stream: Box::new(stream), authority, path })
         })
     }

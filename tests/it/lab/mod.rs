@@ -137,7 +137,7 @@ async fn deployments_scale_and_replace_their_pods(cluster: Cluster) -> steadfast
 #[steadfast::test]
 async fn an_image_that_is_not_known_never_runs(cluster: Cluster) -> steadfast::Result {
     let pods: Api<Pod> = Api::namespaced(cluster.client(), "default");
-    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "nobody/knows:1"}]}});
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "nobody/knows:1", "imagePullPolicy": "Never"}]}});
     pods.create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
     tokio::time::sleep(secs(10)).await;
     let status = pods.get("p").await?.status.unwrap();

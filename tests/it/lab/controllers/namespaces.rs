@@ -45,7 +45,7 @@ async fn a_namespace_waits_for_pods_and_then_for_finalizers(cluster: Cluster) ->
     let held = json!({"metadata": {"name": "m", "finalizers": ["outside.example.com/hold"]}});
     api.create("/api/v1/namespaces/shop/configmaps", held).await;
     let pod = json!({"metadata": {"name": "p", "finalizers": ["outside.example.com/hold"]},
-        "spec": {"containers": [{"name": "c", "image": "idle:1"}]}});
+        "spec": {"terminationGracePeriodSeconds": 1, "containers": [{"name": "c", "image": "idle:1"}]}});
     api.create("/api/v1/namespaces/shop/pods", pod).await;
     pause(secs(2)).await;
     api.delete("/api/v1/namespaces/shop", json!({})).await;
