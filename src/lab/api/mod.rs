@@ -8,6 +8,8 @@ mod discovery;
 mod eviction;
 mod impersonation;
 mod negotiate;
+mod owners;
+mod patch;
 mod read;
 mod review;
 mod table;
@@ -137,7 +139,7 @@ impl ApiService {
             (Some(name), "GET") if place.subresource.as_deref() == Some("log") => read::log(self, &place, name, call),
             (Some(name), "GET") => read::get(self, &place, name),
             (Some(name), "PUT") => write::replace(self, &place, name, call),
-            (Some(name), "PATCH") => write::patch(self, &place, name, call),
+            (Some(name), "PATCH") => patch::patch(self, &place, name, call),
             (Some(name), "DELETE") if place.subresource.is_none() => write::delete(self, &place, name, call),
             _ => Err(not_allowed()),
         };

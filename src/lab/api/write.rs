@@ -1,13 +1,14 @@
-//! Writing: create, replace, patch and delete.
+//! Writing: create, replace and delete.
 
 use serde_json::{Value, json};
 
+use super::owners::Recorder;
 use super::read::Filter;
 use super::{Answer, ApiService, Call, Place, not_allowed};
 use crate::lab::resource::{PODS, SERVICES};
 use crate::lab::status::Status;
 use crate::lab::store::admission::{self, FieldValidation};
-use crate::lab::store::{Part, Preconditions, apply};
+use crate::lab::store::{Part, Preconditions};
 
 pub(super) fn create(api: &ApiService, place: &Place, call: &Call) -> Result<Answer, Status> {
     let (object, duplicates) = admission::parse(place.resource, &call.body)?;
@@ -36,7 +37,9 @@ fn create_object(
     if !object["metadata"]["resourceVersion"].as_str().unwrap_or_default().is_empty() {
         return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
     }
-    let (object, _) = admission::create(&api.store, resource, place.namespace(), object, options)?;
+    let sent = object.clone();
+    let (mut object, _) = admission::create(&api.store, resource, place.namespace(), object, options)?;
+    Recorder::new(api, place, call).created(&sent, &mut object);
     let created = api.store.create(resource, place.namespace(), object, call.dry_run()?)?;
     Ok((*created).clone())
 }
@@ -50,8 +53,12 @@ pub(super) fn replace(api: &ApiService, place: &Place, name: &str, call: &Call) 
     }
     let (namespace, dry_run, part) = (place.namespace(), call.dry_run()?, part(place)?);
     let options = admission_options(api, place, call, "UpdateOptions")?.with_duplicates(duplicates);
-    let admitted =
-        |before: &Value| Ok(admission::update(&api.store, place.resource, before, object, part, &options)?.0);
+    let recorder = Recorder::new(api, place, call);
+    let admitted = |before: &Value| {
+        let (mut after, _) = admission::update(&api.store, place.resource, before, object, part, &options)?;
+        recorder.updated(before, &mut after, part);
+        Ok(after)
+    };
     let stored = api.store.modify(place.resource, namespace, name, part, dry_run, admitted)?;
     Ok(Answer::Json(200, (*stored).clone()))
 }
@@ -63,62 +70,6 @@ fn part(place: &Place) -> Result<Part, Status> {
         Some("finalize") => Ok(Part::Finalizers),
         Some(_) => Err(not_allowed()),
     }
-}
-
-/// What a patch makes of an object.
-type Change = Box<dyn FnOnce(&Value) -> Result<Value, Status>>;
-
-pub(super) fn patch(api: &ApiService, place: &Place, name: &str, call: &Call) -> Result<Answer, Status> {
-    let kind = call.headers.get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let (resource, namespace, dry_run) = (place.resource, place.namespace(), call.dry_run()?);
-    let patch = call.json()?;
-    let change: Change = match kind.split(';').next().unwrap_or_default() {
-        "application/merge-patch+json" => Box::new(move |before| {
-            let mut after = before.clone();
-            json_patch::merge(&mut after, &patch);
-            Ok(after)
-        }),
-        "application/json-patch+json" => {
-            let patch: json_patch::Patch = serde_json::from_value(patch)
-                .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
-            Box::new(move |before| {
-                let mut after = before.clone();
-                json_patch::patch(&mut after, &patch).map_err(|_| {
-                    let message = "the server rejected our request due to an error in our request";
-                    Status { details: Some(json!({})), ..Status::new(422, "Invalid", message) }
-                })?;
-                Ok(after)
-            })
-        }
-        "application/apply-patch+yaml" => {
-            let manager = call.get("fieldManager").unwrap_or_default().to_owned();
-            if manager.is_empty() {
-                let why = "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch";
-                return Err(Status::new(422, "Invalid", why));
-            }
-            if api.store.find(resource, namespace, name).is_none() {
-                let mut object = patch;
-                object["metadata"]["name"] = json!(name);
-                apply::record(&mut object, &manager, &api.clock);
-                return Ok(Answer::Json(
-                    201,
-                    create_object(api, place, call, object, &admission_options(api, place, call, "PatchOptions")?)?,
-                ));
-            }
-            let clock = api.clock.clone();
-            Box::new(move |before| Ok(apply::merge(before, patch, &manager, &clock)))
-        }
-        _ => {
-            let message = "415: Unsupported Media Type";
-            return Err(Status { details: Some(json!({})), ..Status::new(415, "UnsupportedMediaType", message) });
-        }
-    };
-    let part = part(place)?;
-    let options = admission_options(api, place, call, "PatchOptions")?;
-    let admitted =
-        |before: &Value| Ok(admission::update(&api.store, resource, before, change(before)?, part, &options)?.0);
-    let stored = api.store.modify(resource, namespace, name, part, dry_run, admitted)?;
-    Ok(Answer::Json(200, (*stored).clone()))
 }
 
 /// What a delete says in its body and its query.

@@ -5,12 +5,12 @@
 //! real API server does: one growing resourceVersion over all objects, changes in that order, no lost update.
 
 pub(crate) mod admission;
-pub(crate) mod apply;
 mod deletion;
 mod history;
 mod keys;
 mod kinds;
 mod owners;
+pub(crate) mod patch;
 mod update;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -80,7 +80,7 @@ impl Store {
             return Err(other_uid(resource, &spot, wanted, old["uid"].as_str().unwrap_or_default()));
         }
         after = match part {
-            Part::Status => with(&before, &after, "/status"),
+            Part::Status => with(&with(&before, &after, "/status"), &after, "/metadata/managedFields"),
             Part::StatusAndAnnotations => with(&with(&before, &after, "/status"), &after, "/metadata/annotations"),
             Part::Finalizers => with(&before, &after, "/spec/finalizers"),
             Part::Main => {
