@@ -62,7 +62,8 @@ async fn applies_create_and_merge(cluster: Cluster) -> steadfast::Result {
         cluster.apply(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "namespace": "default"}, "data": {key: value}})).await?;
     }
     let map = maps.get("m").await?;
-    assert_eq!(map.data.unwrap().len(), 2);
+    let data: Vec<String> = map.data.unwrap().into_keys().collect();
+    assert_eq!(data, ["b"], "what is no longer applied goes");
     let error = cluster.apply(&json!({"kind": "ConfigMap"})).await.unwrap_err().to_string();
     assert!(error.contains("apiVersion"), "{error}");
     let error = cluster
