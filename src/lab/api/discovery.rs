@@ -28,8 +28,14 @@ const ORDER: [&str; 13] = [
 ];
 
 /// What is only ever created, to be answered: group, version, plural, kind, namespaced?
-const REVIEWS: [(&str, &str, &str, &str, bool); 1] =
-    [("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", false)];
+const REVIEWS: [(&str, &str, &str, &str, bool); 6] = [
+    ("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", false),
+    ("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", false),
+    ("authorization.k8s.io", "v1", "localsubjectaccessreviews", "LocalSubjectAccessReview", true),
+    ("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", false),
+    ("authorization.k8s.io", "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview", false),
+    ("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", false),
+];
 
 /// What the health endpoints report of, each by its own path too.
 const PARTS: [&str; 2] = ["ping", "log"];

@@ -8,6 +8,7 @@ mod discovery;
 mod eviction;
 mod impersonation;
 mod negotiate;
+mod openapi;
 mod owners;
 mod patch;
 mod read;
@@ -122,6 +123,9 @@ impl ApiService {
     fn route(&self, path: &str, call: &Call) -> Result<Answer, Status> {
         let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         if let Some(answer) = discovery::answer(self, &parts, call) {
+            return answer;
+        }
+        if let Some(answer) = openapi::answer(self, &parts, call) {
             return answer;
         }
         let Some(place) = place(&self.store, &parts) else {

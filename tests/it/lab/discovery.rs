@@ -118,3 +118,45 @@ async fn health_and_version(cluster: Cluster) -> steadfast::Result {
     assert!(paths["paths"].as_array().unwrap().contains(&json!("/apis/apps/v1")), "{paths}");
     Ok(())
 }
+
+#[steadfast::test]
+async fn openapi_tells_what_a_client_needs_before_it_applies(cluster: Cluster) -> steadfast::Result {
+    let client = cluster.client();
+    let index = json(&client, "/openapi/v3").await;
+    let place = index["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().unwrap();
+    assert!(place.starts_with("/openapi/v3/apis/apps/v1?hash="), "{place}");
+    let (code, _, tag, body) = get(&client, place, &[]).await;
+    assert_eq!(code, 200);
+    let apps: Value = serde_json::from_str(&body)?;
+    let patch = &apps["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
+    assert_eq!(
+        patch["x-kubernetes-group-version-kind"],
+        json!({"group": "apps", "kind": "Deployment", "version": "v1"})
+    );
+    let parameters: Vec<&Value> = patch["parameters"].as_array().unwrap().iter().map(|p| &p["name"]).collect();
+    assert_eq!(parameters, ["dryRun", "fieldManager", "fieldValidation", "force"]);
+    assert!(patch["requestBody"]["content"]["application/strategic-merge-patch+json"].is_object());
+    let schemas = &apps["components"]["schemas"];
+    let spec = &schemas["io.k8s.api.core.v1.PodSpec"]["properties"];
+    assert_eq!(spec["containers"]["x-kubernetes-patch-merge-key"], "name");
+    let mut names = Vec::new();
+    references(&apps, &mut names);
+    let lost: Vec<&String> = names.iter().filter(|name| schemas.get(name.as_str()).is_none()).collect();
+    assert!(lost.is_empty(), "every reference leads somewhere: {lost:?}");
+    assert_eq!(get(&client, place, &[("if-none-match", &tag)]).await.0, 304);
+    assert_eq!(get(&client, "/openapi/v2", &[]).await.0, 404);
+    assert_eq!(get(&client, "/openapi/v3/apis/nope/v1", &[]).await.0, 404);
+    Ok(())
+}
+
+fn references(value: &Value, names: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            let own = map.get("$ref").and_then(Value::as_str);
+            names.extend(own.map(|path| path.trim_start_matches("#/components/schemas/").to_owned()));
+            map.values().for_each(|value| references(value, names));
+        }
+        Value::Array(list) => list.iter().for_each(|value| references(value, names)),
+        _ => {}
+    }
+}
