@@ -6,9 +6,11 @@
 //! same seed gives the same order.
 
 mod deployments;
+mod disruption;
 mod endpoints;
 pub(super) mod events;
 mod garbage;
+mod jobs;
 mod kubelet;
 mod namespaces;
 mod objects;
@@ -22,8 +24,10 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use self::deployments::Deployments;
+use self::disruption::Disruption;
 use self::events::Expiry;
 use self::garbage::Garbage;
+use self::jobs::Jobs;
 use self::kubelet::Kubelet;
 use self::namespaces::Namespaces;
 use self::replica_sets::ReplicaSets;
@@ -108,9 +112,11 @@ pub(super) async fn run(store: Store, clock: Clock, machine: Machine) {
     let mut workers = [
         Worker::new(Deployments::new(events.clone())),
         Worker::new(ReplicaSets::new(events.clone())),
+        Worker::new(Jobs::new(events.clone())),
         Worker::new(Scheduler::new(clock.clone(), events.clone())),
         Worker::new(Kubelet::new(store.clone(), machine)),
         Worker::new(Whole(|store: &Store| endpoints::reconcile(store))),
+        Worker::new(Disruption::new(events.clone())),
         Worker::new(Garbage),
         Worker::new(Namespaces::new(events.clone())),
         Worker::new(Expiry::new(events)),

@@ -1,7 +1,9 @@
 //! The controllers, seen through the API in virtual time.
 
 mod deployments;
+mod disruption;
 mod garbage;
+mod jobs;
 mod namespaces;
 
 use std::time::Duration;
