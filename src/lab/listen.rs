@@ -42,6 +42,8 @@ pub struct Listening {
     /// Where the node ports of [`Ports::node_ports`] are.
     pub node_ports: BTreeMap<u16, SocketAddr>,
     tasks: Tasks,
+    /// What listens is alive, whoever else has let go of it.
+    _lab: Lab,
 }
 
 impl Drop for Listening {
@@ -70,7 +72,7 @@ impl Lab {
         forward(self.fabric(), prometheus, To::Prometheus, &tasks);
         let (fabric, store, named) = (self.fabric().clone(), self.store().clone(), node_ports.clone());
         tasks.spawn(async move { follow_node_ports(&store, &fabric, &named).await });
-        Ok(Listening { api: api_at, prometheus: prometheus_at, node_ports, tasks })
+        Ok(Listening { api: api_at, prometheus: prometheus_at, node_ports, tasks, _lab: self.clone() })
     }
 
     fn serve_api(&self, listener: TcpListener, tasks: &Tasks) {
