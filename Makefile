@@ -32,7 +32,7 @@ features: ## each feature by itself
 	$(CARGO) check --quiet --no-default-features
 
 bench: ## the project's figures, of a release build; of a debug build with PROFILE=dev
-	$(CARGO) bench --profile $(PROFILE) --features cli --bench figures
+	$(CARGO) bench --profile $(PROFILE) --features cli --bench figures --bench lab
 
 dependent: ## a fresh crate that depends on this one: does it build, and with how many crates?
 	.ci/dependent

@@ -87,12 +87,23 @@ pub enum ClusterError {
         /// The cluster, in words.
         cluster: String,
     },
+    /// A cluster that takes no images from this machine.
+    #[error(
+        "{cluster} takes no images from here: on the embedded lab say `cluster.lab()?.image(..)`, elsewhere push to a registry"
+    )]
+    TakesNoImages {
+        /// The cluster, in words.
+        cluster: String,
+    },
     /// The context cannot or must not be used.
     #[error(transparent)]
     Context(#[from] ContextError),
     /// The process is in no cluster.
     #[error("STEADFAST_CLUSTER=in-cluster, but this process runs in no cluster: {0}")]
     NotInCluster(String),
+    /// The kind cluster is not to be had.
+    #[error(transparent)]
+    Kind(#[from] super::KindError),
     /// The API answers with an error.
     #[error(transparent)]
     Kubernetes(#[from] KubernetesError),
@@ -126,17 +137,12 @@ pub enum ClusterError {
 /// The context of a target over a network.
 pub(super) async fn context(target: &Target) -> Result<Context, ClusterError> {
     match target {
-        Target::Kind(name) => {
-            let remedy =
-                format!("Create it with `kind create cluster --name {name}`, or set STEADFAST_CLUSTER=embedded.");
-            Ok(Context::named(&format!("kind-{name}"), &remedy).await?)
-        }
         Target::Context(name) => {
             let remedy = "See `kubectl config get-contexts`, or set STEADFAST_CLUSTER=embedded.";
             Ok(Context::named(name, remedy).await?)
         }
         Target::InCluster => Context::in_cluster().map_err(|why| ClusterError::NotInCluster(why.to_string())),
-        Target::Embedded => Err(ClusterError::WithoutLab),
+        Target::Embedded | Target::Kind(_) => Err(ClusterError::WithoutLab),
     }
 }
 

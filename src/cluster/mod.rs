@@ -7,6 +7,7 @@
 mod choice;
 mod environment;
 mod harness;
+mod kind;
 mod namespace;
 mod network;
 mod outputs;
@@ -28,6 +29,7 @@ pub use choice::{ClusterError, Target};
 #[cfg(feature = "lab")]
 pub use harness::block_on;
 pub use harness::run_test;
+pub use kind::{Kind, KindError};
 pub use namespace::Namespace;
 use network::NetworkCluster;
 #[cfg(feature = "cli")]
@@ -106,9 +108,18 @@ impl Cluster {
             Target::Embedded => return Self::embedded_with(Clock::real(), Seed::from_env()?, test),
             #[cfg(not(feature = "lab"))]
             Target::Embedded => return Err(ClusterError::WithoutLab),
+            Target::Kind(name) => return Self::kind(name).open(test).await,
             other => choice::context(other).await?,
         };
-        let network = NetworkCluster::open(context).await?;
+        Self::on_network(NetworkCluster::open(context, None).await?, test)
+    }
+
+    /// A kind cluster on this machine, by name; see [`Kind`].
+    pub fn kind(name: impl Into<String>) -> Kind {
+        Kind::new(name)
+    }
+
+    fn on_network(network: NetworkCluster, test: &str) -> Result<Self, ClusterError> {
         let (kubernetes, transport) = (network.kubernetes()?, network.transport()?);
         let inner = Inner {
             ground: Ground::Network(Box::new(network)),
@@ -120,6 +131,42 @@ impl Cluster {
             runs: AtomicU32::new(0),
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The name of the kind cluster, if this is one.
+    #[must_use]
+    pub fn kind_name(&self) -> Option<&str> {
+        match &self.inner.ground {
+            #[cfg(feature = "lab")]
+            Ground::Embedded(_) => None,
+            Ground::Network(network) => network.kind(),
+        }
+    }
+
+    /// Brings an image of this machine into the cluster, unless it is there. Only kind clusters can be given one.
+    ///
+    /// # Errors
+    /// It is no kind cluster, the image is not on this machine, or kind fails.
+    pub async fn load_image(&self, image: &str) -> Result<(), ClusterError> {
+        let Some(name) = self.kind_name() else {
+            let cluster = crate::experiment::Environment::describe(self);
+            return Err(ClusterError::TakesNoImages { cluster });
+        };
+        Ok(kind::Images::of(name).load(image).await?)
+    }
+
+    /// Makes an image of one static program, which is what it runs, and brings it into the cluster.
+    ///
+    /// # Errors
+    /// As [`load_image`](Self::load_image); or the program is no static one, or docker fails.
+    pub async fn build_image_from_scratch(
+        &self,
+        image: &str,
+        program: impl AsRef<std::path::Path>,
+    ) -> Result<(), ClusterError> {
+        let (name, program) = (image.to_owned(), program.as_ref().to_owned());
+        kind::blocking(move || kind::from_scratch(&name, &program)).await?;
+        self.load_image(image).await
     }
 
     /// A namespace of it; that it exists is seen when it is used.

@@ -35,11 +35,13 @@ impl Namespace {
     }
 
     /// The cluster's Prometheus, for series of this namespace alone. Its address is `PROMETHEUS_URL`, by default
-    /// `http://localhost:9090`, which on the embedded cluster is the lab's own.
+    /// `http://127.0.0.1:30090` on a kind cluster, where set-ups put one, and `http://localhost:9090` elsewhere, which
+    /// on the embedded cluster is the lab's own.
     #[cfg(feature = "prometheus")]
     #[must_use]
     pub fn prometheus(&self) -> Prometheus {
-        let url = std::env::var("PROMETHEUS_URL").unwrap_or_else(|_| "http://localhost:9090".to_owned());
+        let port = if self.cluster.kind_name().is_some() { "127.0.0.1:30090" } else { "localhost:9090" };
+        let url = std::env::var("PROMETHEUS_URL").unwrap_or_else(|_| format!("http://{port}"));
         Prometheus::new(url).with_matcher("namespace", &self.name)
     }
 }

@@ -12,16 +12,23 @@ use crate::transport::{Network, Transport};
 pub(super) struct NetworkCluster {
     context: Context,
     uid: String,
+    /// The name of the kind cluster, where it is one.
+    kind: Option<String>,
 }
 
 impl NetworkCluster {
     /// Asks the cluster who it is, so that one that does not answer is known before anything is planned.
-    pub(super) async fn open(context: Context) -> Result<Self, ClusterError> {
+    pub(super) async fn open(context: Context, kind: Option<String>) -> Result<Self, ClusterError> {
         let uid = context.connect()?.cluster_uid().await.map_err(|error| {
             let (name, server) = (context.name.clone(), context.server.clone());
             crate::kubernetes::ContextError::NotAnswering { name, server, why: error.to_string() }
         })?;
-        Ok(Self { context, uid })
+        Ok(Self { context, uid, kind })
+    }
+
+    /// The name of the kind cluster, where it is one.
+    pub(super) fn kind(&self) -> Option<&str> {
+        self.kind.as_deref()
     }
 
     pub(super) fn describe(&self) -> String {
@@ -56,7 +63,7 @@ impl NetworkCluster {
             cluster: self.uid.clone(),
             server: self.context.server.clone(),
             context: self.context.name.clone(),
-            kubeconfig: std::env::var_os("KUBECONFIG").map(Into::into),
+            kubeconfig: self.context.kubeconfig.clone().or_else(|| std::env::var_os("KUBECONFIG").map(Into::into)),
             pid: std::process::id(),
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             started: clock.now(),

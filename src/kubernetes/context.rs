@@ -11,6 +11,8 @@ pub struct Context {
     pub name: String,
     /// The URL of its API server.
     pub server: String,
+    /// The file that it is from, if it is not the user's own.
+    pub(crate) kubeconfig: Option<std::path::PathBuf>,
     config: kube::Config,
 }
 
@@ -72,6 +74,16 @@ impl Context {
         Self::of(Kubeconfig::read().map_err(ContextError::Kubeconfig)?, name, remedy).await
     }
 
+    /// The context `name` of another file than the user's.
+    ///
+    /// # Errors
+    /// The file cannot be read, or has no such context.
+    pub async fn in_file(path: &std::path::Path, name: &str) -> Result<Self, ContextError> {
+        let kubeconfig = Kubeconfig::read_from(path).map_err(ContextError::Kubeconfig)?;
+        let remedy = format!("It was read from {}.", path.display());
+        Ok(Self { kubeconfig: Some(path.to_owned()), ..Self::of(kubeconfig, name, &remedy).await? })
+    }
+
     /// The current context of the user's kubeconfig, if it is clearly one for tests: a kind cluster on this
     /// machine, or the lab's own. A tunnel to production is a loopback server too, so the name must fit as well.
     ///
@@ -91,7 +103,7 @@ impl Context {
     /// It runs in none.
     pub fn in_cluster() -> Result<Self, kube::config::InClusterError> {
         let config = kube::Config::incluster()?;
-        Ok(Self { name: "in-cluster".into(), server: config.cluster_url.to_string(), config })
+        Ok(Self { name: "in-cluster".into(), server: config.cluster_url.to_string(), kubeconfig: None, config })
     }
 
     async fn of(kubeconfig: Kubeconfig, name: &str, remedy: &str) -> Result<Self, ContextError> {
@@ -103,7 +115,7 @@ impl Context {
         let options = KubeConfigOptions { context: Some(name.to_owned()), ..Default::default() };
         let config =
             kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(ContextError::Kubeconfig)?;
-        Ok(Self { name: name.to_owned(), server: config.cluster_url.to_string(), config })
+        Ok(Self { name: name.to_owned(), server: config.cluster_url.to_string(), kubeconfig: None, config })
     }
 
     fn allowed_unnamed(&self) -> Result<(), ContextError> {

@@ -40,7 +40,16 @@ impl StateDir {
 
     /// The folder of the ledgers, made if need be for this user alone.
     pub(super) fn ledgers(&self) -> Result<PathBuf, LedgerError> {
-        let folder = self.0.join("ledger");
+        self.folder("ledger")
+    }
+
+    /// The folder of what is known of kind clusters, made if need be for this user alone.
+    pub(crate) fn kind(&self) -> Result<PathBuf, LedgerError> {
+        self.folder("kind")
+    }
+
+    fn folder(&self, name: &str) -> Result<PathBuf, LedgerError> {
+        let folder = self.0.join(name);
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
         made.map_err(LedgerError::file("make", &folder))?;
         Ok(folder)

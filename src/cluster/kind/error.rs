@@ -1,0 +1,124 @@
+//! What can be wrong with a kind cluster.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::rollback::LedgerError;
+
+/// A kind cluster, or an image for it, that is not to be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KindError {
+    /// A program is missing.
+    #[error("{program} is not on the PATH; install it ({from}), or set STEADFAST_CLUSTER=embedded")]
+    NoProgram {
+        /// The program.
+        program: &'static str,
+        /// Where it is from.
+        from: &'static str,
+    },
+    /// No Docker engine answers.
+    #[error("no Docker engine answers ({why}); start it, or set STEADFAST_CLUSTER=embedded")]
+    NoDocker {
+        /// What docker said.
+        why: String,
+    },
+    /// The name cannot be a cluster's.
+    #[error("{name:?} is no name for a kind cluster; use lower case letters, digits, '-' and '.'")]
+    BadName {
+        /// The name.
+        name: String,
+    },
+    /// The cluster was made from another configuration.
+    #[error(
+        "kind cluster {name} was made from another configuration than {config}; delete it with `kind delete cluster --name {name}` and run again"
+    )]
+    OtherConfig {
+        /// The cluster.
+        name: String,
+        /// The configuration asked for.
+        config: PathBuf,
+    },
+    /// A port of the configuration is taken.
+    #[error(
+        "failed to create kind cluster {name}: port {port} of this machine is taken; stop what listens there, or choose another hostPort in the kind configuration"
+    )]
+    PortTaken {
+        /// The cluster.
+        name: String,
+        /// The port.
+        port: String,
+    },
+    /// The node image cannot be had.
+    #[error(
+        "failed to create kind cluster {name}: its node image cannot be had ({why}); load it with `docker load`, or name one with STEADFAST_KIND_IMAGE"
+    )]
+    NoImage {
+        /// The cluster.
+        name: String,
+        /// What docker said.
+        why: String,
+    },
+    /// The configuration is none.
+    #[error("kind refuses the configuration of cluster {name}: {why}")]
+    BadConfig {
+        /// The cluster.
+        name: String,
+        /// What kind said.
+        why: String,
+    },
+    /// The cluster did not get ready.
+    #[error("kind cluster {name} was not ready within {within:?}; the machine may be short of memory")]
+    NotReady {
+        /// The cluster.
+        name: String,
+        /// How long was waited.
+        within: Duration,
+    },
+    /// A program failed.
+    #[error("failed to {doing}: {why}")]
+    Failed {
+        /// What was done.
+        doing: String,
+        /// What the program said.
+        why: String,
+    },
+    /// An image that is to be loaded is not on this machine.
+    #[error("image {image} is not on this machine; build it, or get it with `docker pull {image}`")]
+    ImageMissing {
+        /// The image.
+        image: String,
+    },
+    /// A program for an image from scratch needs a dynamic linker that the image has not.
+    #[error(
+        "{path} is no static program; build it with RUSTFLAGS=\"-C target-feature=+crt-static\" and an explicit --target"
+    )]
+    NotStatic {
+        /// The program.
+        path: PathBuf,
+    },
+    /// A file of the state folder, or a configuration, cannot be used.
+    #[error("failed to {doing} {path}: {source}")]
+    File {
+        /// What was done.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The state folder cannot be used.
+    #[error("{0}")]
+    State(String),
+    /// There is no state folder.
+    #[error(transparent)]
+    NoState(#[from] LedgerError),
+}
+
+impl KindError {
+    pub(super) fn file(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { doing, path, source }
+    }
+}

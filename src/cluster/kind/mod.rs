@@ -1,0 +1,259 @@
+//! A kind cluster on this machine: made if it is absent, reused if it is there, deleted only on request.
+//!
+//! What is known of it lies in the state folder: a lock, so that two test processes that start at once make one
+//! cluster; a kubeconfig of its own, so that the user's is never touched; and a record, by which a cluster that a
+//! killed run left half-made is told from one that is ready.
+
+mod error;
+mod images;
+mod tools;
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ring::digest;
+use serde::{Deserialize, Serialize};
+
+use super::Cluster;
+use super::network::NetworkCluster;
+use crate::kubernetes::Context;
+use crate::rollback::StateDir;
+
+pub use error::KindError;
+pub(super) use images::{Images, from_scratch};
+
+/// The cluster that is made without a configuration of the user's: one node, with the ports of the shop.
+const DEFAULT_CONFIG: &str = include_str!("../../../kind-config.yaml");
+
+/// The file that a working directory may have for it.
+const CONFIG_FILE: &str = "kind-config.yaml";
+
+/// How long a new cluster may take to get ready.
+const READY_WITHIN: Duration = Duration::from_secs(180);
+
+/// A kind cluster by name. Nothing happens before [`create_or_reuse`](Self::create_or_reuse).
+#[derive(Clone, Debug)]
+#[must_use = "nothing is made before `.create_or_reuse().await`"]
+pub struct Kind {
+    name: String,
+    config: Option<PathBuf>,
+    image: Option<String>,
+    ready_within: Duration,
+}
+
+/// How far a cluster has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Stage {
+    Creating,
+    Ready,
+}
+
+/// What this machine remembers of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    stage: Stage,
+    /// The SHA-256 of its configuration.
+    config: String,
+    /// The images that were loaded into it: their names and ids.
+    #[serde(default)]
+    images: std::collections::BTreeMap<String, String>,
+}
+
+/// A cluster of this machine while nobody else may change it.
+struct Held {
+    name: String,
+    folder: PathBuf,
+    _lock: File,
+}
+
+impl Kind {
+    pub(super) fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), config: None, image: None, ready_within: READY_WITHIN }
+    }
+
+    /// The kind configuration to make it from: by default `kind-config.yaml` of the working directory, else one node
+    /// with the ports 30080 and 30090 on 127.0.0.1.
+    pub fn config(mut self, path: impl Into<PathBuf>) -> Self {
+        self.config = Some(path.into());
+        self
+    }
+
+    /// The node image: by default `STEADFAST_KIND_IMAGE`, else kind's own.
+    pub fn image(mut self, image: impl Into<String>) -> Self {
+        self.image = Some(image.into());
+        self
+    }
+
+    /// How long a new one may take to get ready; 3 min by default.
+    pub fn ready_within(mut self, duration: Duration) -> Self {
+        self.ready_within = duration;
+        self
+    }
+
+    /// The cluster, made if there is none. Its progress goes to standard error.
+    ///
+    /// # Errors
+    /// Docker or kind is missing, the configuration is wrong or another one than the cluster's, a port is taken, the
+    /// image cannot be had; a cluster that could not be made is deleted again.
+    pub async fn create_or_reuse(&self) -> Result<Cluster, super::ClusterError> {
+        self.open("experiment").await
+    }
+
+    /// As [`create_or_reuse`](Self::create_or_reuse), with the witness' image in it; outputs go to a folder named
+    /// after `test`.
+    pub(super) async fn open(&self, test: &str) -> Result<Cluster, super::ClusterError> {
+        let context = self.context().await?;
+        if std::env::var_os("STEADFAST_WITNESS_IMAGE").is_none()
+            && let Err(error) = Images::of(&self.name).witness().await
+        {
+            // Most of a cluster is of use without: a fault that needs one will say that nothing proves it.
+            crate::journal::complain(&format!("no witness on kind cluster {}: {error}", self.name));
+        }
+        let network = NetworkCluster::open(context, Some(self.name.clone())).await?;
+        Cluster::on_network(network, test)
+    }
+
+    /// Deletes it. One that is not there is no error.
+    ///
+    /// # Errors
+    /// Docker or kind is missing, or kind fails.
+    pub async fn delete(&self) -> Result<(), KindError> {
+        let kind = self.clone();
+        blocking(move || {
+            tools::check()?;
+            let held = Held::take(&kind.name)?;
+            tools::delete(&kind.name, &held.kubeconfig())?;
+            held.forget()
+        })
+        .await
+    }
+
+    /// The context of the cluster, made if there is none.
+    pub(super) async fn context(&self) -> Result<Context, super::ClusterError> {
+        let kind = self.clone();
+        let kubeconfig = blocking(move || kind.up()).await?;
+        Ok(Context::in_file(&kubeconfig, &format!("kind-{}", self.name)).await?)
+    }
+
+    fn up(&self) -> Result<PathBuf, KindError> {
+        tools::check()?;
+        let held = Held::take(&self.name)?;
+        let (path, config) = self.configuration()?;
+        let sum = hex(digest::digest(&digest::SHA256, config.as_bytes()).as_ref());
+        let kubeconfig = held.kubeconfig();
+        let exists = tools::clusters()?.contains(&self.name);
+        match held.record()? {
+            Some(record) if exists && record.stage == Stage::Ready => {
+                if self.config.is_some() && record.config != sum {
+                    return Err(KindError::OtherConfig { name: self.name.clone(), config: path });
+                }
+                tools::write_kubeconfig(&self.name, &kubeconfig)?;
+                return Ok(kubeconfig);
+            }
+            // Somebody made it by hand: it is theirs, and good enough.
+            None if exists => {
+                held.write(&Record { stage: Stage::Ready, config: sum, images: Default::default() })?;
+                tools::write_kubeconfig(&self.name, &kubeconfig)?;
+                return Ok(kubeconfig);
+            }
+            Some(_) if exists => {
+                crate::journal::complain(&format!("kind cluster {} was left half-made; making it anew", self.name));
+                tools::delete(&self.name, &kubeconfig)?;
+            }
+            _ => {}
+        }
+        let mut record = Record { stage: Stage::Creating, config: sum, images: Default::default() };
+        held.write(&record)?;
+        let image = self.image.clone().or_else(|| std::env::var("STEADFAST_KIND_IMAGE").ok().filter(|i| !i.is_empty()));
+        let file = tempfile::Builder::new().prefix("kind-config-").suffix(".yaml").tempfile();
+        let written = file.and_then(|file| fs::write(file.path(), &config).map(|()| file));
+        let file = written.map_err(KindError::file("write", &path))?;
+        let made = tools::create(&self.name, file.path(), image.as_deref(), self.ready_within, &kubeconfig);
+        if let Err(error) = made {
+            // What kind leaves of a failed cluster would be in the way of the next.
+            tools::delete(&self.name, &kubeconfig)?;
+            held.forget()?;
+            return Err(error);
+        }
+        record.stage = Stage::Ready;
+        held.write(&record)?;
+        Ok(kubeconfig)
+    }
+
+    /// Where the configuration comes from, and its text.
+    fn configuration(&self) -> Result<(PathBuf, String), KindError> {
+        let local = Path::new(CONFIG_FILE);
+        match &self.config {
+            Some(path) => Ok((path.clone(), fs::read_to_string(path).map_err(KindError::file("read", path))?)),
+            None if local.is_file() => {
+                Ok((local.to_owned(), fs::read_to_string(local).map_err(KindError::file("read", local))?))
+            }
+            None => Ok((local.to_owned(), DEFAULT_CONFIG.to_owned())),
+        }
+    }
+}
+
+impl Held {
+    /// Waits until nobody else changes this cluster.
+    fn take(name: &str) -> Result<Self, KindError> {
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-');
+        if name.is_empty() || !name.chars().all(fits) || name.starts_with(['.', '-']) {
+            return Err(KindError::BadName { name: name.into() });
+        }
+        let folder = StateDir::from_env()?.kind()?;
+        let path = folder.join(format!("{name}.lock"));
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let lock = lock.and_then(|lock| lock.lock().map(|()| lock)).map_err(KindError::file("lock", &path))?;
+        Ok(Self { name: name.into(), folder, _lock: lock })
+    }
+
+    fn kubeconfig(&self) -> PathBuf {
+        self.folder.join(format!("{}.kubeconfig", self.name))
+    }
+
+    fn record_path(&self) -> PathBuf {
+        self.folder.join(format!("{}.json", self.name))
+    }
+
+    fn record(&self) -> Result<Option<Record>, KindError> {
+        let path = self.record_path();
+        match fs::read(&path) {
+            // One that cannot be read says as little as none.
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(KindError::file("read", &path)(error)),
+        }
+    }
+
+    fn write(&self, record: &Record) -> Result<(), KindError> {
+        let path = self.record_path();
+        let text = serde_json::to_vec_pretty(record).map_err(|error| KindError::file("write", &path)(error.into()))?;
+        crate::journal::write_atomically(&path, &text).map_err(|error| KindError::State(error.to_string()))
+    }
+
+    fn forget(&self) -> Result<(), KindError> {
+        for path in [self.record_path(), self.kubeconfig()] {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(KindError::file("remove", &path)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, KindError> + Send + 'static,
+) -> Result<T, KindError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(KindError::State(error.to_string())))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
