@@ -107,6 +107,26 @@ pub enum ClusterError {
     /// The API answers with an error.
     #[error(transparent)]
     Kubernetes(#[from] KubernetesError),
+    /// A manifest cannot be read.
+    #[error(transparent)]
+    Manifest(#[from] super::ManifestError),
+    /// An object did not become what was waited for.
+    #[error(transparent)]
+    NotYet(#[from] Box<super::NotYet>),
+    /// A namespace of a test is still there.
+    #[error("namespace {namespace} is still there: {why}; delete it with `kubectl delete namespace {namespace}`")]
+    NamespaceLeft {
+        /// The namespace.
+        namespace: String,
+        /// How its deletion ended.
+        why: String,
+    },
+    /// There is no ledger to write an undo into.
+    #[error("failed to begin a ledger: {why}")]
+    NoLedger {
+        /// Why.
+        why: crate::BoxError,
+    },
     /// The network cannot be used.
     #[error(transparent)]
     Transport(#[from] crate::transport::Error),

@@ -6,6 +6,7 @@
 
 mod choice;
 mod environment;
+mod fixtures;
 mod harness;
 mod kind;
 mod namespace;
@@ -26,6 +27,7 @@ use crate::lab::Lab;
 use crate::transport::Transport;
 
 pub use choice::{ClusterError, Target};
+pub use fixtures::{ManifestError, NotYet, OwnNamespace};
 #[cfg(feature = "lab")]
 pub use harness::block_on;
 pub use harness::run_test;
