@@ -65,6 +65,9 @@ pub mod process;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;
 pub mod rollback;
+#[cfg(feature = "shop")]
+#[doc(hidden)]
+pub mod services;
 pub mod tolerance;
 pub mod transport;
 

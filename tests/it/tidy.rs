@@ -18,7 +18,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("prometheus", &["experiment", "tolerance", "transport"]),
     ("kubernetes", &["experiment", "rollback", "tolerance", "transport"]),
     ("lab", &["transport", "rollback", "kubernetes"]),
-    ("cluster", &["experiment", "kubernetes", "prometheus", "lab", "error"]),
+    ("services", &[]),
+    ("cluster", &["experiment", "kubernetes", "prometheus", "lab", "services", "error"]),
     ("error", &["clock", "journal", "rollback", "experiment", "kubernetes", "cluster"]),
 ];
 

@@ -35,6 +35,16 @@ impl Images {
         .await
     }
 
+    /// Makes the shop's image and brings it into the cluster.
+    #[cfg(feature = "lab")]
+    pub(in crate::cluster) async fn shop(self) -> Result<(), KindError> {
+        super::blocking(move || {
+            from_scratch(crate::cluster::SHOP_IMAGE, &shop_program()?)?;
+            self.load_now(crate::cluster::SHOP_IMAGE)
+        })
+        .await
+    }
+
     /// Brings an image of this machine into the cluster, unless it is there.
     pub(in crate::cluster) async fn load(self, image: &str) -> Result<(), KindError> {
         let image = image.to_owned();
@@ -140,6 +150,20 @@ fn witness_program() -> Result<PathBuf, KindError> {
     tools::run("compile the witness (a Rust toolchain is needed, or STEADFAST_WITNESS_IMAGE)", &rustc, &args)?;
     fs::rename(&output, &program).map_err(KindError::file("write", &program))?;
     Ok(program)
+}
+
+/// The shop's program, built static from this package's source. Cargo sees to it that it is built once.
+#[cfg(feature = "lab")]
+fn shop_program() -> Result<PathBuf, KindError> {
+    let (target, triple) = (cache()?.join("target"), format!("{}-unknown-linux-gnu", std::env::consts::ARCH));
+    let (manifest, folder) = (concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"), target.to_string_lossy());
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    // Cargo's own variables of the test that runs are not meant for this build.
+    let mut args = vec!["-u", "CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS=-C target-feature=+crt-static", &cargo, "build"];
+    args.extend(["--quiet", "--manifest-path", manifest, "--target", &triple, "--target-dir", &*folder]);
+    args.extend(["--no-default-features", "--features", "shop", "--bin", "steadfast-shop", "--profile", "shop"]);
+    tools::run("build the shop's program (a Rust toolchain is needed)", "env", &args)?;
+    Ok(target.join(triple).join("shop").join("steadfast-shop"))
 }
 
 #[cfg(test)]
