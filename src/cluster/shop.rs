@@ -37,7 +37,7 @@ pub async fn shop(cluster: &Cluster) -> crate::Result {
         lab.scratch_program(SHOP_IMAGE, run);
     }
     if let Some(kind) = cluster.kind_name() {
-        Images::of(kind).shop().await?;
+        Images::of(kind).shop().await.map_err(ClusterError::from)?;
         prometheus(cluster).await?;
     }
     for (name, port, _) in SERVICES {
