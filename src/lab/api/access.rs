@@ -7,8 +7,8 @@
 use http::{HeaderMap, Method, Response, StatusCode, Uri, header};
 
 use super::{
-    Answer, ApiBody, ApiService, Call, eviction, full, impersonation, negotiate, place, respond, respond_as, review,
-    token,
+    Answer, ApiBody, ApiService, Call, eviction, full, impersonation, negotiate, place, protobuf, respond, respond_as,
+    review, token,
 };
 use crate::lab::access::{Attributes, Grants, User, decide};
 use crate::lab::status::Status;
@@ -31,6 +31,7 @@ impl From<Status> for Refusal {
 
 /// Sets the user of a call. Answers it, if the user may not make it or if it is one of this module's neighbours'.
 pub(super) async fn gate(api: &ApiService, uri: &Uri, call: &mut Call) -> Option<Response<ApiBody>> {
+    protobuf::read(call);
     match admit(api, uri, call) {
         Err(Refusal::Status(status)) => return Some(respond(Err(status))),
         Err(Refusal::Text(text)) => return Some(failed(text)),

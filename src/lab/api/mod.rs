@@ -11,6 +11,7 @@ mod negotiate;
 mod openapi;
 mod owners;
 mod patch;
+mod protobuf;
 mod read;
 mod review;
 mod table;
