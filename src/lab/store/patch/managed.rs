@@ -261,36 +261,83 @@ fn set_owners(object: &mut Value, owners: &Owners) {
     }
 }
 
-/// What the server sets in a new object for itself: its maker owns it only if it was sent.
-const SET_BY_SERVER: [&str; 12] = [
+/// What the server sets in a new object for itself, after its owner has been recorded: its maker owns it only if it
+/// was sent. Those that hold others come first.
+const SET_BY_SERVER: [&str; 18] = [
     "/status",
     "/spec/clusterIP",
     "/spec/clusterIPs",
     "/spec/ipFamilies",
     "/spec/ipFamilyPolicy",
+    "/spec/finalizers",
     "/spec/serviceAccount",
     "/spec/serviceAccountName",
     "/spec/priority",
     "/spec/preemptionPolicy",
     "/spec/tolerations",
+    // Those of a Job.
+    "/spec/selector",
+    "/metadata/labels",
+    "/spec/template/metadata/labels",
     "/spec/template/metadata/labels/controller-uid",
+    "/spec/template/metadata/labels/job-name",
     "/spec/template/metadata/labels/batch.kubernetes.io~1controller-uid",
+    "/spec/template/metadata/labels/batch.kubernetes.io~1job-name",
 ];
+
+/// What a new object was before the server set its own part.
+fn as_sent(sent: &Value, object: &Value) -> Value {
+    let mut made = without_owners(object);
+    for pointer in SET_BY_SERVER {
+        let (parent, key) = pointer.rsplit_once('/').unwrap_or_default();
+        // A new namespace is labelled with its name before that.
+        let early = pointer == "/metadata/labels" && object["kind"] == "Namespace";
+        if !early
+            && sent.pointer(pointer).is_none()
+            && let Some(parent) = made.pointer_mut(parent).and_then(Value::as_object_mut)
+        {
+            parent.remove(&key.replace("~1", "/"));
+        }
+    }
+    for (at, port) in items_mut(&mut made, "/spec/ports").enumerate() {
+        if sent["spec"]["ports"][at]["nodePort"].is_null()
+            && let Some(port) = port.as_object_mut()
+        {
+            port.remove("nodePort");
+        }
+    }
+    // The token that every pod is given.
+    let is_token = |item: &Value| item["name"].as_str().is_some_and(|name| name.starts_with("kube-api-access-"));
+    if object["kind"] == "Pod" && !sent["spec"]["volumes"].as_array().is_some_and(|all| all.iter().any(is_token)) {
+        if let Some(spec) = made.get_mut("spec") {
+            drop_items(spec, "volumes", is_token);
+        }
+        for list in ["/spec/containers", "/spec/initContainers"] {
+            items_mut(&mut made, list).for_each(|container| drop_items(container, "volumeMounts", is_token));
+        }
+    }
+    made
+}
+
+fn items_mut<'v>(object: &'v mut Value, pointer: &str) -> impl Iterator<Item = &'v mut Value> {
+    object.pointer_mut(pointer).and_then(Value::as_array_mut).into_iter().flatten()
+}
+
+fn drop_items(holder: &mut Value, list: &str, unwanted: impl Fn(&Value) -> bool) {
+    let Some(holder) = holder.as_object_mut() else { return };
+    if let Some(items) = holder.get_mut(list).and_then(Value::as_array_mut) {
+        items.retain(|item| !unwanted(item));
+        if items.is_empty() {
+            holder.remove(list);
+        }
+    }
+}
 
 /// Records who made an object that is about to be stored; `sent` is the body it was made of. Entries that the client
 /// sent are kept.
 pub(crate) fn created(model: &Model, sent: &Value, object: &mut Value, writer: &Writer) {
     let mut owners = Owners::decode(&sent["metadata"]["managedFields"]).unwrap_or_default();
-    let mut after = without_owners(object);
-    for pointer in SET_BY_SERVER {
-        let (parent, key) = pointer.rsplit_once('/').unwrap_or_default();
-        if sent.pointer(pointer).is_none()
-            && let Some(parent) = after.pointer_mut(parent).and_then(Value::as_object_mut)
-        {
-            parent.remove(&key.replace("~1", "/"));
-        }
-    }
-    owners.update(model.view(), &model.view().empty(), &after, writer);
+    owners.update(model.view(), &model.view().empty(), &as_sent(sent, object), writer);
     set_owners(object, &owners);
 }
 
@@ -384,7 +431,10 @@ pub(crate) fn apply(model: &Model, live: Option<&Value>, apply: Apply<'_>) -> Re
         }
         _ => {}
     }
-    if let Some(owned) = after.all.get_mut(&Owner::new(apply.writer, true)) {
+    // Who only becomes an owner of what is there already has no new time.
+    if object != bare
+        && let Some(owned) = after.all.get_mut(&Owner::new(apply.writer, true))
+    {
         owned.time = (apply.writer.subresource != "scale").then(|| apply.writer.time.clone());
     }
     set_owners(&mut object, &after);

@@ -76,7 +76,20 @@ pub(crate) struct Struct {
 /// The structs of a kind.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Schema {
+    /// How many built-in structs come before these.
+    base: usize,
     structs: Vec<Struct>,
+}
+
+impl Schema {
+    fn get(&self, at: usize) -> &Struct {
+        if at < self.base { &BUILT_IN.structs[at] } else { &self.structs[at - self.base] }
+    }
+
+    fn add(&mut self, made: Struct) -> Type {
+        self.structs.push(made);
+        Type::Struct(self.base + self.structs.len() - 1)
+    }
 }
 
 /// A type in its schema.
@@ -122,8 +135,8 @@ impl Model {
     fn custom(resource: &Resource, definition: Option<&Value>) -> Self {
         let versions = definition.and_then(|d| d["spec"]["versions"].as_array()).map(Vec::as_slice).unwrap_or_default();
         let version = versions.iter().find(|version| version["name"] == resource.version);
-        let mut schema = BUILT_IN.clone();
-        let metadata = schema.structs.iter().position(|s| s.name == "ObjectMeta").map_or(Type::Any, Type::Struct);
+        let mut schema = Schema { base: BUILT_IN.structs.len(), structs: Vec::new() };
+        let metadata = BUILT_IN.structs.iter().position(|s| s.name == "ObjectMeta").map_or(Type::Any, Type::Struct);
         let declared = version.map_or(&Value::Null, |version| &version["schema"]["openAPIV3Schema"]);
         let mut root = declared_struct(&mut schema, declared);
         let plain = |ty: Type| Field { ty, always: false, merge: None, replace: false, default: None };
@@ -133,8 +146,7 @@ impl Model {
         if declared.is_null() {
             root.open = true;
         }
-        schema.structs.push(root);
-        let root = Type::Struct(schema.structs.len() - 1);
+        let root = schema.add(root);
         Self { schema: std::borrow::Cow::Owned(schema), root }
     }
 
@@ -152,7 +164,7 @@ impl<'s> View<'s> {
             Type::Any if value.is_some_and(Value::is_object) => Atom::Map(self),
             Type::Any => Atom::Leaf,
             Type::Map { atomic, .. } if !atomic => Atom::Map(self),
-            Type::Struct(at) if !self.schema.structs[*at].atomic => Atom::Map(self),
+            Type::Struct(at) if !self.schema.get(*at).atomic => Atom::Map(self),
             Type::List { items, relation } if *relation != Relation::Atomic => {
                 Atom::List(relation, View { schema: self.schema, ty: items })
             }
@@ -163,7 +175,7 @@ impl<'s> View<'s> {
     /// The type of a field or of a map's values.
     pub(crate) fn child(self, key: &str) -> View<'s> {
         let ty = match self.ty {
-            Type::Struct(at) => self.schema.structs[*at].fields.get(key).map_or(&Type::Any, |field| &field.ty),
+            Type::Struct(at) => self.schema.get(*at).fields.get(key).map_or(&Type::Any, |field| &field.ty),
             Type::Map { items, .. } => items,
             _ => &Type::Any,
         };
@@ -179,7 +191,7 @@ impl<'s> View<'s> {
     /// The field of a struct.
     pub(crate) fn field(self, key: &str) -> Option<&'s Field> {
         match self.ty {
-            Type::Struct(at) => self.schema.structs[*at].fields.get(key),
+            Type::Struct(at) => self.schema.get(*at).fields.get(key),
             _ => None,
         }
     }
@@ -187,7 +199,7 @@ impl<'s> View<'s> {
     /// Whether the type is a struct that does not have this field.
     pub(crate) fn refuses(self, key: &str) -> bool {
         match self.ty {
-            Type::Struct(at) => !self.schema.structs[*at].open && self.field(key).is_none(),
+            Type::Struct(at) => !self.schema.get(*at).open && self.field(key).is_none(),
             _ => false,
         }
     }
@@ -200,7 +212,7 @@ impl<'s> View<'s> {
     /// A new object as Go makes it: what is always there and nothing else.
     pub(crate) fn empty(self) -> Value {
         let Type::Struct(at) = self.ty else { return json!({}) };
-        let fields = self.schema.structs[*at].fields.iter().filter(|(_, field)| field.always);
+        let fields = self.schema.get(*at).fields.iter().filter(|(_, field)| field.always);
         let made: Map<String, Value> = fields
             .map(|(key, field)| {
                 let made = match field.ty {
@@ -227,7 +239,7 @@ fn parse(text: &str) -> Schema {
             fields: rest.split(' ').filter_map(|field| parse_field(field, &index)).collect(),
         })
         .collect();
-    Schema { structs }
+    Schema { base: 0, structs }
 }
 
 fn parse_field(text: &str, index: &BTreeMap<String, usize>) -> Option<(String, Field)> {
@@ -313,8 +325,7 @@ fn declared_type(schema: &mut Schema, declared: &Value) -> Type {
         }
         Some("object") if declared["properties"].is_object() || declared["x-kubernetes-map-type"] == "atomic" => {
             let made = declared_struct(schema, declared);
-            schema.structs.push(made);
-            Type::Struct(schema.structs.len() - 1)
+            schema.add(made)
         }
         _ => Type::Any,
     }
@@ -348,6 +359,29 @@ mod tests {
         assert_eq!(pod.field("tolerations").unwrap().merge, None);
         assert!(matches!(pod.child("nodeSelector").atom(Some(&json!({"a": "b"}))), Atom::Leaf));
         assert!(matches!(model.view().child("spec").child("selector").atom(None), Atom::Leaf));
+    }
+
+    #[test]
+    fn custom_kinds_are_read_from_their_definition() {
+        let resource = Resource { custom: true, version: "v1", kind: "Widget", plural: "widgets", ..DEPLOYMENTS };
+        let properties = json!({"spec": {"type": "object", "properties": {
+            "size": {"type": "integer"}, "tags": {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"},
+            "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+            "rows": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"],
+                "items": {"type": "object", "properties": {"id": {"type": "string"}}}},
+            "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+        }}});
+        let schema = json!({"openAPIV3Schema": {"type": "object", "properties": properties}});
+        let definition = json!({"spec": {"versions": [{"name": "v1", "schema": schema}]}});
+        let model = Model::of(&resource, Some(&definition));
+        let spec = model.view().child("spec");
+        assert!(matches!(spec.child("tags").atom(None), Atom::List(Relation::Set, _)));
+        assert!(matches!(spec.child("rows").atom(None), Atom::List(Relation::Keys(_), _)));
+        assert!(matches!(spec.child("labels").atom(None), Atom::Map(_)));
+        assert!(matches!(spec.child("free").child("x").atom(Some(&json!({}))), Atom::Map(_)));
+        assert!(spec.refuses("color") && !spec.child("free").refuses("x") && !model.view().refuses("metadata"));
+        assert!(matches!(model.view().child("metadata").child("finalizers").atom(None), Atom::List(..)));
+        assert!(!Model::of(&resource, None).view().refuses("spec"));
     }
 
     #[test]
