@@ -2,6 +2,7 @@
 
 mod controllers;
 mod discovery;
+mod patch;
 mod table;
 
 use axum::Router;
