@@ -25,6 +25,7 @@ use serde_json::Value;
 
 use self::deployments::Deployments;
 use self::disruption::Disruption;
+use self::endpoints::Endpoints;
 use self::events::Expiry;
 use self::garbage::Garbage;
 use self::jobs::Jobs;
@@ -115,7 +116,7 @@ pub(super) async fn run(store: Store, clock: Clock, machine: Machine) {
         Worker::new(Jobs::new(events.clone())),
         Worker::new(Scheduler::new(clock.clone(), events.clone())),
         Worker::new(Kubelet::new(store.clone(), machine)),
-        Worker::new(Whole(|store: &Store| endpoints::reconcile(store))),
+        Worker::new(Endpoints::new(clock.clone())),
         Worker::new(Disruption::new(events.clone())),
         Worker::new(Garbage),
         Worker::new(Namespaces::new(events.clone())),
@@ -160,18 +161,4 @@ fn everything(store: &Store) -> Vec<Arc<Change>> {
     let added =
         |(resource, object)| Arc::new(Change { version, kind: ChangeKind::Added, resource, object, before: None });
     store.everything().into_iter().map(added).collect()
-}
-
-/// A controller that looks at everything whatever has changed.
-struct Whole<F>(F);
-
-impl<F: FnMut(&Store) + Send> Controller for Whole<F> {
-    fn affected(&self, _: &Store, _: &Change, into: &mut BTreeSet<Key>) {
-        into.insert(Key { namespace: String::new(), name: String::new() });
-    }
-
-    fn reconcile(&mut self, store: &Store, _: &Key) -> Option<Timestamp> {
-        (self.0)(store);
-        None
-    }
 }

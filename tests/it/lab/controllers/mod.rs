@@ -2,6 +2,7 @@
 
 mod deployments;
 mod disruption;
+mod endpoints;
 mod garbage;
 mod jobs;
 mod namespaces;
