@@ -50,7 +50,7 @@ resources! {
     EVENTS = "" "v1" "Event" "events" ["ev"] [] true false [];
     NAMESPACES = "" "v1" "Namespace" "namespaces" ["ns"] [] false false ["finalize" "status"];
     NODES = "" "v1" "Node" "nodes" ["no"] [] false false ["status"];
-    PODS = "" "v1" "Pod" "pods" ["po"] ["all"] true true ["eviction" "log" "status"];
+    PODS = "" "v1" "Pod" "pods" ["po"] ["all"] true true ["binding" "eviction" "log" "status"];
     SECRETS = "" "v1" "Secret" "secrets" [] [] true false [];
     SERVICE_ACCOUNTS = "" "v1" "ServiceAccount" "serviceaccounts" ["sa"] [] true false ["token"];
     SERVICES = "" "v1" "Service" "services" ["svc"] ["all"] true false ["status"];

@@ -18,13 +18,18 @@ pub struct Status {
     pub message: String,
     /// What it is about.
     pub details: Option<Value>,
+    /// With an expired continue token, one that goes on without a consistent list.
+    pub go_on: Option<String>,
 }
+
+/// One fault of many: its reason, its field, and what is wrong.
+pub type Cause<'a> = (&'a str, &'a str, String);
 
 impl Status {
     /// A failure without details.
     #[must_use]
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: None }
+        Self { code, reason, message: message.into(), details: None, go_on: None }
     }
 
     /// The body of the answer.
@@ -34,6 +39,9 @@ impl Status {
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": self.message,
         });
+        if let Some(token) = &self.go_on {
+            body["metadata"]["continue"] = json!(token);
+        }
         if !self.reason.is_empty() {
             body["reason"] = json!(self.reason);
         }
@@ -108,6 +116,30 @@ impl Status {
         let what = resource.qualified_plural();
         let message = format!("{what} {name:?} is forbidden: {why}");
         Self::new(403, "Forbidden", message).about(resource, resource.plural, name)
+    }
+
+    /// Options of a request that are not valid; `kind` is `ListOptions` and the like.
+    #[must_use]
+    pub fn bad_options(kind: &str, causes: &[Cause<'_>]) -> Self {
+        Self::faulty("meta.k8s.io", kind, "", causes)
+    }
+
+    /// What is not valid in several ways.
+    #[must_use]
+    pub fn faulty(group: &str, kind: &str, name: &str, causes: &[Cause<'_>]) -> Self {
+        let what = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+        let told: Vec<String> = causes.iter().map(|(_, field, why)| format!("{field}: {why}")).collect();
+        let told = if told.len() == 1 { told.concat() } else { format!("[{}]", told.join(", ")) };
+        let mut details = json!({});
+        for (key, value) in [("name", name), ("group", group), ("kind", kind)] {
+            if !value.is_empty() {
+                details[key] = json!(value);
+            }
+        }
+        let cause = |(reason, field, why): &Cause<'_>| json!({"reason": reason, "message": why, "field": field});
+        details["causes"] = causes.iter().map(cause).collect();
+        let message = format!("{what} {name:?} is invalid: {told}");
+        Self { details: Some(details), ..Self::new(422, "Invalid", message) }
     }
 
     /// A request that cannot be read.

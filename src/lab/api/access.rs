@@ -7,8 +7,8 @@
 use http::{HeaderMap, Method, Response, StatusCode, Uri, header};
 
 use super::{
-    Answer, ApiBody, ApiService, Call, eviction, full, impersonation, negotiate, place, protobuf, respond, respond_as,
-    review, token,
+    ApiBody, ApiService, Asked, Call, Place, Reply, eviction, full, impersonation, negotiate, protobuf, respond,
+    respond_as, review, token,
 };
 use crate::lab::access::{Attributes, Grants, User, decide};
 use crate::lab::status::Status;
@@ -32,7 +32,7 @@ impl From<Status> for Refusal {
 /// Sets the user of a call. Answers it, if the user may not make it or if it is one of this module's neighbours'.
 pub(super) async fn gate(api: &ApiService, uri: &Uri, call: &mut Call) -> Option<Response<ApiBody>> {
     protobuf::read(call);
-    match admit(api, uri, call) {
+    match admit(api, uri, call).await {
         Err(Refusal::Status(status)) => return Some(respond(Err(status))),
         Err(Refusal::Text(text)) => return Some(failed(text)),
         Ok(()) => {}
@@ -46,7 +46,7 @@ pub(super) async fn gate(api: &ApiService, uri: &Uri, call: &mut Call) -> Option
     let encoding = negotiate::encoding(call);
     answer.map(|answer| {
         let wait = answer.as_ref().err().and_then(|s| s.details.as_ref()?["retryAfterSeconds"].as_u64());
-        let mut response = respond_as(answer, encoding);
+        let mut response = respond_as(answer.map(Reply::from), encoding);
         if let Some(seconds) = wait {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
@@ -54,7 +54,7 @@ pub(super) async fn gate(api: &ApiService, uri: &Uri, call: &mut Call) -> Option
     })
 }
 
-fn admit(api: &ApiService, uri: &Uri, call: &mut Call) -> Result<(), Refusal> {
+async fn admit(api: &ApiService, uri: &Uri, call: &mut Call) -> Result<(), Refusal> {
     let mut user = authenticate(api, &call.headers)?;
     if let Some(other) = impersonation::impersonated(api, &user, uri, &call.headers)? {
         user = other.into();
@@ -64,13 +64,13 @@ fn admit(api: &ApiService, uri: &Uri, call: &mut Call) -> Result<(), Refusal> {
         return Ok(());
     }
     check(api, &call.user, &attributes(uri.path(), call))?;
-    Ok(grants_no_more(api, uri.path(), call)?)
+    Ok(grants_no_more(api, uri.path(), call).await?)
 }
 
 /// Refuses roles and bindings that would give more than the user holds.
-fn grants_no_more(api: &ApiService, path: &str, call: &Call) -> Result<(), Status> {
+async fn grants_no_more(api: &ApiService, path: &str, call: &Call) -> Result<(), Status> {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    let Some(place) = place(&api.store, &parts) else { return Ok(()) };
+    let Some(place) = Place::of(&api.store, &Asked::of(&parts, call)) else { return Ok(()) };
     let Some(grants) = Grants::of(&api.store, &call.user, place.resource, place.namespace()) else { return Ok(()) };
     if call.method == Method::POST {
         return grants.check(&call.json()?);
@@ -84,10 +84,10 @@ fn grants_no_more(api: &ApiService, path: &str, call: &Call) -> Result<(), Statu
     query.push(("dryRun".into(), "All".into()));
     let (method, headers, body, user) =
         (call.method.clone(), call.headers.clone(), call.body.clone(), call.user.clone());
-    match api.route(path, &Call { method, query, headers, body, user }) {
-        Ok(Answer::Json(_, object)) => grants.check(&object),
-        _ => Ok(()),
-    }
+    let Ok(Reply { answer, .. }) = api.route(path, Call { method, query, headers, body, user }).await else {
+        return Ok(());
+    };
+    answer.into_json().map_or(Ok(()), |(_, object)| grants.check(&object))
 }
 
 /// Refuses what the user may not do.

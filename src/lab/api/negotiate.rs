@@ -182,11 +182,13 @@ impl View {
     /// # Errors
     /// 406 for the metadata of one where the answer is a list, and the other way round.
     pub(super) fn show(mut self, answer: Answer) -> Result<Answer, Status> {
-        match answer {
-            Answer::Json(code, body) if self.form != Form::Whole && body["kind"] != "Status" => {
-                Ok(Answer::Json(code, self.body(body)?))
-            }
-            answer => Ok(answer),
+        if self.form == Form::Whole {
+            return Ok(answer);
+        }
+        match answer.into_json() {
+            Ok((code, body)) if body["kind"] != "Status" => Ok(Answer::Json(code, self.body(body)?)),
+            Ok((code, body)) => Ok(Answer::Json(code, body)),
+            Err(other) => Ok(other),
         }
     }
 
@@ -233,6 +235,11 @@ impl View {
             "columnDefinitions": if columns { self.printing.columns() } else { Value::Null },
             "rows": objects.iter().map(row).collect::<Vec<_>>(),
         })
+    }
+
+    /// Whether objects are told whole.
+    pub(super) fn is_whole(&self) -> bool {
+        self.form == Form::Whole
     }
 
     /// An event of a watch. The first table of a watch has the column definitions, the later ones need not repeat them.
@@ -287,7 +294,13 @@ mod tests {
         if !accept.is_empty() {
             headers.insert("accept", HeaderValue::from_static(accept));
         }
-        Call { method: Method::GET, query: Vec::new(), headers, body: Bytes::new(), user: super::super::User::own() }
+        Call {
+            method: Method::GET,
+            query: Vec::new(),
+            headers,
+            body: Bytes::new(),
+            user: crate::lab::access::User::own(),
+        }
     }
 
     fn form(accept: &'static str) -> Option<Form> {

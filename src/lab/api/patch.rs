@@ -2,15 +2,17 @@
 
 use serde_json::{Map, Value, json};
 
+use super::answer::{Answer, Reply, in_version};
 use super::owners::{self, Recorder};
-use super::{Answer, ApiService, Call, Place, not_allowed};
+use super::write::not_marked;
+use super::{ApiService, Call, Place, body, not_allowed};
 use crate::lab::resource::Resource;
 use crate::lab::status::Status;
+use crate::lab::store::Part;
 use crate::lab::store::admission::{self, FieldValidation};
 use crate::lab::store::patch::managed::{self, Apply, Writer};
 use crate::lab::store::patch::schema::Model;
 use crate::lab::store::patch::{go, json as json_patch, strategic};
-use crate::lab::store::{Object, Part};
 
 /// A patch that has been read.
 pub(super) struct Patch {
@@ -33,7 +35,7 @@ const JSON: &str = "application/json-patch+json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
 const APPLY: &str = "application/apply-patch+yaml";
 
-pub(super) fn patch(api: &ApiService, place: &Place, name: &str, call: &Call) -> Result<Answer, Status> {
+pub(super) fn patch(api: &ApiService, place: &Place, name: &str, call: &Call) -> Result<Reply, Status> {
     let resource = place.resource;
     let patch = Patch::read(resource, call)?;
     let part = match place.subresource.as_deref() {
@@ -48,16 +50,20 @@ pub(super) fn patch(api: &ApiService, place: &Place, name: &str, call: &Call) ->
         && let Change::Apply(config) = &patch.change
         && api.store.find(resource, namespace, name).is_none()
     {
-        let (code, object) = (201, create(api, place, name, &patch, config, &recorder)?);
-        return Ok(Answer::Json(code, (*object).clone()));
+        return create(api, place, name, &patch, config, &recorder);
     }
     let options = admission::Options::new(&api.store, resource, patch.validation);
+    let mut warnings = Vec::new();
     let change = |before: &Value| {
+        let before = &*in_version(resource, before);
         let patched = patch.apply_to(&recorder.model, resource, before, &recorder.writer)?;
+        body::metadata_of(&patched, resource.kind)?;
         identity(resource, place, name, before, &patched)?;
+        not_marked(resource, name, before, &patched)?;
         let told = |status| patch.told(status, &patched);
-        let (mut after, _) =
+        let (mut after, warned) =
             admission::update(&api.store, resource, before, patched.clone(), part, &options).map_err(told)?;
+        warnings = warned;
         if matches!(patch.change, Change::Apply(_)) {
             after = recorder.stored(before, after, part);
         } else {
@@ -66,7 +72,7 @@ pub(super) fn patch(api: &ApiService, place: &Place, name: &str, call: &Call) ->
         Ok(after)
     };
     let stored = api.store.modify(resource, namespace, name, part, patch.dry_run, change)?;
-    Ok(Answer::Json(200, (*stored).clone()))
+    Ok(Reply { answer: Answer::Object(200, resource, stored), warnings })
 }
 
 /// Makes the object of an apply that finds none.
@@ -77,7 +83,7 @@ fn create(
     patch: &Patch,
     config: &Value,
     recorder: &Recorder,
-) -> Result<Object, Status> {
+) -> Result<Reply, Status> {
     let resource = place.resource;
     let mut object = managed::apply(&recorder.model, None, patch.application(config, resource, &recorder.writer))?;
     if let Some(uid) = object["metadata"]["uid"].as_str() {
@@ -94,11 +100,13 @@ fn create(
     }
     let options = admission::Options::new(&api.store, resource, patch.validation);
     let owners = object["metadata"]["managedFields"].clone();
-    let (mut object, _) = admission::create(&api.store, resource, place.namespace(), object, &options)?;
+    api.store.admits(resource, place.namespace(), name)?;
+    let (mut object, warnings) = admission::create(&api.store, resource, place.namespace(), object, &options)?;
     if !owners.is_null() {
         object["metadata"]["managedFields"] = owners;
     }
-    api.store.create(resource, place.namespace(), object, patch.dry_run)
+    let created = api.store.create(resource, place.namespace(), object, patch.dry_run)?;
+    Ok(Reply { answer: Answer::Object(201, resource, created), warnings })
 }
 
 impl Patch {
@@ -211,17 +219,12 @@ fn check_options(kind: &str, call: &Call) -> Result<bool, Status> {
 }
 
 /// Reads what is applied.
-fn configuration(resource: &Resource, body: &[u8]) -> Result<Value, Status> {
+fn configuration(resource: &Resource, sent: &[u8]) -> Result<Value, Status> {
     let decoding = |why: &str| Status::bad_request(format!("error decoding YAML: {why}"));
-    let config: Value = match serde_json::from_slice(body) {
+    let config: Value = match serde_json::from_slice(sent) {
         Ok(config) => config,
-        Err(_) if body.iter().all(u8::is_ascii_whitespace) => json!({}),
-        Err(error) => {
-            let line = error.line();
-            return Err(decoding(&format!(
-                "error converting YAML to JSON: yaml: line {line}: did not find expected node content"
-            )));
-        }
+        Err(_) if sent.iter().all(u8::is_ascii_whitespace) => json!({}),
+        Err(_) => body::yaml(sent).map_err(|why| decoding(&format!("error converting YAML to JSON: yaml: {why}")))?,
     };
     if !config.is_object() {
         let kind = go::json_kind(&config);

@@ -1,66 +1,143 @@
-//! Writing: create, replace and delete.
+//! Writing: create and replace.
 
 use serde_json::{Value, json};
 
-use super::owners::Recorder;
-use super::read::Filter;
-use super::{Answer, ApiService, Call, Place, not_allowed};
-use crate::lab::resource::{PODS, SERVICES};
+use super::answer::{Answer, Reply, in_version};
+use super::owners::{self, Recorder};
+use super::{ApiService, Call, Place, body, not_allowed};
+use crate::lab::resource::{
+    CONTROLLER_REVISIONS, CUSTOM_RESOURCE_DEFINITIONS, LEASES, POD_DISRUPTION_BUDGETS, Resource,
+};
 use crate::lab::status::Status;
+use crate::lab::store::Part;
 use crate::lab::store::admission::{self, FieldValidation};
-use crate::lab::store::{Part, Preconditions};
 
-pub(super) fn create(api: &ApiService, place: &Place, call: &Call) -> Result<Answer, Status> {
-    let (object, duplicates) = admission::parse(place.resource, &call.body)?;
-    let options = admission_options(api, place, call, "CreateOptions")?.with_duplicates(duplicates);
-    let created = create_object(api, place, call, object, &options)?;
-    Ok(Answer::Json(201, created))
+/// The kinds that may be replaced only by who names the version that is replaced; custom kinds are so too.
+const UNCONDITIONAL_NEVER: [&Resource; 4] =
+    [&LEASES, &POD_DISRUPTION_BUDGETS, &CUSTOM_RESOURCE_DEFINITIONS, &CONTROLLER_REVISIONS];
+
+/// How a write is to be done, from its query.
+struct Writing {
+    dry_run: bool,
+    admission: admission::Options,
 }
 
-/// How strictly a write is to be read.
-fn admission_options(api: &ApiService, place: &Place, call: &Call, kind: &str) -> Result<admission::Options, Status> {
-    let validation = FieldValidation::parse(call.get("fieldValidation"), kind)?;
-    Ok(admission::Options::new(&api.store, place.resource, validation))
+impl Writing {
+    /// `kind` is that of the options: `CreateOptions`, `UpdateOptions` or `PatchOptions`.
+    fn of(api: &ApiService, place: &Place, call: &Call, kind: &str) -> Result<Self, Status> {
+        let dry_run = call.dry_run()?;
+        if let Some((reason, why)) = owners::fault(call.get("fieldManager").unwrap_or_default()) {
+            return Err(Status::bad_options(kind, &[(reason, "fieldManager", why)]));
+        }
+        let validation = FieldValidation::parse(call.get("fieldValidation"), kind)?;
+        Ok(Self { dry_run, admission: admission::Options::new(&api.store, place.resource, validation) })
+    }
+
+    fn with_duplicates(mut self, duplicates: Vec<String>) -> Self {
+        self.admission = self.admission.with_duplicates(duplicates);
+        self
+    }
+}
+
+pub(super) fn create(api: &ApiService, place: &Place, call: &Call) -> Result<Reply, Status> {
+    let writing = Writing::of(api, place, call, "CreateOptions")?;
+    let (object, duplicates) = body::of_kind(call, place.resource)?;
+    create_object(api, place, call, object, &writing.with_duplicates(duplicates))
 }
 
 fn create_object(
     api: &ApiService,
     place: &Place,
     call: &Call,
-    object: Value,
-    options: &admission::Options,
-) -> Result<Value, Status> {
-    let resource = place.resource;
-    if resource.namespaced && place.namespace.is_none() {
+    mut object: Value,
+    writing: &Writing,
+) -> Result<Reply, Status> {
+    let (resource, namespace) = (place.resource, place.namespace());
+    if !place.takes_new() {
         return Err(not_allowed());
     }
-    if !object["metadata"]["resourceVersion"].as_str().unwrap_or_default().is_empty() {
+    let text = |object: &Value, field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+    same_namespace(place, &object)?;
+    api.store.admits(resource, namespace, &text(&object, "name"))?;
+    let prefix = text(&object, "generateName");
+    if text(&object, "name").is_empty() && !prefix.is_empty() {
+        object["metadata"]["name"] = json!(api.store.generated_name(resource, namespace, &prefix));
+    }
+    let version = text(&object, "resourceVersion");
+    let sent = object.clone();
+    let (mut object, warnings) = admission::create(&api.store, resource, namespace, object, &writing.admission)?;
+    if version.parse::<u64>().is_ok_and(|version| version > 0) {
         return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
     }
-    let sent = object.clone();
-    let (mut object, _) = admission::create(&api.store, resource, place.namespace(), object, options)?;
     Recorder::new(api, place, call).created(&sent, &mut object);
-    let created = api.store.create(resource, place.namespace(), object, call.dry_run()?)?;
-    Ok((*created).clone())
+    let created = api.store.create(resource, namespace, object, writing.dry_run)?;
+    Ok(Reply { answer: Answer::Object(201, resource, created), warnings })
 }
 
-pub(super) fn replace(api: &ApiService, place: &Place, name: &str, call: &Call) -> Result<Answer, Status> {
-    let (object, duplicates) = admission::parse(place.resource, &call.body)?;
+pub(super) fn replace(api: &ApiService, place: &Place, name: &str, call: &Call) -> Result<Reply, Status> {
+    let part = part(place)?;
+    let resource = place.resource;
+    let writing = Writing::of(api, place, call, "UpdateOptions")?;
+    let (object, duplicates) = body::of_kind(call, resource)?;
+    let writing = writing.with_duplicates(duplicates);
+    same_namespace(place, &object)?;
+    same_name(name, &object)?;
+    let there = api.store.find(resource, place.namespace(), name).is_some();
+    if resource.is(&LEASES) && !there {
+        return create_object(api, place, call, object, &writing);
+    }
+    let sent = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+    let needs_version = resource.custom || UNCONDITIONAL_NEVER.iter().any(|kind| resource.is(kind));
+    if there && needs_version && matches!(sent, "" | "0") {
+        let why = "Invalid value: 0: must be specified for an update".to_owned();
+        let cause = ("FieldValueInvalid", "metadata.resourceVersion", why);
+        return Err(Status::faulty(resource.group, resource.plural, name, &[cause]));
+    }
+    let recorder = Recorder::new(api, place, call);
+    let mut warnings = Vec::new();
+    let stored = api.store.modify(resource, place.namespace(), name, part, writing.dry_run, |before| {
+        let before = in_version(resource, before);
+        not_marked(resource, name, &before, &object)?;
+        let (mut after, told) = admission::update(&api.store, resource, &before, object, part, &writing.admission)?;
+        warnings = told;
+        recorder.updated(&before, &mut after, part);
+        Ok(after)
+    })?;
+    Ok(Reply { answer: Answer::Object(200, resource, stored), warnings })
+}
+
+/// Refuses a write that would mark an object as deleted, which only a delete can do.
+pub(super) fn not_marked(resource: &Resource, name: &str, before: &Value, after: &Value) -> Result<(), Status> {
+    let at = "deletionTimestamp";
+    let sent = &after["metadata"][at];
+    if sent.is_null() || !before["metadata"][at].is_null() {
+        return Ok(());
+    }
+    let why = format!("Invalid value: {sent}: field is immutable");
+    let cause = ("FieldValueInvalid", "metadata.deletionTimestamp", why);
+    Err(Status::faulty(resource.group, resource.kind, name, &[cause]))
+}
+
+pub(super) fn same_name(name: &str, object: &Value) -> Result<(), Status> {
     let sent = object["metadata"]["name"].as_str().unwrap_or_default();
+    if sent.is_empty() {
+        let why = "was undeterminable: name must be provided";
+        return Err(Status::bad_request(format!("the name of the object ({name} based on URL) {why}")));
+    }
     if sent != name {
         let message = format!("the name of the object ({sent}) does not match the name on the URL ({name})");
         return Err(Status::bad_request(message));
     }
-    let (namespace, dry_run, part) = (place.namespace(), call.dry_run()?, part(place)?);
-    let options = admission_options(api, place, call, "UpdateOptions")?.with_duplicates(duplicates);
-    let recorder = Recorder::new(api, place, call);
-    let admitted = |before: &Value| {
-        let (mut after, _) = admission::update(&api.store, place.resource, before, object, part, &options)?;
-        recorder.updated(before, &mut after, part);
-        Ok(after)
-    };
-    let stored = api.store.modify(place.resource, namespace, name, part, dry_run, admitted)?;
-    Ok(Answer::Json(200, (*stored).clone()))
+    Ok(())
+}
+
+pub(super) fn same_namespace(place: &Place, object: &Value) -> Result<(), Status> {
+    let sent = object["metadata"]["namespace"].as_str().unwrap_or_default();
+    if sent.is_empty() || !place.resource.namespaced || sent == place.namespace() {
+        return Ok(());
+    }
+    let message = "the namespace of the provided object does not match the namespace sent on the request";
+    Err(Status::bad_request(message))
 }
 
 fn part(place: &Place) -> Result<Part, Status> {
@@ -70,53 +147,4 @@ fn part(place: &Place) -> Result<Part, Status> {
         Some("finalize") => Ok(Part::Finalizers),
         Some(_) => Err(not_allowed()),
     }
-}
-
-/// What a delete says in its body and its query.
-fn options(call: &Call) -> Result<(Preconditions, Option<u64>), Status> {
-    let body = if call.body.is_empty() { Value::Null } else { call.json()? };
-    let text = |field: &str| body["preconditions"][field].as_str().map(str::to_owned);
-    let preconditions = Preconditions { uid: text("uid"), resource_version: text("resourceVersion") };
-    let asked = call.get("gracePeriodSeconds").and_then(|seconds| seconds.parse().ok());
-    Ok((preconditions, body["gracePeriodSeconds"].as_u64().or(asked)))
-}
-
-pub(super) fn delete(api: &ApiService, place: &Place, name: &str, call: &Call) -> Result<Answer, Status> {
-    let (preconditions, grace) = options(call)?;
-    let (resource, namespace) = (place.resource, place.namespace());
-    let last = api.store.delete(resource, namespace, name, &preconditions, grace, call.dry_run()?)?;
-    let held = api.store.find(resource, namespace, name).is_some();
-    let answers_itself = [&PODS, &SERVICES].iter().any(|kind| std::ptr::eq(*kind, resource));
-    if held || answers_itself {
-        return Ok(Answer::Json(200, (*last).clone()));
-    }
-    let mut details = json!({"name": name, "kind": resource.plural, "uid": last["metadata"]["uid"]});
-    if !resource.group.is_empty() {
-        details["group"] = json!(resource.group);
-    }
-    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details});
-    Ok(Answer::Json(200, status))
-}
-
-pub(super) fn delete_collection(api: &ApiService, place: &Place, call: &Call) -> Result<Answer, Status> {
-    let filter = Filter::of(place.resource, call)?;
-    let (_, grace) = options(call)?;
-    let dry_run = call.dry_run()?;
-    let (all, version) = api.store.list(place.resource, place.namespace.as_deref());
-    let mut deleted = Vec::new();
-    for object in all.into_iter().filter(|object| filter.takes(object)) {
-        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
-        let (namespace, name) = (text("namespace"), text("name"));
-        match api.store.delete(place.resource, &namespace, &name, &Preconditions::default(), grace, dry_run) {
-            Ok(last) => deleted.push((*last).clone()),
-            // Somebody else was faster.
-            Err(status) if status.code == 404 => {}
-            Err(status) => return Err(status),
-        }
-    }
-    let kind = format!("{}List", place.resource.kind);
-    let metadata = json!({"resourceVersion": version.to_string()});
-    let list =
-        json!({"kind": kind, "apiVersion": place.resource.api_version(), "metadata": metadata, "items": deleted});
-    Ok(Answer::Json(200, list))
 }

@@ -158,7 +158,6 @@ pub(super) async fn run(store: Store, clock: Clock, machine: Machine) {
 /// Every object as if it had just been added, at the newest version.
 fn everything(store: &Store) -> Vec<Arc<Change>> {
     let version = store.version();
-    let added =
-        |(resource, object)| Arc::new(Change { version, kind: ChangeKind::Added, resource, object, before: None });
+    let added = |(resource, object)| Arc::new(Change::new(version, ChangeKind::Added, resource, object, None));
     store.everything().into_iter().map(added).collect()
 }

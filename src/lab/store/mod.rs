@@ -14,7 +14,9 @@ pub(crate) mod patch;
 mod update;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -33,6 +35,9 @@ pub use keys::seconds;
 pub use kinds::Declared;
 pub use update::Part;
 
+/// How many seconds a watch lasts that does not say: once to twice the real server's `--min-request-timeout`.
+const WATCH_TIMEOUT: Range<u64> = 1800..3600;
+
 /// An object. Shared, never changed in place.
 pub type Object = Arc<Value>;
 
@@ -46,6 +51,8 @@ struct State {
     version: u64,
     uids: fastrand::Rng,
     names: fastrand::Rng,
+    time_outs: fastrand::Rng,
+    audits: fastrand::Rng,
 }
 
 /// The store. Cheap to clone; all clones hold the same objects.
@@ -78,6 +85,8 @@ impl Store {
             version: FIRST_VERSION,
             uids: seed.rng("uid"),
             names: seed.rng("generated name"),
+            time_outs: seed.rng("watch time-out"),
+            audits: seed.rng("audit id"),
         };
         Self { state: Arc::new(Mutex::new(state)), newest: watch::Sender::new(FIRST_VERSION), clock }
     }
@@ -136,10 +145,28 @@ impl Store {
         state.shelves.values().flat_map(of).collect()
     }
 
-    /// A name from a `generateName`.
+    /// How long a watch lasts that does not say: 30 to 60 minutes.
     #[must_use]
-    pub fn generated_name(&self, prefix: &str) -> String {
-        keys::generated(&mut self.lock().names, prefix)
+    pub fn watch_timeout(&self) -> Duration {
+        Duration::from_secs(self.lock().time_outs.u64(WATCH_TIMEOUT))
+    }
+
+    /// An id for one request.
+    #[must_use]
+    pub fn audit_id(&self) -> String {
+        keys::uid(&mut self.lock().audits)
+    }
+
+    /// A name from a `generateName` that no object has.
+    #[must_use]
+    pub fn generated_name(&self, resource: &'static Resource, namespace: &str, prefix: &str) -> String {
+        let mut state = self.lock();
+        loop {
+            let name = keys::generated(&mut state.names, prefix);
+            if state.find(resource, &Spot::new(resource, namespace, &name)).is_none() {
+                return name;
+            }
+        }
     }
 
     /// Refuses a new object where its namespace does not exist or is being deleted.
@@ -225,7 +252,7 @@ impl Store {
             _ => (shelf.objects.insert(spot.clone(), object.clone()), Some(&*object)),
         };
         state.owners.note(kind_key(resource), &spot, before.as_deref(), after);
-        state.record(Change { version, kind, resource, object: object.clone(), before });
+        state.record(Change::new(version, kind, resource, object.clone(), before));
         self.newest.send_replace(version);
         object
     }

@@ -21,6 +21,8 @@ pub enum Part {
     StatusAndAnnotations,
     /// The finalizers in a namespace's spec.
     Finalizers,
+    /// All of a pod, by its binding to a node.
+    Binding,
 }
 
 /// What a write does not change, whatever the client sends.
@@ -83,6 +85,7 @@ impl Store {
             Part::Status => with(&with(&before, &after, "/status"), &after, "/metadata/managedFields"),
             Part::StatusAndAnnotations => with(&with(&before, &after, "/status"), &after, "/metadata/annotations"),
             Part::Finalizers => with(&before, &after, "/spec/finalizers"),
+            Part::Binding => after,
             Part::Main => {
                 let keeps_status = resource.has("status");
                 if keeps_status && after.get("status") != before.get("status") {
