@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::BoxError;
 use crate::clock::{Clock, Seed};
 use crate::cluster::{Cluster, SHOP_IMAGE, SHOP_NODE_PORT, outputs_folder};
-use crate::lab::{Lab, Ports};
+use crate::lab::{Lab, Ports, TargetLabels};
 
 /// What wrong usage exits with.
 const USAGE: u8 = 2;
@@ -66,13 +66,17 @@ async fn serve(options: &Options) -> Result<(), BoxError> {
     let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let (clock, seed) = (Clock::real(), Seed::from_env()?);
     let lab = Lab::scraping_every(options.scrape, clock.clone(), seed);
+    // As with the plain list of targets that small clusters have.
+    lab.label_targets(TargetLabels::JobAndInstance);
     let node_ports = BTreeMap::from([(SHOP_NODE_PORT, options.front_port)]);
     let listening =
         lab.listen(&Ports { api: options.api_port, prometheus: options.prometheus_port, node_ports }).await?;
     let kubeconfig = options.kubeconfig.clone().unwrap_or_else(|| outputs_folder("lab").join("kubeconfig"));
     let kubeconfig = std::path::absolute(kubeconfig)?;
     write_kubeconfig(&kubeconfig, listening.api)?;
-    crate::shop(&Cluster::on_lab(lab, clock, seed, "lab")).await?;
+    // The lab ends with its last clone.
+    let cluster = Cluster::on_lab(lab, clock, seed, "lab");
+    crate::shop(&cluster).await?;
 
     let url = |at: Option<&SocketAddr>| at.map(|at| format!("http://{at}"));
     let ready = json!({
@@ -86,6 +90,7 @@ async fn serve(options: &Options) -> Result<(), BoxError> {
         _ = int.recv() => {}
         _ = term.recv() => {}
     }
+    drop(cluster);
     Ok(())
 }
 

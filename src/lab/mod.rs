@@ -46,6 +46,7 @@ use crate::transport::Transport;
 
 pub use images::Net;
 pub use listen::{Listening, Ports};
+pub use prometheus::{AlertRule, BadRule, RecordingRule, ScrapeJob, TargetLabels};
 pub use undo::LabUndoer;
 
 /// How often the lab's Prometheus scrapes, unless said otherwise.
@@ -62,7 +63,7 @@ struct Shared {
     fabric: Fabric,
     images: Images,
     api: ApiService,
-    _prometheus: LabPrometheus,
+    prometheus: LabPrometheus,
     controllers: JoinHandle<()>,
 }
 
@@ -111,7 +112,7 @@ impl Lab {
         let api = ApiService::new(store.clone(), clock.clone(), Arc::new(log));
         let controllers = tokio::spawn(controllers::run(store.clone(), clock.clone(), machine));
         let prometheus = LabPrometheus::start(interval, &clock, &store, &fabric);
-        let shared = Shared { store, fabric, images, api, _prometheus: prometheus, controllers };
+        let shared = Shared { store, fabric, images, api, prometheus, controllers };
         Self { shared: Arc::new(shared) }
     }
 
@@ -165,6 +166,32 @@ impl Lab {
     #[must_use]
     pub fn transport(&self) -> Arc<dyn Transport> {
         Arc::new(FabricTransport::new(self.shared.fabric.clone()))
+    }
+
+    /// Has Prometheus scrape targets that no pod announces.
+    pub fn scrape(&self, job: ScrapeJob) {
+        self.shared.prometheus.scrape(job);
+    }
+
+    /// Says which labels tell pods apart in Prometheus; series that there are already end.
+    pub fn label_targets(&self, by: TargetLabels) {
+        self.shared.prometheus.label_targets(by);
+    }
+
+    /// Has Prometheus evaluate an alerting rule, as often as it scrapes.
+    ///
+    /// # Errors
+    /// The rule is malformed; the error names it.
+    pub fn alert(&self, rule: AlertRule) -> Result<(), BadRule> {
+        self.shared.prometheus.alert(rule)
+    }
+
+    /// Has Prometheus evaluate a recording rule, as often as it scrapes.
+    ///
+    /// # Errors
+    /// The rule is malformed; the error names it.
+    pub fn record(&self, rule: RecordingRule) -> Result<(), BadRule> {
+        self.shared.prometheus.record(rule)
     }
 
     /// Who undoes on the lab.

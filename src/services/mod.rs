@@ -115,16 +115,15 @@ async fn answer<P: Place>(State(shop): State<Shop<P>>) -> impl IntoResponse {
 
 async fn metrics<P: Place>(State(shop): State<Shop<P>>) -> impl IntoResponse {
     let counters = shop.counters();
-    let mut text = String::from("# TYPE http_requests counter\n# HELP http_requests Requests answered.\n");
+    let mut text = String::from("# HELP http_requests_total Requests answered.\n# TYPE http_requests_total counter\n");
     for (path, count) in &counters.requests {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "http_requests_total{{path=\"{path}\"}} {count}");
     }
-    text.push_str("# TYPE failed_call counter\n# HELP failed_call Calls that got no answer in time.\n");
     // The series does not exist before the first failure, as with most client libraries.
     if let (Some((next, ..)), true) = (shop.calls, counters.failed > 0) {
+        text.push_str("# HELP failed_call_total Calls that got no answer in time.\n# TYPE failed_call_total counter\n");
         let _ = writeln!(text, "failed_call_total{{to=\"{next}\"}} {}", counters.failed);
     }
-    text.push_str("# EOF\n");
-    ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }

@@ -1,22 +1,36 @@
-//! The lab's Prometheus: scrapes pods and answers queries, a double of version 2.42 with a stated scope.
+//! The lab's Prometheus: scrapes pods and stated targets, evaluates rules, answers queries: a double of version 2.42.
 //!
-//! It scrapes pods annotated `prometheus.io/scrape: "true"` on `prometheus.io/port`, every 2 s by default, on a connection that
-//! it keeps, as the real one does: a policy that cuts a pod off does not stop the scrapes of an open connection. The
-//! job is the pod's label `app`. Of the query language it knows selectors, ranges, `offset`, `rate`, `increase` and
-//! `sum`; anything else is a 422 that names it.
+//! It scrapes pods annotated `prometheus.io/scrape: "true"` (with `port`, `path` and `scheme`), every 2 s by default,
+//! on a connection that it keeps, as the real one does: a policy that cuts a pod off does not stop the scrapes of an
+//! open connection. The job is the pod's label `app`.
+//!
+//! | | |
+//! |---|---|
+//! | like the real one | the query language with its errors and their positions, classic histograms, staleness, target health, both exposition formats, alerts with `for`, the HTTP API |
+//! | simplified | samples are kept for a day; a query holds at most 20 million; targets are found by annotations, not by relabelling; templates know `$value` and `$labels` |
+//! | absent | native histograms, exemplars, remote read and write, the admin API, alert managers, the console |
 
 mod api;
+mod chunk;
 mod eval;
 mod exposition;
+mod labels;
+mod numbers;
+mod promql;
+mod rules;
 mod scrape;
 mod tsdb;
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use self::scrape::Scraper;
+pub use self::rules::{AlertRule, BadRule, RecordingRule};
+pub use self::scrape::{ScrapeJob, TargetLabels};
+
+use self::api::Api;
+use self::rules::Rules;
+use self::scrape::{Scraper, Targets};
 use self::tsdb::Tsdb;
 use super::fabric::{Fabric, PROMETHEUS, PROMETHEUS_PORT};
 use super::images::{Tasks, serve_connection};
@@ -25,8 +39,10 @@ use crate::clock::Clock;
 
 /// The running Prometheus; it ends when this is dropped.
 pub(super) struct LabPrometheus {
-    work: [JoinHandle<()>; 2],
+    work: [JoinHandle<()>; 3],
     tasks: Tasks,
+    targets: Targets,
+    rules: Rules,
 }
 
 impl Drop for LabPrometheus {
@@ -40,10 +56,17 @@ impl Drop for LabPrometheus {
 
 impl LabPrometheus {
     pub(super) fn start(scrape_every: Duration, clock: &Clock, store: &Store, fabric: &Fabric) -> Self {
-        let tsdb = Tsdb::default();
-        let health = Arc::new(Mutex::default());
-        let router = api::router(tsdb.clone(), clock.clone(), health.clone());
-        let scraper = Scraper::new(scrape_every, clock.clone(), store.clone(), fabric.clone(), tsdb, health);
+        let (tsdb, targets, rules) = (Tsdb::default(), Targets::default(), Rules::new(scrape_every));
+        let router = api::router(Api {
+            tsdb: tsdb.clone(),
+            clock: clock.clone(),
+            targets: targets.clone(),
+            rules: rules.clone(),
+            interval: scrape_every,
+            started: clock.now(),
+        });
+        let (store, network) = (store.clone(), fabric.clone());
+        let scraper = Scraper::new(scrape_every, clock.clone(), store, network, tsdb.clone(), targets.clone());
         let tasks = Tasks::default();
         let mut listener = fabric.listen(PROMETHEUS, PROMETHEUS_PORT);
         let connections = tasks.clone();
@@ -52,6 +75,23 @@ impl LabPrometheus {
                 serve_connection(&connections, stream, router.clone());
             }
         });
-        Self { work: [tokio::spawn(scraper.run()), serving], tasks }
+        let evaluating = tokio::spawn(rules.clone().run(tsdb, clock.clone()));
+        Self { work: [tokio::spawn(scraper.run()), serving, evaluating], tasks, targets, rules }
+    }
+
+    pub(super) fn scrape(&self, job: ScrapeJob) {
+        self.targets.add(job);
+    }
+
+    pub(super) fn label_targets(&self, by: TargetLabels) {
+        self.targets.label(by);
+    }
+
+    pub(super) fn alert(&self, rule: AlertRule) -> Result<(), BadRule> {
+        self.rules.alert(rule)
+    }
+
+    pub(super) fn record(&self, rule: RecordingRule) -> Result<(), BadRule> {
+        self.rules.record(rule)
     }
 }
