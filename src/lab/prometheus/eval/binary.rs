@@ -37,6 +37,11 @@ fn compares(operator: u16) -> bool {
     matches!(operator, T_EQLC | T_NEQ | T_GTR | T_LSS | T_GTE | T_LTE)
 }
 
+/// Whether the result is another quantity, so that it has no name. Of `atan2` the real one keeps it.
+fn drops_name(operator: u16, boolean: bool) -> bool {
+    boolean || matches!(operator, T_ADD | T_SUB | T_MUL | T_DIV | T_MOD | T_POW)
+}
+
 /// How the series of two vectors find each other.
 struct Matching {
     on: bool,
@@ -107,7 +112,7 @@ impl Engine<'_> {
             }
             (Value::Vector(series), Value::Scalar(scalars)) => {
                 let of = |step: u32, value: f64| kept(value, scalars[step as usize]);
-                Ok(Value::Vector(with_scalar(series, !compares(operator) || boolean, of)?))
+                Ok(Value::Vector(with_scalar(series, drops_name(operator, boolean), of)?))
             }
             (Value::Scalar(scalars), Value::Vector(series)) => {
                 let filters = compares(operator) && !boolean;
@@ -115,7 +120,7 @@ impl Engine<'_> {
                 let of = |step: u32, value: f64| {
                     kept(scalars[step as usize], value).map(|r| if filters { value } else { r })
                 };
-                Ok(Value::Vector(with_scalar(series, !filters, of)?))
+                Ok(Value::Vector(with_scalar(series, drops_name(operator, boolean), of)?))
             }
             (Value::Vector(left), Value::Vector(right)) => {
                 let matching = Matching::of(binary);
@@ -123,7 +128,7 @@ impl Engine<'_> {
                     T_LAND => self.intersection(&matching, left, &right, true),
                     T_LOR => self.union(&matching, left, right)?,
                     T_ADD | T_SUB | T_MUL | T_DIV | T_MOD | T_POW | T_ATAN2 | T_EQLC | T_NEQ | T_GTR | T_LSS
-                    | T_GTE | T_LTE => self.matched(&matching, left, right, !compares(operator) || boolean, kept)?,
+                    | T_GTE | T_LTE => self.matched(&matching, left, right, drops_name(operator, boolean), kept)?,
                     _ => self.intersection(&matching, left, &right, false),
                 }))
             }

@@ -25,10 +25,10 @@ fn float(part: i64) -> f64 {
     part as f64
 }
 
-/// Whole seconds; the bound keeps the arithmetic of dates from overflowing.
-#[expect(clippy::cast_possible_truncation, reason = "within bounds")]
+/// Whole seconds; what is no such number counts as the last second there is, as the real one has it.
+#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "the range is checked")]
 fn second(at: f64) -> i64 {
-    at.clamp(-1e15, 1e15) as i64
+    if (i64::MIN as f64..i64::MAX as f64).contains(&at) { at as i64 } else { i64::MAX }
 }
 
 fn day(at: f64) -> i64 {
@@ -72,6 +72,7 @@ mod tests {
         assert_eq!(parts(1_709_213_879.9), [2024.0, 2.0, 29.0, 4.0, 60.0, 29.0, 13.0, 37.0]);
         // 2100 is no leap year: 2100-03-01T00:00:00Z, a Monday.
         assert_eq!(parts(4_107_542_400.0), [2100.0, 3.0, 1.0, 1.0, 60.0, 31.0, 0.0, 0.0]);
+        assert_eq!(parts(f64::NAN), [292_277_026_596.0, 12.0, 4.0, 0.0, 339.0, 31.0, 15.0, 30.0]);
         // 1969-12-31T23:59:59Z, a Wednesday.
         assert_eq!(parts(-1.0), [1969.0, 12.0, 31.0, 3.0, 365.0, 31.0, 23.0, 59.0]);
     }
