@@ -15,6 +15,8 @@ use crate::lab::status::Status;
 
 /// The annotation that `kubectl apply` keeps.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// The version of the scale subresource.
+const SCALE: &str = "autoscaling/v1";
 /// Who applies as kubectl, for which its own annotation is read.
 const KUBECTL: &str = "kubectl";
 /// How many updaters an object has before the oldest are put together.
@@ -70,13 +72,15 @@ impl Owner {
     }
 
     /// As in a conflict: `"hand" with subresource "scale" using v1`.
-    fn told(&self) -> String {
+    fn told(&self, through: &str) -> String {
         let mut told = format!("{:?}", self.name);
         if !self.subresource.is_empty() {
             told += &format!(" with subresource {:?}", self.subresource);
         }
         if !self.applies {
-            told += &format!(" using {}", self.version);
+            // Whoever scales sees all as written through the scale.
+            let version = if through == "scale" { SCALE } else { &self.version };
+            told += &format!(" using {version}");
         }
         told
     }
@@ -419,7 +423,8 @@ pub(crate) fn apply(model: &Model, live: Option<&Value>, apply: Apply<'_>) -> Re
         }
         merged => merged,
     };
-    let (mut object, mut after) = merged.map_err(|conflicts| conflict(&conflicts))?;
+    let (mut object, mut after) = merged.map_err(|conflicts| conflict(&conflicts, apply.writer))?;
+    let changed = object != bare;
     sync_last_applied(&mut object, &bare, apply);
     match live {
         Some(live) if object == bare && after.timeless() == before.timeless() => {
@@ -432,9 +437,7 @@ pub(crate) fn apply(model: &Model, live: Option<&Value>, apply: Apply<'_>) -> Re
         _ => {}
     }
     // Who only becomes an owner of what is there already has no new time.
-    if object != bare
-        && let Some(owned) = after.all.get_mut(&Owner::new(apply.writer, true))
-    {
+    if changed && let Some(owned) = after.all.get_mut(&Owner::new(apply.writer, true)) {
         owned.time = (apply.writer.subresource != "scale").then(|| apply.writer.time.clone());
     }
     set_owners(&mut object, &after);
@@ -528,9 +531,9 @@ fn sync_last_applied(object: &mut Value, live: &Value, apply: Apply<'_>) {
     object["metadata"]["annotations"][LAST_APPLIED] = json!(format!("{config}\n"));
 }
 
-fn conflict(conflicts: &Conflicts) -> Status {
+fn conflict(conflicts: &Conflicts, writer: &Writer) -> Status {
     let told: Vec<(String, Vec<String>)> =
-        conflicts.iter().map(|(owner, fields)| (owner.told(), fields.paths())).collect();
+        conflicts.iter().map(|(owner, fields)| (owner.told(&writer.subresource), fields.paths())).collect();
     let all = || told.iter().flat_map(|(owner, paths)| paths.iter().map(move |path| (owner, path)));
     let causes: Vec<Value> = all()
         .map(|(owner, path)| {

@@ -144,6 +144,28 @@ fn kubectl_takes_over_what_it_applied_on_its_own_side() {
 }
 
 #[test]
+fn who_scales_owns_the_count_without_a_time() {
+    let model = Model::of(&DEPLOYMENTS, None);
+    let scaled = |count: u8| json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": {"replicas": count}});
+    let live = apply_as(&model, None, &scaled(1), "maker", false).unwrap();
+    let through = |name: &str| Writer { subresource: "scale".into(), version: "apps/v1".into(), ..writer(name, 2) };
+    let mut after = live.clone();
+    after["spec"]["replicas"] = json!(2);
+    managed::updated(&model, &live, &mut after, &through("hand"));
+    let entry = json!([{"manager": "hand", "operation": "Update", "apiVersion": "apps/v1", "fieldsType": "FieldsV1",
+        "fieldsV1": {"f:spec": {"f:replicas": {}}}, "subresource": "scale"}]);
+    assert_eq!(after["metadata"]["managedFields"], entry);
+    let (config, writer) = (scaled(3), through("other"));
+    let apply = Apply { config: &config, writer: &writer, force: false, custom: false, has_status: true };
+    let status = managed::apply(&model, Some(&after), apply).unwrap_err();
+    let text = "Apply failed with 1 conflict: conflict with \"hand\" with subresource \"scale\" using autoscaling/v1: .spec.replicas";
+    assert_eq!(status.message, text);
+    let forced = managed::apply(&model, Some(&after), Apply { force: true, ..apply }).unwrap();
+    assert_eq!(forced["spec"]["replicas"], 3);
+    assert_eq!(forced["metadata"]["managedFields"][0]["time"], Value::Null);
+}
+
+#[test]
 fn the_oldest_updaters_are_put_together() {
     let model = Model::of(&CONFIG_MAPS, None);
     let mut object = config_map(json!({"k": "v"}));
