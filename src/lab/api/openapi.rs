@@ -1,15 +1,18 @@
-//! OpenAPI 3 of what the lab serves.
+//! OpenAPI of what the lab serves.
 //!
 //! `kubectl` reads it before it applies, to see whether the server validates fields and makes dry runs and how lists
 //! merge, and to explain. One document for each group and version, with the kinds, their schemas and what can be done
 //! with them. Custom kinds have the schema of their definition. The fields of built-in kinds have no descriptions.
 
 mod shape;
+mod v2;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use http::{HeaderValue, Response, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
 use serde_json::{Map, Value, json};
 
 use self::shape::Schemas;
@@ -129,7 +132,7 @@ fn gvk(group: &str, version: &str, kind: &str) -> Value {
     json!({"group": group, "kind": kind, "version": version})
 }
 
-/// The answer, if the path is one of OpenAPI 3. There is no OpenAPI 2.
+/// The answer, if the path is one of OpenAPI.
 pub(super) fn answer(api: &ApiService, parts: &[&str], call: &Call) -> Option<Result<Answer, Status>> {
     if call.method != "GET" {
         return None;
@@ -138,6 +141,7 @@ pub(super) fn answer(api: &ApiService, parts: &[&str], call: &Call) -> Option<Re
         ["openapi", "v3"] => index(api),
         ["openapi", "v3", "api", version] => document(api, "", version, call),
         ["openapi", "v3", "apis", group, version] => document(api, group, version, call),
+        ["openapi", "v2"] => older(api, call),
         ["openapi", ..] => discovery::no_page(),
         _ => return None,
     };
@@ -227,6 +231,30 @@ fn document(api: &ApiService, group: &str, version: &str, call: &Call) -> Respon
         "paths": paths, "components": {"schemas": schemas},
     });
     tagged(&body, "application/json", call)
+}
+
+/// OpenAPI 2: the definitions of all kinds.
+fn older(api: &ApiService, call: &Call) -> Response<ApiBody> {
+    let mut own = Schemas::new();
+    for kind in api.store.kinds() {
+        let schema = if kind.custom {
+            let name = custom_name(kind);
+            own.insert(name.clone(), custom_schema(kind, declared(api, kind)));
+            name
+        } else {
+            model().kinds.get(&(kind.group, kind.version, kind.kind)).cloned().unwrap_or_default()
+        };
+        own.insert(format!("{schema}List"), list_schema(kind, &schema));
+    }
+    let body = v2::document(model().schemas.iter().chain(&own));
+    let accept = call.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    if !accept.contains("proto-openapi.spec.v2") {
+        return tagged(&body, "application/json", call);
+    }
+    let mut response = Response::new(Full::new(Bytes::from(v2::protobuf(&body))).boxed_unsync());
+    let kind = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
 }
 
 /// The names of the schemas that this one refers to.
