@@ -5,6 +5,7 @@
 //! object that asked to be looked at again is due. Nothing is polled, so that an idle lab costs nothing, and the
 //! same seed gives the same order.
 
+mod aggregation;
 mod deployments;
 mod disruption;
 mod endpoints;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use self::aggregation::Aggregation;
 use self::deployments::Deployments;
 use self::disruption::Disruption;
 use self::endpoints::Endpoints;
@@ -119,6 +121,7 @@ pub(super) async fn run(store: Store, clock: Clock, machine: Machine) {
         Worker::new(Endpoints::new(clock.clone())),
         Worker::new(Disruption::new(events.clone())),
         Worker::new(Garbage),
+        Worker::new(Aggregation),
         Worker::new(Namespaces::new(events.clone())),
         Worker::new(Expiry::new(events)),
     ];

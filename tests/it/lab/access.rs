@@ -280,3 +280,76 @@ async fn nobody_grants_what_they_do_not_hold(cluster: Cluster) -> steadfast::Res
     assert_eq!(ask(&cluster, &bindings, &[], binding).await.0, 201);
     Ok(())
 }
+
+#[steadfast::test]
+async fn aggregated_roles_follow_their_parts(cluster: Cluster) -> steadfast::Result {
+    let roles = format!("{RBAC}/clusterroles");
+    let selector = json!({"clusterRoleSelectors": [{"matchLabels": {"part-of": "whole"}}]});
+    let whole = json!({"metadata": {"name": "whole"}, "aggregationRule": selector, "rules": []});
+    assert_eq!(ask(&cluster, &format!("POST {roles}"), &[], whole).await.0, 201);
+    let rule = json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]});
+    let labels = json!({"part-of": "whole", "rbac.authorization.k8s.io/aggregate-to-view": "true"});
+    let part = json!({"metadata": {"name": "part", "labels": labels}, "rules": [rule]});
+    assert_eq!(ask(&cluster, &format!("POST {roles}"), &[], part).await.0, 201);
+    tokio::time::sleep(secs(1)).await;
+    let rules =
+        async |name: &str| ask(&cluster, &format!("GET {roles}/{name}"), &[], json!(null)).await.1["rules"].clone();
+    assert_eq!(rules("whole").await, json!([rule]));
+    let held = async |name: &str| rules(name).await.as_array().unwrap().contains(&rule);
+    assert!(held("view").await && held("edit").await && held("admin").await, "parts of parts too");
+    assert_eq!(ask(&cluster, &format!("DELETE {roles}/part"), &[], json!(null)).await.0, 200);
+    tokio::time::sleep(secs(1)).await;
+    assert_eq!(rules("whole").await.as_array().map_or(0, Vec::len), 0);
+    assert!(!held("admin").await);
+    Ok(())
+}
+
+/// The lab's API as a client sees it that is somebody else.
+fn client_of(cluster: &Cluster, user: &str) -> kube::Client {
+    let user: ::http::HeaderValue = user.parse().unwrap();
+    let api = cluster.lab().unwrap().api().clone();
+    let service = tower::service_fn(move |mut request: ::http::Request<kube::client::Body>| {
+        request.headers_mut().insert("impersonate-user", user.clone());
+        let mut api = api.clone();
+        async move { tower::Service::call(&mut api, request).await }
+    });
+    kube::Client::new(service, "default")
+}
+
+/// "Is this Role enough?", asked of the lab by whoever writes one for their pipeline.
+#[steadfast::test(setup = steadfast::shop)]
+async fn a_role_of_the_planned_rights_is_enough_and_one_verb_less_is_not(cluster: Cluster) -> steadfast::Result {
+    use steadfast::kubernetes::Kubernetes;
+    let deny = |kubernetes: &Kubernetes| kubernetes.pods("default", "app=back").deny_ingress();
+    let experiment = |kubernetes: &Kubernetes| {
+        let served = Hypothesis::new("front answers")
+            .check(http::get(cluster.namespace("default").service("front").url("/")).expect(status(200)));
+        Experiment::new("front keeps working", served).inject(deny(kubernetes)).pause(secs(5))
+    };
+    let rights = experiment(cluster.kubernetes()).plan(&cluster).await?.rights;
+    assert!(rights.iter().any(|right| right.to_string().contains("networkpolicies")), "{rights:?}");
+    let rule = |right: &steadfast::experiment::Right| json!({"apiGroups": [right.group], "resources": [right.resource], "verbs": [right.verb]});
+
+    let rules: Vec<Value> = rights.iter().map(rule).collect();
+    let user = account(&cluster, "enough", json!(rules)).await;
+    let enough = Kubernetes::new(client_of(&cluster, &user));
+    assert_eq!(enough.lacking(&rights).await?, [], "the cluster's own word");
+    let journal = experiment(&enough).run(&cluster).await?;
+    journal.assert_verdict(Met);
+
+    for missing in &rights {
+        let name = format!("without-{}-{}", missing.verb, missing.resource.replace('/', "-"));
+        let rules: Vec<Value> = rights.iter().filter(|right| *right != missing).map(rule).collect();
+        let user = account(&cluster, &name, json!(rules)).await;
+        let less = Kubernetes::new(client_of(&cluster, &user));
+        assert_eq!(less.lacking(&rights).await?, std::slice::from_ref(missing));
+    }
+    let name = "system:serviceaccount:default:without-create-networkpolicies";
+    let less = Kubernetes::new(client_of(&cluster, name));
+    let failed = experiment(&less).run(&cluster).await.unwrap_err().to_string();
+    let why = format!(
+        r#"networkpolicies.networking.k8s.io is forbidden: User "{name}" cannot create resource "networkpolicies" in API group "networking.k8s.io" in the namespace "default""#
+    );
+    assert!(failed.contains(&why), "{failed}");
+    Ok(())
+}

@@ -97,3 +97,54 @@ async fn two_budgets_are_one_too_many(cluster: Cluster) -> steadfast::Result {
     assert_eq!((code, body["message"].as_str(), body.get("reason")), (500, Some(why), None));
     Ok(())
 }
+
+/// What `kubectl drain` does, with a budget over two pods: one goes, the other only once somewhere else is its
+/// replacement.
+#[steadfast::test]
+async fn a_drain_waits_for_the_budget_and_the_budget_for_a_node(cluster: Cluster) -> steadfast::Result {
+    cluster.lab()?.image("idle:1", |_| axum::Router::new());
+    let labels = json!({"app": "web"});
+    let template = json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "idle:1"}]}});
+    let deployment = json!({
+        "metadata": {"name": "web"},
+        "spec": {"replicas": 2, "selector": {"matchLabels": labels}, "template": template},
+    });
+    assert_eq!(ask(&cluster, "POST /apis/apps/v1/namespaces/default/deployments", &[], deployment).await.0, 201);
+    let budget = json!({"metadata": {"name": "web"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": labels}}});
+    assert_eq!(ask(&cluster, &format!("POST {BUDGETS}"), &[], budget).await.0, 201);
+    tokio::time::sleep(secs(10)).await;
+
+    let (_, nodes) = ask(&cluster, "GET /api/v1/nodes", &[], json!(null)).await;
+    let node = nodes["items"][0]["metadata"]["name"].as_str().unwrap().to_owned();
+    let cordon = async |set: Value| {
+        let patch = json!({"spec": {"unschedulable": set}});
+        ask(&cluster, &format!("PATCH /api/v1/nodes/{node}"), &[], patch).await.0
+    };
+    assert_eq!(cordon(json!(true)).await, 200);
+    let on_node = format!("GET {PODS}?labelSelector=app%3Dweb&fieldSelector=spec.nodeName%3D{node}");
+    let (_, pods) = ask(&cluster, &on_node, &[], json!(null)).await;
+    let names: Vec<String> =
+        pods["items"].as_array().unwrap().iter().map(|p| p["metadata"]["name"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(names.len(), 2);
+
+    assert_eq!(evict(&cluster, &names[0], json!(null)).await, (201, success()));
+    let why = "The disruption budget web needs 1 healthy pods and has 1 currently";
+    let spent = async |why: &str| {
+        let (code, body) = evict(&cluster, &names[1], json!(null)).await;
+        let causes = json!({"causes": [{"reason": "DisruptionBudget", "message": why}]});
+        assert_eq!((code, &body["details"]), (429, &causes));
+    };
+    // At once: the server counts before the controller does, which still knows two.
+    let (_, body) = evict(&cluster, &names[1], json!(null)).await;
+    assert_eq!(body["code"], 429, "{body}");
+    tokio::time::sleep(secs(60)).await;
+    spent(why).await;
+    let (_, pods) = ask(&cluster, &format!("GET {PODS}?labelSelector=app%3Dweb"), &[], json!(null)).await;
+    let phases: Vec<&Value> = pods["items"].as_array().unwrap().iter().map(|p| &p["status"]["phase"]).collect();
+    assert!(phases.contains(&&json!("Pending")), "nothing is scheduled on a cordoned node: {phases:?}");
+
+    assert_eq!(cordon(json!(null)).await, 200);
+    tokio::time::sleep(secs(10)).await;
+    assert_eq!(evict(&cluster, &names[1], json!(null)).await, (201, success()));
+    Ok(())
+}
