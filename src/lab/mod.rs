@@ -34,8 +34,8 @@ use tokio::task::JoinHandle;
 use self::api::ApiService;
 use self::controllers::Machine;
 use self::controllers::events::Recorder;
-use self::fabric::{Fabric, FabricTransport};
-use self::images::Images;
+use self::fabric::{API_PORT, Fabric, FabricTransport, NODE};
+use self::images::{Images, Tasks, serve_connection};
 use self::logs::LogBook;
 use self::prometheus::LabPrometheus;
 use self::resource::{NAMESPACES, NODES};
@@ -65,11 +65,14 @@ struct Shared {
     api: ApiService,
     prometheus: LabPrometheus,
     controllers: JoinHandle<()>,
+    /// The API server inside.
+    serving: Tasks,
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
         self.controllers.abort();
+        self.serving.end();
     }
 }
 
@@ -112,7 +115,17 @@ impl Lab {
         let api = ApiService::new(store.clone(), clock.clone(), Arc::new(log));
         let controllers = tokio::spawn(controllers::run(store.clone(), clock.clone(), machine));
         let prometheus = LabPrometheus::start(interval, &clock, &store, &fabric);
-        let shared = Shared { store, fabric, images, api, prometheus, controllers };
+        let inside = api.clone();
+        // Pods reach the API server at its own address and service, without TLS.
+        let mut pods = fabric.listen(NODE, API_PORT);
+        let serving = Tasks::default();
+        let connections = serving.clone();
+        serving.spawn(async move {
+            while let Some(stream) = pods.accept().await {
+                serve_connection(&connections, stream, Router::new().fallback_service(inside.clone()));
+            }
+        });
+        let shared = Shared { store, fabric, images, api, prometheus, controllers, serving };
         Self { shared: Arc::new(shared) }
     }
 

@@ -2,6 +2,8 @@
 
 mod controllers;
 mod discovery;
+mod fabric;
+mod node;
 mod patch;
 mod table;
 
