@@ -82,14 +82,40 @@ impl Resource {
         ALL.iter().copied().find(|r| r.group == group && r.version == version && r.plural == plural)
     }
 
-    /// The one resource that is equal to `wanted`, a custom kind.
-    #[expect(dead_code, reason = "definitions of custom kinds come next")]
-    pub(crate) fn intern(wanted: Self) -> &'static Self {
+    /// The one resource of a custom kind's version; the first four are group, version, kind and plural.
+    pub(crate) fn declared<'a>(
+        [group, version, kind, plural]: [&str; 4],
+        short_names: impl Iterator<Item = &'a str>,
+        categories: impl Iterator<Item = &'a str>,
+        namespaced: bool,
+        subresources: &[&'static str],
+    ) -> &'static Self {
+        let (short_names, categories): (Vec<&str>, Vec<&str>) = (short_names.collect(), categories.collect());
         let mut known = CUSTOM.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = known.get(&wanted) {
+        let found = known.iter().find(|r| {
+            (r.group, r.version, r.kind, r.plural) == (group, version, kind, plural)
+                && (r.short_names, r.categories) == (&*short_names, &*categories)
+                && (r.namespaced, r.subresources) == (namespaced, subresources)
+        });
+        if let Some(found) = found {
             return found;
         }
-        let kept: &'static Self = Box::leak(Box::new(wanted));
+        let keep = |text: &str| -> &'static str { Box::leak(text.into()) };
+        let keep_all = |texts: Vec<&str>| -> &'static [&'static str] {
+            Box::leak(texts.into_iter().map(keep).collect::<Vec<_>>().into_boxed_slice())
+        };
+        let kept: &'static Self = Box::leak(Box::new(Self {
+            group: keep(group),
+            version: keep(version),
+            kind: keep(kind),
+            plural: keep(plural),
+            short_names: keep_all(short_names),
+            categories: keep_all(categories),
+            namespaced,
+            generation: true,
+            subresources: keep_all(subresources.to_vec()),
+            custom: true,
+        }));
         known.insert(kept);
         kept
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::keys::{Spot, seconds};
 use super::{ChangeKind, Object, State, Store, put};
 use crate::clock::Timestamp;
-use crate::lab::resource::{EVENTS, JOBS, NAMESPACES, PODS, Resource};
+use crate::lab::resource::{CUSTOM_RESOURCE_DEFINITIONS, EVENTS, JOBS, NAMESPACES, PODS, Resource};
 use crate::lab::status::Status;
 
 /// The finalizer of an owner that waits for its dependents to go.
@@ -104,6 +104,9 @@ impl Store {
         check(&before, resource, name, &how.preconditions)?;
         if resource.is(&NAMESPACES) {
             return Ok(self.remove_namespace(&mut state, spot, &before, how));
+        }
+        if resource.is(&CUSTOM_RESOURCE_DEFINITIONS) {
+            return Ok(self.remove_definition(&mut state, spot, &before, how));
         }
         let mut after = (*before).clone();
         if resource.is(&PODS) {

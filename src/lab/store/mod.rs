@@ -5,6 +5,7 @@
 //! real API server does: one growing resourceVersion over all objects, changes in that order, no lost update.
 
 pub(crate) mod admission;
+pub(crate) mod custom;
 mod deletion;
 mod history;
 mod keys;
@@ -15,6 +16,7 @@ mod update;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -61,6 +63,9 @@ pub struct Store {
     state: Arc<Mutex<State>>,
     newest: watch::Sender<u64>,
     clock: Clock,
+    versions: custom::Versions,
+    /// Spreads what is given out to objects that are made at the same time.
+    turn: Arc<AtomicU32>,
 }
 
 impl State {
@@ -88,7 +93,13 @@ impl Store {
             time_outs: seed.rng("watch time-out"),
             audits: seed.rng("audit id"),
         };
-        Self { state: Arc::new(Mutex::new(state)), newest: watch::Sender::new(FIRST_VERSION), clock }
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            newest: watch::Sender::new(FIRST_VERSION),
+            clock,
+            versions: custom::Versions::default(),
+            turn: Arc::default(),
+        }
     }
 
     /// The newest version.
@@ -143,6 +154,16 @@ impl Store {
             objects
         };
         state.shelves.values().flat_map(of).collect()
+    }
+
+    /// A uid for an object that is about to be created.
+    pub(crate) fn new_uid(&self) -> String {
+        keys::uid(&mut self.lock().uids)
+    }
+
+    /// A number that nobody had before.
+    fn turn(&self) -> u32 {
+        self.turn.fetch_add(1, Ordering::Relaxed)
     }
 
     /// How long a watch lasts that does not say: 30 to 60 minutes.
@@ -215,7 +236,10 @@ impl Store {
         if resource.namespaced {
             object["metadata"]["namespace"] = json!(namespace);
         }
-        object["metadata"]["uid"] = json!(keys::uid(&mut state.uids));
+        // Admission has given it one; what a controller makes without has none yet.
+        if object["metadata"]["uid"].as_str().is_none_or(str::is_empty) {
+            object["metadata"]["uid"] = json!(keys::uid(&mut state.uids));
+        }
         object["metadata"]["creationTimestamp"] = json!(seconds(self.clock.now()));
         if let Some(metadata) = object["metadata"].as_object_mut() {
             for set_by_deletion in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"] {
@@ -254,6 +278,7 @@ impl Store {
         state.owners.note(kind_key(resource), &spot, before.as_deref(), after);
         state.record(Change::new(version, kind, resource, object.clone(), before));
         self.newest.send_replace(version);
+        self.follow(state, kind, resource, &object);
         object
     }
 

@@ -1,5 +1,6 @@
 //! The lab, through a client and from outside.
 
+mod admission;
 mod controllers;
 mod discovery;
 mod fabric;

@@ -6,24 +6,24 @@
 
 mod body;
 mod decode;
+mod defaults;
 mod model;
+mod plugins;
 mod quantity;
 mod time;
+pub(super) mod validation;
 mod zero;
 
 pub(crate) use body::parse;
 
-use std::collections::BTreeSet;
-
 use serde_json::{Value, json};
 
-use super::{Object, Part, Store};
-use crate::kubernetes::Selector;
-use crate::lab::resource::{DEPLOYMENTS, NETWORK_POLICIES, PODS, Resource, SERVICES};
+use self::validation::errors::{Errors, Path};
+use super::{Object, Part, Store, custom};
+use crate::lab::resource::{
+    CLUSTER_ROLE_BINDINGS, CUSTOM_RESOURCE_DEFINITIONS, DAEMON_SETS, JOBS, PODS, ROLE_BINDINGS, Resource, SERVICES,
+};
 use crate::lab::status::Status;
-
-/// Where node ports are taken from.
-const NODE_PORTS: std::ops::RangeInclusive<u64> = 30_000..=32_767;
 
 /// What to do about fields that a kind does not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,9 +96,43 @@ pub(crate) fn create(
     mut object: Value,
     options: &Options,
 ) -> Result<(Value, Vec<String>), Status> {
-    let _ = store;
-    let warnings = model::decode(resource, &mut object, options)?;
-    fill(resource, namespace, &mut object, options)?;
+    let mut errors = Errors::default();
+    let version = store.custom(resource);
+    let mut warnings = read(resource, version.as_deref(), &mut object, &mut errors, options)?;
+    in_namespace(resource, namespace, &object)?;
+    let name = identity(store, resource, namespace, &mut object);
+    if let Some(version) = &version {
+        if resource.has("status")
+            && let Some(map) = object.as_object_mut()
+        {
+            map.remove("status");
+        }
+        validation::metadata(resource, &object["metadata"], &mut errors);
+        custom::validate(version, &object, &mut errors);
+        errors.finish(resource, &name)?;
+        return Ok((object, warnings));
+    }
+    defaults::fill(resource, &mut object);
+    if resource.is(&PODS) {
+        plugins::pod(store, namespace, &name, &mut object)?;
+    }
+    if resource.is(&ROLE_BINDINGS) || resource.is(&CLUSTER_ROLE_BINDINGS) {
+        plugins::binding(&object)?;
+    }
+    if resource.is(&JOBS) {
+        let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+        defaults::own_job_pods(&mut object, &name, &uid);
+    }
+    defaults::begin(resource, &mut object);
+    validation::object(resource, &object, &mut errors);
+    if resource.is(&PODS) && !object["spec"]["ephemeralContainers"].is_null() {
+        errors.forbidden(&Path::Root.at("spec").at("ephemeralContainers"), "cannot be set on create");
+    }
+    if resource.is(&SERVICES) && errors.is_empty() {
+        defaults::allocate(&mut object, &options.services, store.turn(), &mut errors);
+    }
+    errors.finish(resource, &name)?;
+    warnings.extend(validation::warnings(resource, &object));
     Ok((object, warnings))
 }
 
@@ -117,7 +151,7 @@ pub(crate) fn admit(
     Ok(())
 }
 
-/// What a PUT or a patch makes of `before`, a stored object, and warnings. It does not look at resourceVersions.
+/// What a PUT or a patch makes of `before`, a stored object, and warnings. It compares no resourceVersions.
 ///
 /// # Errors
 /// As [`create`], and 422 for a change of what cannot change.
@@ -129,140 +163,134 @@ pub(crate) fn update(
     part: Part,
     options: &Options,
 ) -> Result<(Value, Vec<String>), Status> {
-    let _ = (store, before);
-    let warnings = model::decode(resource, &mut after, options)?;
-    if part == Part::Main {
-        validate(resource, &after)?;
+    let mut errors = Errors::default();
+    let version = store.custom(resource);
+    if resource.custom && after["apiVersion"] == before["apiVersion"] {
+        // It was stored by another version.
+        after["apiVersion"] = json!(resource.api_version());
+    }
+    let mut warnings = read(resource, version.as_deref(), &mut after, &mut errors, options)?;
+    let name = before["metadata"]["name"].as_str().unwrap_or_default();
+    in_namespace(resource, before["metadata"]["namespace"].as_str().unwrap_or_default(), &after)?;
+    validation::metadata_update(&before["metadata"], &after["metadata"], &mut errors);
+    for fixed in ["name", "namespace", "uid", "creationTimestamp"] {
+        if let Some(value) = before["metadata"].get(fixed) {
+            after["metadata"][fixed] = value.clone();
+        }
+    }
+    if let Some(version) = &version {
+        validation::metadata(resource, &after["metadata"], &mut errors);
+        custom::validate(version, &after, &mut errors);
+        errors.finish(resource, name)?;
+        return Ok((after, warnings));
+    }
+    if part != Part::Main {
+        errors.finish(resource, name)?;
+        return Ok((after, warnings));
+    }
+    let sent_status = after.get("status").cloned();
+    after["status"] = before["status"].clone();
+    defaults::fill(resource, &mut after);
+    prepare_update(resource, before, &mut after);
+    validation::object(resource, &after, &mut errors);
+    if resource.is(&CUSTOM_RESOURCE_DEFINITIONS) {
+        custom::validate_definition_update(before, &after, &mut errors);
+    } else {
+        validation::update(resource, before, &after, &mut errors);
+    }
+    if resource.is(&SERVICES) && errors.is_empty() {
+        defaults::allocate(&mut after, &options.services, store.turn(), &mut errors);
+    }
+    errors.finish(resource, name)?;
+    warnings.extend(validation::warnings(resource, &after));
+    if let Some(after) = after.as_object_mut() {
+        match sent_status {
+            Some(status) => after.insert("status".to_owned(), status),
+            None => after.remove("status"),
+        };
     }
     Ok((after, warnings))
 }
 
-/// Fills in defaults and checks an object that is about to be created.
-fn fill(resource: &Resource, namespace: &str, object: &mut Value, options: &Options) -> Result<(), Status> {
-    if !object.is_object() {
-        return Err(Status::bad_request(format!("the body is no {}", resource.kind)));
+/// Reads an object by its model, or a custom one by its schema. What is wrong with a custom one's kind is told with
+/// its other faults.
+fn read(
+    resource: &Resource,
+    version: Option<&custom::Version>,
+    object: &mut Value,
+    errors: &mut Errors,
+    options: &Options,
+) -> Result<Vec<String>, Status> {
+    let Some(version) = version else { return model::decode(resource, object, options) };
+    let mut notes = model::decode_custom(resource, object, errors)?;
+    notes.extend(custom::prune(&version.schema, object));
+    let warnings = model::told(resource, notes, options)?;
+    custom::fill(&version.schema, object);
+    if let Some(stored) = &version.stored {
+        // It is stored as another version knows it.
+        custom::prune(stored, object);
+        custom::fill(stored, object);
     }
-    for (field, expected) in [("kind", resource.kind.to_owned()), ("apiVersion", resource.api_version())] {
-        if let Some(sent) = object[field].as_str()
-            && sent != expected
+    Ok(warnings)
+}
+
+fn in_namespace(resource: &Resource, namespace: &str, object: &Value) -> Result<(), Status> {
+    match object["metadata"]["namespace"].as_str() {
+        Some(sent) if resource.namespaced && sent != namespace && !sent.is_empty() => Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Sets who a new object is; returns its name.
+fn identity(store: &Store, resource: &'static Resource, namespace: &str, object: &mut Value) -> String {
+    let metadata = &mut object["metadata"];
+    if !metadata.is_object() {
+        *metadata = json!({});
+    }
+    if let Some(metadata) = metadata.as_object_mut() {
+        for set_by_server in ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"] {
+            metadata.remove(set_by_server);
+        }
+        // The stamp is the store's.
+        metadata.remove("creationTimestamp");
+    }
+    let text = |field: &str| metadata[field].as_str().unwrap_or_default();
+    let mut name = text("name").to_owned();
+    let prefix = text("generateName").to_owned();
+    if name.is_empty() && !prefix.is_empty() {
+        name = store.generated_name(resource, namespace, &prefix);
+        metadata["name"] = json!(name);
+    }
+    metadata["uid"] = json!(store.new_uid());
+    if resource.namespaced {
+        metadata["namespace"] = json!(namespace);
+    }
+    name
+}
+
+/// What an update keeps, and counts, by itself.
+fn prepare_update(resource: &Resource, before: &Value, after: &mut Value) {
+    if resource.is(&SERVICES) {
+        defaults::carry_over(before, after);
+    } else if resource.is(&PODS) {
+        if let Some(spec) = after["spec"].as_object_mut() {
+            defaults::toleration_seconds(spec);
+        }
+    } else if resource.is(&DAEMON_SETS) {
+        const GENERATION: &str = "deprecated.daemonset.template.generation";
+        let old = before["metadata"]["annotations"][GENERATION].as_str().and_then(|text| text.parse::<u64>().ok());
+        let changed = before["spec"]["template"] != after["spec"]["template"];
+        let generation = old.unwrap_or(1) + u64::from(changed);
+        after["metadata"]["annotations"][GENERATION] = json!(generation.to_string());
+    } else if resource.is(&CUSTOM_RESOURCE_DEFINITIONS) {
+        let versions = after["spec"]["versions"].as_array().into_iter().flatten();
+        let storage = versions.into_iter().find(|version| version["storage"] == true).map(|v| v["name"].clone());
+        if let (Some(storage), Some(stored)) = (storage, after["status"]["storedVersions"].as_array_mut())
+            && !stored.contains(&storage)
         {
-            let message = format!("the {field} in the data ({sent}) does not match the expected one ({expected})");
-            return Err(Status::bad_request(message));
+            stored.push(storage);
         }
     }
-    if let Some(sent) = object["metadata"]["namespace"].as_str()
-        && resource.namespaced
-        && sent != namespace
-    {
-        let message = "the namespace of the provided object does not match the namespace sent on the request";
-        return Err(Status::bad_request(message));
-    }
-    if std::ptr::eq(resource, &PODS) {
-        pod(object);
-    } else if std::ptr::eq(resource, &DEPLOYMENTS) {
-        or(&mut object["spec"]["replicas"], json!(1));
-        object["status"] = json!({});
-    } else if std::ptr::eq(resource, &NETWORK_POLICIES) {
-        policy(object);
-    } else if std::ptr::eq(resource, &SERVICES) {
-        service(resource, object, &options.services)?;
-    }
-    validate(resource, object)
-}
-
-/// Refuses what the real server refuses and a client would notice.
-fn validate(resource: &Resource, object: &Value) -> Result<(), Status> {
-    let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    if !name.is_empty() && !is_subdomain(name) {
-        let why = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character";
-        let why = format!("Invalid value: {name:?}: {why}");
-        return Err(Status::invalid(resource, name, "metadata.name", &why));
-    }
-    for (key, value) in object["metadata"]["labels"].as_object().into_iter().flatten() {
-        // A label is right where it could stand in a selector.
-        let fits = value.as_str().is_some_and(|value| format!("{key}={value}").parse::<Selector>().is_ok());
-        if !fits {
-            let why = format!("Invalid value: {key:?}: {value} is no label");
-            return Err(Status::invalid(resource, name, "metadata.labels", &why));
-        }
-    }
-    if std::ptr::eq(resource, &DEPLOYMENTS) {
-        let selector = Selector::from_json(&object["spec"]["selector"]);
-        let takes = selector.is_ok_and(|s| s.matches(&object["spec"]["template"]["metadata"]["labels"]));
-        if !takes || object["spec"]["selector"].is_null() {
-            let why = "Invalid value: `selector` does not match template `labels`";
-            return Err(Status::invalid(resource, name, "spec.template.metadata.labels", why));
-        }
-    }
-    let containers = match resource.plural {
-        "pods" => &object["spec"]["containers"],
-        "deployments" | "replicasets" => &object["spec"]["template"]["spec"]["containers"],
-        _ => return Ok(()),
-    };
-    if containers.as_array().is_none_or(Vec::is_empty) {
-        return Err(Status::invalid(resource, name, "spec.containers", "Required value"));
-    }
-    Ok(())
-}
-
-fn is_subdomain(name: &str) -> bool {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
-    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    name.len() <= 253 && name.chars().all(inner) && name.starts_with(edge) && name.ends_with(edge)
-}
-
-fn or(field: &mut Value, default: Value) {
-    if field.is_null() {
-        *field = default;
-    }
-}
-
-fn pod(pod: &mut Value) {
-    or(&mut pod["spec"]["terminationGracePeriodSeconds"], json!(30));
-    or(&mut pod["spec"]["restartPolicy"], json!("Always"));
-    pod["status"] = json!({"phase": "Pending"});
-}
-
-/// Without `policyTypes` a policy isolates ingress, and egress only if it has egress rules.
-fn policy(policy: &mut Value) {
-    if policy["spec"]["policyTypes"].as_array().is_none_or(Vec::is_empty) {
-        let egress = policy["spec"]["egress"].as_array().is_some_and(|rules| !rules.is_empty());
-        policy["spec"]["policyTypes"] = if egress { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) };
-    }
-    or(&mut policy["spec"]["podSelector"], json!({}));
-}
-
-fn service(resource: &Resource, service: &mut Value, existing: &[Object]) -> Result<(), Status> {
-    let name = service["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    or(&mut service["spec"]["type"], json!("ClusterIP"));
-    if service["spec"]["clusterIP"].is_null() {
-        let taken: BTreeSet<_> = existing.iter().filter_map(|s| s["spec"]["clusterIP"].as_str()).collect();
-        let free = (10_u32..).map(|n| format!("10.96.{}.{}", n / 256 % 256, n % 256));
-        let free = free.take(65_000).find(|ip| !taken.contains(ip.as_str()));
-        service["spec"]["clusterIP"] = json!(free.unwrap_or_default());
-    }
-    let ports = existing.iter().filter_map(|s| s["spec"]["ports"].as_array()).flatten();
-    let mut taken: BTreeSet<u64> = ports.filter_map(|port| port["nodePort"].as_u64()).collect();
-    let node_ports = service["spec"]["type"] == "NodePort";
-    for port in service["spec"]["ports"].as_array_mut().into_iter().flatten() {
-        or(&mut port["protocol"], json!("TCP"));
-        let number = port["port"].clone();
-        or(&mut port["targetPort"], number);
-        if !node_ports {
-            continue;
-        }
-        match port["nodePort"].as_u64() {
-            Some(wanted) if taken.contains(&wanted) => {
-                let why = format!("Invalid value: {wanted}: provided port is already allocated");
-                return Err(Status::invalid(resource, &name, "spec.ports[0].nodePort", &why));
-            }
-            Some(wanted) => drop(taken.insert(wanted)),
-            None => {
-                let free = NODE_PORTS.into_iter().find(|port| !taken.contains(port));
-                taken.extend(free);
-                port["nodePort"] = json!(free);
-            }
-        }
-    }
-    Ok(())
 }

@@ -2,9 +2,11 @@
 
 use k8s_openapi::api::{apps, autoscaling, batch, coordination, core, discovery, networking, policy, rbac};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 use super::decode::{Fault, read};
+use super::validation::errors::{Errors, Path};
 use super::{FieldValidation, Options};
 use crate::lab::resource::{ALL, Resource};
 use crate::lab::status::Status;
@@ -20,21 +22,22 @@ pub(super) fn decode(resource: &Resource, object: &mut Value, options: &Options)
         Ok(unknown) => unknown,
         Err(fault) => return Err(Status::bad_request(format!("{}{fault}", unhandled(resource)))),
     };
-    let duplicate = options.duplicates.iter().map(|path| format!("duplicate field {path:?}"));
-    let notes: Vec<String> = duplicate.chain(unknown.iter().map(|path| format!("unknown field {path:?}"))).collect();
-    told(resource, notes, options.validation)
+    told(resource, unknown, options)
 }
 
 /// What becomes of unknown and duplicate fields.
 ///
 /// # Errors
 /// 400 if there are any and they are to be refused.
-pub(in crate::lab::store) fn told(
-    resource: &Resource,
-    notes: Vec<String>,
-    validation: FieldValidation,
-) -> Result<Vec<String>, Status> {
-    match validation {
+pub(super) fn told(resource: &Resource, unknown: Vec<String>, options: &Options) -> Result<Vec<String>, Status> {
+    // Nobody looks into what is unknown.
+    let within = |path: &str, outer: &str| {
+        path.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    let known = |path: &&String| !unknown.iter().any(|outer| within(path, outer));
+    let duplicate = options.duplicates.iter().filter(known).map(|path| format!("duplicate field {path:?}"));
+    let notes: Vec<String> = duplicate.chain(unknown.iter().map(|path| format!("unknown field {path:?}"))).collect();
+    match options.validation {
         FieldValidation::Ignore => Ok(Vec::new()),
         FieldValidation::Strict if !notes.is_empty() => {
             let why = notes.join(", ");
@@ -88,6 +91,40 @@ fn identify(resource: &Resource, object: &mut Value) -> Result<(), Status> {
     refuse(format!(
         "no kind {kind:?} is registered for version {api_version:?} in scheme \"pkg/runtime/scheme.go:110\""
     ))
+}
+
+/// Reads what a custom object has in common with all others; returns the paths of unknown fields of its metadata.
+///
+/// # Errors
+/// 400 for no kind at all, for another version, and for metadata of another type.
+pub(super) fn decode_custom(
+    resource: &Resource,
+    object: &mut Value,
+    errors: &mut Errors,
+) -> Result<Vec<String>, Status> {
+    let expected = resource.api_version();
+    let text = |field: &str| object[field].as_str().unwrap_or_default().to_owned();
+    let (kind, api_version) = (text("kind"), text("apiVersion"));
+    if kind.is_empty() {
+        let start: String = object.to_string().chars().take(30).collect();
+        let why = format!("Object 'Kind' is missing in '{object}' ({start} ...)");
+        let message = format!("the object provided is unrecognized (must be of type {}): {why}", resource.kind);
+        return Err(Status::bad_request(message));
+    }
+    if api_version != expected {
+        let message =
+            format!("the API version in the data ({api_version}) does not match the expected API version ({expected})");
+        return Err(Status::bad_request(message));
+    }
+    if kind != resource.kind {
+        errors.invalid_text(&Path::Root.at("kind"), &kind, &format!("must be {}", resource.kind));
+    }
+    if object["metadata"].is_null() {
+        object["metadata"] = json!({});
+    }
+    let unknown = read::<ObjectMeta>(&mut object["metadata"])
+        .map_err(|fault| Status::bad_request(format!("{}{fault}", unhandled(resource))))?;
+    Ok(unknown.into_iter().map(|path| format!("metadata.{path}")).collect())
 }
 
 fn by_kind(resource: &Resource, object: &mut Value) -> Result<Vec<String>, Fault> {

@@ -53,7 +53,6 @@ fn divide_up(value: i128, by: i128) -> i128 {
 }
 
 /// The amount in billionths of the unit.
-#[cfg(test)]
 pub(super) fn nanos(text: &str) -> Option<i128> {
     read(text.trim()).map(|(value, _)| value)
 }

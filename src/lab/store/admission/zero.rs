@@ -58,6 +58,7 @@ const WRITTEN: &[(&str, &str)] = &[
     ("CustomResourceDefinitionVersion", "storage"),
     ("LabelSelectorRequirement", "key"),
     ("PodDisruptionBudgetStatus", "currentHealthy"),
+    ("ClientIPConfig", "timeoutSeconds"),
 ];
 
 /// Whether an absent and an empty text differ there.
