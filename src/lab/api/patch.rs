@@ -115,6 +115,11 @@ impl Patch {
     /// # Errors
     /// 415 for another kind of patch, 422 for options that do not fit, 400 for a body that is no patch.
     pub(super) fn read(resource: &Resource, call: &Call) -> Result<Self, Status> {
+        Self::read_as(resource, (&resource.api_version(), resource.kind), call)
+    }
+
+    /// As [`read`](Self::read), where what is patched is of another version and kind than the resource: its scale.
+    pub(super) fn read_as(resource: &Resource, applied: (&str, &str), call: &Call) -> Result<Self, Status> {
         let kind = call.headers.get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim();
         if ![MERGE, JSON, STRATEGIC, APPLY].contains(&kind) {
@@ -136,7 +141,7 @@ impl Patch {
             MERGE => Change::Merge(json_patch::merge_patch(parsed().map_err(decoding)?)?),
             JSON => Change::Json(json_patch::operations(parsed().map_err(decoding)?)?),
             STRATEGIC => Change::Strategic(strategic::patch_of(parsed().map_err(Status::bad_request)?)?),
-            _ => Change::Apply(configuration(resource, body)?),
+            _ => Change::Apply(configuration(applied, body)?),
         };
         let force = call.get("force").is_some_and(|force| !matches!(force, "false" | "0" | ""));
         Ok(Self { change, force, dry_run, validation })
@@ -165,7 +170,12 @@ impl Patch {
         }
     }
 
-    fn application<'a>(&self, config: &'a Value, resource: &Resource, writer: &'a Writer) -> Apply<'a> {
+    /// What is applied, if the patch is an apply.
+    pub(super) fn configuration(&self) -> Option<&Value> {
+        if let Change::Apply(config) = &self.change { Some(config) } else { None }
+    }
+
+    pub(super) fn application<'a>(&self, config: &'a Value, resource: &Resource, writer: &'a Writer) -> Apply<'a> {
         let has_status = resource.has("status");
         Apply { config, writer, force: self.force, custom: resource.custom, has_status }
     }
@@ -219,7 +229,7 @@ fn check_options(kind: &str, call: &Call) -> Result<bool, Status> {
 }
 
 /// Reads what is applied.
-fn configuration(resource: &Resource, sent: &[u8]) -> Result<Value, Status> {
+fn configuration(expected: (&str, &str), sent: &[u8]) -> Result<Value, Status> {
     let decoding = |why: &str| Status::bad_request(format!("error decoding YAML: {why}"));
     let config: Value = match serde_json::from_slice(sent) {
         Ok(config) => config,
@@ -235,7 +245,7 @@ fn configuration(resource: &Resource, sent: &[u8]) -> Result<Value, Status> {
     }
     let (version, kind) =
         (config["apiVersion"].as_str().unwrap_or_default(), config["kind"].as_str().unwrap_or_default());
-    if version != resource.api_version() || kind != resource.kind {
+    if (version, kind) != expected {
         let version = if version.contains('/') { version.to_owned() } else { format!("/{version}") };
         return Err(Status::bad_request(format!("invalid object type: {version}, Kind={kind}")));
     }

@@ -11,6 +11,10 @@ use crate::kubernetes::Selector;
 use crate::lab::resource::CUSTOM_RESOURCE_DEFINITIONS;
 use crate::lab::status::Status;
 use crate::lab::store::Part;
+use crate::lab::store::patch::{json as json_patch, managed};
+
+/// The version of a scale.
+const VERSION: &str = "autoscaling/v1";
 
 /// Where an object has what a scale tells, as JSON pointers.
 struct Paths {
@@ -41,6 +45,7 @@ impl Paths {
 
 pub(super) fn answer(api: &ApiService, place: &Place, name: &str, call: &Call) -> Result<Reply, Status> {
     let paths = Paths::of(api, place).ok_or_else(super::no_such_resource)?;
+    let recorder = Recorder::new(api, place, call);
     match call.method.as_str() {
         "GET" => {
             let object = api.store.get(place.resource, place.namespace(), name)?;
@@ -60,35 +65,55 @@ pub(super) fn answer(api: &ApiService, place: &Place, name: &str, call: &Call) -
             }
             same_namespace(place, &sent)?;
             same_name(name, &sent)?;
-            change(api, place, name, &paths, dry_run, |_| Ok(sent))
+            change(api, place, name, &paths, &Writing { recorder, patch: None, dry_run }, sent)
         }
         "PATCH" => {
-            let dry_run = call.dry_run()?;
-            // A scale has no lists, so that these two merge as a merge patch does.
-            let merges = ["application/strategic-merge-patch+json", "application/apply-patch+yaml"];
-            if merges.contains(&call.content_type()) {
-                return change(api, place, name, &paths, dry_run, merging(call)?);
-            }
-            let (patch, recorder) = (Patch::read(place.resource, call)?, Recorder::new(api, place, call));
-            change(api, place, name, &paths, dry_run, |before| {
-                patch.apply_to(&recorder.model, place.resource, before, &recorder.writer)
-            })
+            let patch = Patch::read_as(place.resource, (VERSION, "Scale"), call)?;
+            let dry_run = patch.dry_run;
+            change(api, place, name, &paths, &Writing { recorder, patch: Some(patch), dry_run }, Value::Null)
         }
         _ => Err(not_allowed()),
     }
 }
 
-fn merging(call: &Call) -> Result<impl FnOnce(&Value) -> Result<Value, Status>, Status> {
-    if call.content_type() == "application/apply-patch+yaml" && call.text("fieldManager").is_none() {
-        let why = "Required value: is required for apply patch".to_owned();
-        return Err(Status::bad_options("PatchOptions", &[("FieldValueRequired", "fieldManager", why)]));
+/// How a scale is written.
+struct Writing {
+    recorder: Recorder,
+    /// Else the scale that was sent takes the old one's place.
+    patch: Option<Patch>,
+    dry_run: bool,
+}
+
+impl Writing {
+    /// The new scale.
+    fn scale(&self, place: &Place, before: &Value, sent: &Value) -> Result<Value, Status> {
+        let Some(patch) = &self.patch else { return Ok(sent.clone()) };
+        if let Some(config) = patch.configuration() {
+            let mut after = before.clone();
+            json_patch::merge(&mut after, config.as_object().cloned().unwrap_or_default());
+            return Ok(after);
+        }
+        patch.apply_to(&self.recorder.model, place.resource, before, &self.recorder.writer)
     }
-    let patch = body::yaml(&call.body).map_err(|why| Status::bad_request(format!("error decoding patch: {why}")))?;
-    Ok(move |before: &Value| {
+
+    /// The object with its new count, and who owns that.
+    fn object(&self, place: &Place, paths: &Paths, before: &Value, scale: &Value) -> Result<Value, Status> {
+        let count = json!(scale["spec"]["replicas"].as_i64().unwrap_or_default());
+        let applied = self.patch.as_ref().and_then(|patch| Some((patch, patch.configuration()?)));
+        if let Some((patch, config)) = applied {
+            let mut own = json!({"apiVersion": before["apiVersion"], "kind": before["kind"],
+                "metadata": {"name": before["metadata"]["name"]}});
+            if !config["spec"]["replicas"].is_null() {
+                set(&mut own, &paths.spec, count);
+            }
+            let apply = patch.application(&own, place.resource, &self.recorder.writer);
+            return managed::apply(&self.recorder.model, Some(before), apply);
+        }
         let mut after = before.clone();
-        json_patch::merge(&mut after, &patch);
+        set(&mut after, &paths.spec, count);
+        self.recorder.updated(before, &mut after, Part::Main);
         Ok(after)
-    })
+    }
 }
 
 fn change(
@@ -96,11 +121,11 @@ fn change(
     place: &Place,
     name: &str,
     paths: &Paths,
-    dry_run: bool,
-    make: impl FnOnce(&Value) -> Result<Value, Status>,
+    writing: &Writing,
+    sent: Value,
 ) -> Result<Reply, Status> {
-    let stored = api.store.modify(place.resource, place.namespace(), name, Part::Main, dry_run, |before| {
-        let scale = make(&scale_of(place, paths, before))?;
+    let stored = api.store.modify(place.resource, place.namespace(), name, Part::Main, writing.dry_run, |before| {
+        let scale = writing.scale(place, &scale_of(place, paths, before), &sent)?;
         body::metadata_of(&scale, "Scale")?;
         let replicas = match &scale["spec"]["replicas"] {
             Value::Null => 0,
@@ -120,8 +145,7 @@ fn change(
             let why = format!("Invalid value: {replicas}: must be greater than or equal to 0");
             return Err(Status::faulty("autoscaling", "Scale", name, &[("FieldValueInvalid", "spec.replicas", why)]));
         }
-        let mut after = before.clone();
-        set(&mut after, &paths.spec, json!(replicas));
+        let mut after = writing.object(place, paths, before, &scale)?;
         for field in ["resourceVersion", "uid"] {
             if let Some(sent) = scale["metadata"][field].as_str().filter(|sent| !sent.is_empty()) {
                 after["metadata"][field] = json!(sent);
@@ -164,5 +188,5 @@ fn scale_of(place: &Place, paths: &Paths, object: &Value) -> Value {
     if let Some(selector) = selector.filter(|selector| !selector.is_empty()) {
         status["selector"] = json!(selector);
     }
-    json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": spec, "status": status})
+    json!({"kind": "Scale", "apiVersion": VERSION, "metadata": metadata, "spec": spec, "status": status})
 }

@@ -250,3 +250,29 @@ async fn kubectls_own_way_of_taking_over_works(cluster: Cluster) -> steadfast::R
     assert_eq!((code, owners(&moved)), (200, vec!["kubectl Apply".to_owned()]));
     Ok(())
 }
+
+#[steadfast::test]
+async fn whoever_scales_owns_the_count(cluster: Cluster) -> steadfast::Result {
+    post(&cluster, DEPLOYMENTS, deployment()).await;
+    let scale = format!("{DEPLOYMENTS}/d/scale");
+    let by = |name: &str| format!("{scale}?fieldManager={name}");
+    let (code, told) = patch(&cluster, &by("hand"), MERGE, json!({"spec": {"replicas": 2}})).await;
+    assert_eq!((code, &told["spec"]), (200, &json!({"replicas": 2})));
+    let (_, object) = send(&cluster, "GET", &format!("{DEPLOYMENTS}/d"), "", "").await;
+    let entry = json!({"manager": "hand", "operation": "Update", "apiVersion": "apps/v1", "fieldsType": "FieldsV1",
+        "fieldsV1": {"f:spec": {"f:replicas": {}}}, "subresource": "scale"});
+    let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+    assert!(entries.contains(&entry), "{entries:?}");
+    let config =
+        json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "d"}, "spec": {"replicas": 3}});
+    let refused = patch(&cluster, &by("two"), APPLY, config.clone()).await;
+    let text = "Apply failed with 1 conflict: conflict with \"hand\" with subresource \"scale\" using autoscaling/v1: .spec.replicas";
+    assert_eq!(message(&refused), (409, text));
+    let (code, told) = patch(&cluster, &format!("{}&force=true", by("two")), APPLY, config).await;
+    assert_eq!((code, &told["spec"]), (200, &json!({"replicas": 3})));
+    let none = patch(&cluster, &by("hand"), MERGE, json!({"spec": {"replicas": -1}})).await;
+    let text =
+        "Scale.autoscaling \"d\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0";
+    assert_eq!(message(&none), (422, text));
+    Ok(())
+}
