@@ -6,6 +6,7 @@
 //! same seed gives the same order.
 
 mod aggregation;
+mod daemon_sets;
 mod deployments;
 mod disruption;
 mod endpoints;
@@ -17,7 +18,9 @@ mod namespaces;
 mod objects;
 mod probes;
 mod replica_sets;
+mod revisions;
 mod scheduler;
+mod stateful_sets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,6 +28,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use self::aggregation::Aggregation;
+use self::daemon_sets::DaemonSets;
 use self::deployments::Deployments;
 use self::disruption::Disruption;
 use self::endpoints::Endpoints;
@@ -35,6 +39,7 @@ use self::kubelet::Kubelet;
 use self::namespaces::Namespaces;
 use self::replica_sets::ReplicaSets;
 use self::scheduler::Scheduler;
+use self::stateful_sets::StatefulSets;
 use super::store::{Change, ChangeKind, Store};
 use crate::clock::{Clock, Timestamp};
 
@@ -115,6 +120,8 @@ pub(super) async fn run(store: Store, clock: Clock, machine: Machine) {
     let mut workers = [
         Worker::new(Deployments::new(events.clone())),
         Worker::new(ReplicaSets::new(events.clone())),
+        Worker::new(StatefulSets::new(events.clone())),
+        Worker::new(DaemonSets::new(events.clone())),
         Worker::new(Jobs::new(events.clone())),
         Worker::new(Scheduler::new(clock.clone(), events.clone())),
         Worker::new(Kubelet::new(store.clone(), machine)),

@@ -217,7 +217,7 @@ fn is_ready(node: &Value) -> bool {
     conditions.any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }
 
-fn tolerated(toleration: &Value, taint: &Value) -> bool {
+pub(super) fn tolerated(toleration: &Value, taint: &Value) -> bool {
     let text = |field: &str| toleration[field].as_str().unwrap_or_default();
     let effect = text("effect").is_empty() || toleration["effect"] == taint["effect"];
     let exists = text("operator") == "Exists";
@@ -226,7 +226,7 @@ fn tolerated(toleration: &Value, taint: &Value) -> bool {
 }
 
 /// Whether a term of a node selector takes a node: all of its expressions, and at least one.
-fn takes(term: &Value, node: &Value) -> bool {
+pub(super) fn takes(term: &Value, node: &Value) -> bool {
     let of = |field: &str| term[field].as_array().cloned().unwrap_or_default();
     let (expressions, fields) = (of("matchExpressions"), of("matchFields"));
     let label = |key: &str| node["metadata"]["labels"][key].as_str();

@@ -6,6 +6,7 @@ mod endpoints;
 mod garbage;
 mod jobs;
 mod namespaces;
+mod sets;
 
 use std::time::Duration;
 
