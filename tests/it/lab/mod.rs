@@ -23,6 +23,8 @@ use steadfast::prelude::*;
 mod access;
 mod eviction;
 mod raw;
+mod reading;
+mod writers;
 
 fn config(name: &str, value: &str) -> ConfigMap {
     serde_json::from_value(json!({"metadata": {"name": name, "labels": {"app": name}}, "data": {"k": value}})).unwrap()
