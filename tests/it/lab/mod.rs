@@ -6,6 +6,7 @@ mod discovery;
 mod fabric;
 mod node;
 mod patch;
+mod prometheus;
 mod table;
 
 use axum::Router;

@@ -172,7 +172,7 @@ impl<'a> Checker<'a> {
         if !named && !self.token.is("{") {
             return self.unexpected("", "");
         }
-        let checked = self.vector_selector()?;
+        let checked = self.vector_selector(true)?;
         if self.token.kind == Kind::End { Ok(checked) } else { self.unexpected("", "") }
     }
 
@@ -436,17 +436,17 @@ impl<'a> Checker<'a> {
                 self.advance();
                 Ok(Checked { at, of: inner.of, form: Form::Other, depth: inner.depth + 1 })
             }
-            Kind::Punctuation if self.token.text == "{" => self.vector_selector(),
-            _ if self.is_metric_name() => self.vector_selector(),
+            Kind::Punctuation if self.token.text == "{" => self.vector_selector(false),
+            _ if self.is_metric_name() => self.vector_selector(false),
             _ => self.unexpected("", ""),
         }
     }
 
-    /// A metric's name with or without matchers; or what only begins as one: an aggregation, a call.
-    fn vector_selector(&mut self) -> Result<Checked, Complaint> {
+    /// A metric's name with or without matchers; or, if that may be, what only begins as one: an aggregation, a call.
+    fn vector_selector(&mut self, only: bool) -> Result<Checked, Complaint> {
         let at = self.token.at;
         let name = if self.token.is("{") { None } else { Some(self.advance()) };
-        if let Some(name) = &name {
+        if let Some(name) = name.as_ref().filter(|_| !only) {
             let grouping = self.token.is_word("by") || self.token.is_word("without");
             if name.kind == Kind::Aggregator && (self.token.is("(") || grouping) {
                 return self.aggregation(name);
