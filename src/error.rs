@@ -33,6 +33,10 @@ pub enum Error {
     /// JSON.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
+    /// A rule for the lab's Prometheus.
+    #[cfg(feature = "lab")]
+    #[error(transparent)]
+    Rule(#[from] crate::lab::BadRule),
     /// Anything else.
     #[error("{0}")]
     Other(BoxError),
