@@ -204,8 +204,11 @@ fn aggregated(call: &Call) -> bool {
     negotiate::prefers(call, "apidiscovery.k8s.io", "APIGroupDiscoveryList", "v2")
 }
 
-/// What can be done with a kind.
+/// What can be done with a kind, in the order in which the real server says it.
 pub(super) fn verbs(resource: &Resource) -> Vec<&'static str> {
+    if resource.custom {
+        return vec!["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
+    }
     let all = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
     let namespaces = resource.group.is_empty() && resource.plural == "namespaces";
     all.into_iter().filter(|verb| !(namespaces && *verb == "deletecollection")).collect()

@@ -112,6 +112,7 @@ fn model() -> &'static Model {
         for ((group, version, kind), name) in &kinds {
             if let Some(schema) = schemas.get_mut(name) {
                 schema["x-kubernetes-group-version-kind"] = json!([gvk(group, version, kind)]);
+                describe(schema);
             }
         }
         for (schema, field, strategy, key) in MERGES {
@@ -292,8 +293,24 @@ fn custom_schema(kind: &Resource, declared: Value) -> Value {
     schema["properties"]["apiVersion"] = json!({"type": "string"});
     schema["properties"]["kind"] = json!({"type": "string"});
     schema["properties"]["metadata"] = json!({"allOf": [to(&format!("{META}.ObjectMeta"))]});
+    describe(&mut schema);
     schema["x-kubernetes-group-version-kind"] = json!([gvk(kind.group, kind.version, kind.kind)]);
     schema
+}
+
+/// Says what the fields are that every kind has.
+fn describe(schema: &mut Value) {
+    let common = [
+        ("apiVersion", "The group and version of the schema that the object is written in."),
+        ("kind", "The kind of object, in CamelCase."),
+        ("metadata", "The object's name, labels and what else every object has."),
+        ("spec", "What is wanted of the object."),
+        ("status", "What was last observed of the object."),
+    ];
+    for (field, description) in common {
+        let Some(Value::Object(property)) = schema["properties"].get_mut(field) else { continue };
+        property.entry("description").or_insert_with(|| json!(description));
+    }
 }
 
 fn list_schema(kind: &Resource, schema: &str) -> Value {

@@ -162,3 +162,71 @@ fn references(value: &Value, names: &mut Vec<String>) {
         _ => {}
     }
 }
+
+async fn send(client: &Client, method: &str, path: &str, body: &Value) -> u16 {
+    let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+    let body = kube::client::Body::from(serde_json::to_vec(body).unwrap());
+    client.send(request.body(body).unwrap()).await.unwrap().status().as_u16()
+}
+
+fn things() -> Value {
+    let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+        "size": {"type": "integer", "description": "How big."},
+    }}}});
+    let columns = json!([
+        {"name": "Size", "type": "integer", "jsonPath": ".spec.size"},
+        {"name": "Label", "type": "string", "jsonPath": ".metadata.labels.example\\.com/of", "priority": 1},
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    ]);
+    let version = json!({"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema},
+        "additionalPrinterColumns": columns, "subresources": {"status": {}}});
+    let names =
+        json!({"plural": "things", "singular": "thing", "kind": "Thing", "shortNames": ["tg"], "categories": ["all"]});
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "things.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]}})
+}
+
+#[steadfast::test]
+async fn custom_kinds_come_and_go_with_their_definition(cluster: Cluster) -> steadfast::Result {
+    const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    const THINGS: &str = "/apis/example.com/v1/namespaces/default/things";
+    let client = cluster.client();
+    let (_, _, before, _) = get(&client, "/apis", &[("accept", AGGREGATED)]).await;
+    assert_eq!(get(&client, "/apis/example.com/v1", &[]).await.0, 404);
+    assert_eq!(send(&client, "POST", DEFINITIONS, &things()).await, 201);
+    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+
+    let (_, _, tag, body) = get(&client, "/apis", &[("accept", AGGREGATED)]).await;
+    assert!(tag != before && body.contains("\"resource\":\"things\""), "{body}");
+    let list = json(&client, "/apis/example.com/v1").await;
+    let thing = named(&list["resources"], "name", "things");
+    assert_eq!((&thing["shortNames"], &thing["categories"]), (&json!(["tg"]), &json!(["all"])));
+    assert_eq!(named(&list["resources"], "name", "things/status")["verbs"], json!(["get", "patch", "update"]));
+
+    let metadata = json!({"name": "t", "labels": {"example.com/of": "me"}});
+    let object = json!({"apiVersion": "example.com/v1", "kind": "Thing", "metadata": metadata, "spec": {"size": 3}});
+    assert_eq!(send(&client, "POST", THINGS, &object).await, 201);
+    let accept = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    let table: Value = serde_json::from_str(&get(&client, THINGS, &[("accept", accept)]).await.3)?;
+    let columns: Vec<_> =
+        table["columnDefinitions"].as_array().unwrap().iter().map(|c| (&c["name"], &c["priority"])).collect();
+    let wanted = [("Name", 0), ("Size", 0), ("Label", 1), ("Age", 0)].map(|(name, wide)| (json!(name), json!(wide)));
+    assert_eq!(columns, wanted.iter().map(|(name, wide)| (name, wide)).collect::<Vec<_>>());
+    assert_eq!(table["rows"][0]["cells"], json!(["t", 3, "me", "0s"]));
+
+    let document = json(&client, "/openapi/v3/apis/example.com/v1").await;
+    let schema = &document["components"]["schemas"]["com.example.v1.Thing"];
+    assert_eq!(schema["properties"]["spec"]["properties"]["size"]["description"], "How big.");
+    assert_eq!(schema["x-kubernetes-group-version-kind"][0]["kind"], "Thing");
+    let patch = &document["paths"]["/apis/example.com/v1/namespaces/{namespace}/things/{name}"]["patch"];
+    assert!(patch["requestBody"]["content"]["application/strategic-merge-patch+json"].is_null());
+    assert!(patch["requestBody"]["content"]["application/merge-patch+json"].is_object());
+
+    assert_eq!(send(&client, "DELETE", &format!("{DEFINITIONS}/things.example.com"), &json!({})).await, 200);
+    tokio::time::sleep(std::time::Duration::from_secs(15)).await;
+    assert_eq!(get(&client, "/apis/example.com/v1", &[]).await.0, 404);
+    let (_, _, after, _) = get(&client, "/apis", &[("accept", AGGREGATED)]).await;
+    assert_eq!(after, before, "what is gone leaves no trace");
+    Ok(())
+}
