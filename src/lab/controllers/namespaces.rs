@@ -1,6 +1,6 @@
 //! Namespaces: what each has from its beginning, and how it ends.
 //!
-//! Each gets the ServiceAccount `default` and the ConfigMap `kube-root-ca.crt` (empty: the lab speaks no TLS), again
+//! Each gets the ServiceAccount `default` and the ConfigMap `kube-root-ca.crt` (no certificate: the lab speaks no TLS), again
 //! if somebody deletes them. A deleted one is emptied 5 s later, as kube-controller-manager's namespace controller
 //! waits for so long after every change of a namespace; while something is left it looks again, 5 s after its own
 //! note of that, then by half of what the longest grace period leaves, or of 15 s if finalizers hold. Pods go first:
@@ -25,6 +25,9 @@ const DELAY: Duration = Duration::from_secs(5);
 const FINALIZER_ESTIMATE: i64 = 15;
 
 const ROOT_CA: &str = "kube-root-ca.crt";
+
+/// PEM takes text around certificates; here there is nothing else.
+const NO_CERTIFICATE: &str = "# The API server of the lab speaks no TLS.\n";
 
 pub(super) struct Namespaces {
     events: Recorder,
@@ -120,7 +123,7 @@ fn furnish(store: &Store, namespace: &str) {
         // Refused only where the namespace has gone.
         let _ = store.create(&SERVICE_ACCOUNTS, namespace, json!({"metadata": {"name": "default"}}), false);
     }
-    let data = json!({"ca.crt": ""});
+    let data = json!({"ca.crt": NO_CERTIFICATE});
     match store.find(&CONFIG_MAPS, namespace, ROOT_CA) {
         None => {
             let about = "The certificates that the cluster's own API server is verified with. The lab has none.";

@@ -18,6 +18,8 @@ async fn a_namespace_has_an_account_and_the_certificates_map(cluster: Cluster) -
         pause(millis(10)).await;
         assert!(!api.gone(&path).await, "{path} comes back");
     }
+    let map = api.get("/api/v1/namespaces/shop/configmaps/kube-root-ca.crt").await;
+    assert_ne!(map["data"]["ca.crt"], "", "readers want some text");
     Ok(())
 }
 
