@@ -97,6 +97,10 @@ pub(super) fn replace(api: &ApiService, place: &Place, name: &str, call: &Call) 
     let mut warnings = Vec::new();
     let stored = api.store.modify(resource, place.namespace(), name, part, writing.dry_run, |before| {
         let before = in_version(resource, before);
+        if is_of_another(&before, &object) {
+            // The store refuses it, before anybody looks at what is in it.
+            return Ok(object);
+        }
         not_marked(resource, name, &before, &object)?;
         let (mut after, told) = admission::update(&api.store, resource, &before, object, part, &writing.admission)?;
         warnings = told;
@@ -104,6 +108,14 @@ pub(super) fn replace(api: &ApiService, place: &Place, name: &str, call: &Call) 
         Ok(after)
     })?;
     Ok(Reply { answer: Answer::Object(200, resource, stored), warnings })
+}
+
+/// Whether an object names another version or uid than what is stored.
+fn is_of_another(stored: &Value, object: &Value) -> bool {
+    ["uid", "resourceVersion"].iter().any(|field| {
+        let sent = object["metadata"][*field].as_str().unwrap_or_default();
+        !matches!(sent, "" | "0") && stored["metadata"][*field] != sent
+    })
 }
 
 /// Refuses a write that would mark an object as deleted, which only a delete can do.

@@ -276,3 +276,16 @@ async fn whoever_scales_owns_the_count(cluster: Cluster) -> steadfast::Result {
     assert_eq!(message(&none), (422, text));
     Ok(())
 }
+
+#[steadfast::test]
+async fn a_put_of_another_object_is_a_conflict_and_nothing_else(cluster: Cluster) -> steadfast::Result {
+    let made = map(&cluster, "m").await;
+    for (field, value) in [("uid", "11111111-1111-1111-1111-111111111111"), ("resourceVersion", "1")] {
+        let mut other = made.clone();
+        other["metadata"][field] = json!(value);
+        other["metadata"]["labels"] = json!({"not valid!": "x"});
+        let (code, told) = send(&cluster, "PUT", &format!("{MAPS}/m"), "application/json", &other.to_string()).await;
+        assert_eq!((code, &told["reason"]), (409, &json!("Conflict")), "{told}");
+    }
+    Ok(())
+}
