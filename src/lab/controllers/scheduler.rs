@@ -23,11 +23,13 @@ const NAME: &str = "default-scheduler";
 pub(super) struct Scheduler {
     clock: Clock,
     events: Recorder,
+    /// The pods that fit nowhere.
+    unplaced: BTreeSet<Key>,
 }
 
 impl Scheduler {
     pub(super) fn new(clock: Clock, events: Recorder) -> Self {
-        Self { clock, events }
+        Self { clock, events, unplaced: BTreeSet::new() }
     }
 
     fn bind(&self, store: &Store, pod: &Object, node: &str) {
@@ -87,7 +89,7 @@ impl Scheduler {
 }
 
 impl Controller for Scheduler {
-    fn affected(&self, store: &Store, change: &Change, into: &mut BTreeSet<Key>) {
+    fn affected(&self, _: &Store, change: &Change, into: &mut BTreeSet<Key>) {
         if change.resource.is(&PODS) {
             if is_waiting(&change.object) {
                 into.insert(Key::of(&change.object));
@@ -99,10 +101,11 @@ impl Controller for Scheduler {
         } else if !change.resource.is(&NODES) {
             return;
         }
-        into.extend(store.list(&PODS, None).0.iter().filter(|pod| is_waiting(pod)).map(|pod| Key::of(pod)));
+        into.extend(self.unplaced.iter().cloned());
     }
 
     fn reconcile(&mut self, store: &Store, key: &Key) -> Option<Timestamp> {
+        self.unplaced.remove(key);
         let pod = store.find(&PODS, &key.namespace, &key.name).filter(|pod| is_waiting(pod))?;
         if pod["spec"]["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty()) {
             let message = "Scheduling is blocked due to non-empty scheduling gates";
@@ -115,7 +118,10 @@ impl Controller for Scheduler {
             pods.iter().filter(|pod| !pod["spec"]["nodeName"].is_null() && !is_finished(pod)).collect();
         match choose(store, &pod, &nodes, &placed) {
             Ok(node) => self.bind(store, &pod, &node),
-            Err(message) => self.refuse(store, &pod, "Unschedulable", &message),
+            Err(message) => {
+                self.unplaced.insert(key.clone());
+                self.refuse(store, &pod, "Unschedulable", &message);
+            }
         }
         None
     }
