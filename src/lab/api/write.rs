@@ -102,6 +102,10 @@ pub(super) fn replace(api: &ApiService, place: &Place, name: &str, call: &Call) 
             return Ok(object);
         }
         not_marked(resource, name, &before, &object)?;
+        if object["metadata"]["uid"].as_str().is_some_and(|uid| !uid.is_empty() && before["metadata"]["uid"] != uid) {
+            // A PUT says by its uid which object it means: the store tells the conflict.
+            return Ok(object);
+        }
         let (mut after, told) = admission::update(&api.store, resource, &before, object, part, &writing.admission)?;
         warnings = told;
         recorder.updated(&before, &mut after, part);

@@ -70,6 +70,10 @@ async fn what_cannot_change_does_not(cluster: Cluster) -> steadfast::Result {
     assert_eq!(changed, Err((422, why.to_owned())));
     send(&client, "PATCH", &format!("{MAPS}/m"), &json!({"metadata": {"labels": {"a": "b"}}})).await.unwrap();
 
+    let other = json!({"metadata": {"name": "m", "uid": "x"}});
+    let (code, message) = send(&client, "PUT", &format!("{MAPS}/m"), &other).await.unwrap_err();
+    assert!(code == 409 && message.contains("UID in precondition: x"), "{message}");
+
     send(&client, "POST", DEPLOYMENTS, &deployment("d")).await.unwrap();
     let both = json!({"spec": {"selector": {"matchLabels": {"app": "e"}}, "template": {"metadata": {"labels": {"app": "e"}}}}});
     let changed = send(&client, "PATCH", &format!("{DEPLOYMENTS}/d"), &both).await;
