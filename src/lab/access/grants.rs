@@ -22,11 +22,16 @@ pub(in crate::lab) struct Grants {
 impl Grants {
     /// The rights, if writing this kind needs any that RBAC does not ask for anyway.
     pub(in crate::lab) fn of(store: &Store, user: &User, resource: &'static Resource, namespace: &str) -> Option<Self> {
-        if resource.group != RBAC || user.is_own() || user.is_master() {
+        let role = matches!(resource.plural, "roles" | "clusterroles");
+        if resource.group != RBAC || user.is_master() || (user.is_own() && role) {
             return None;
         }
         let namespace = if resource.namespaced { namespace } else { "" };
-        let (owned, broken) = super::rules(store, user, namespace);
+        let (owned, broken) = if user.is_own() {
+            (Rule::all(&super::bootstrap::all_rules()), Vec::new())
+        } else {
+            super::rules(store, user, namespace)
+        };
         let mut roles = store.list(&CLUSTER_ROLES, None).0;
         if !namespace.is_empty() {
             roles.extend(store.list(&ROLES, Some(namespace)).0);

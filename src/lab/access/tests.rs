@@ -214,6 +214,9 @@ async fn nobody_grants_what_they_do_not_hold() {
     );
     assert_eq!(refused(&ROLE_BINDINGS, binding("Foo", "x")).message, r#"unsupported role reference kind: "Foo""#);
     assert!(Grants::of(&store, &User::own(), &ROLES, "a").is_none());
+    let own = Grants::of(&store, &User::own(), &ROLE_BINDINGS, "a").unwrap();
+    own.check(&binding("Role", "missing")).unwrap();
+    assert_eq!(own.check(&binding("", "x")).unwrap_err().code, 500);
     assert!(Grants::of(&store, &jane, &NAMESPACES, "a").is_none());
 }
 

@@ -25,6 +25,7 @@ mod access;
 mod eviction;
 mod raw;
 mod reading;
+mod switch;
 mod writers;
 
 fn config(name: &str, value: &str) -> ConfigMap {
