@@ -37,7 +37,7 @@ use network::NetworkCluster;
 #[cfg(feature = "cli")]
 pub(crate) use outputs::folder as outputs_folder;
 #[cfg(feature = "lab")]
-pub use shop::{SHOP_IMAGE, SHOP_NODE_PORT, shop};
+pub use shop::{SHOP_IMAGE, SHOP_NODE_PORT, shop, shop_image};
 
 /// A cluster to experiment on. Cheap to clone; all clones are the same cluster.
 #[derive(Clone)]

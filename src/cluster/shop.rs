@@ -33,11 +33,8 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 /// # Errors
 /// The cluster refuses a manifest, or the shop does not get ready within a minute.
 pub async fn shop(cluster: &Cluster) -> crate::Result {
-    if let Ok(lab) = cluster.lab() {
-        lab.scratch_program(SHOP_IMAGE, run);
-    }
-    if let Some(kind) = cluster.kind_name() {
-        Images::of(kind).shop().await.map_err(ClusterError::from)?;
+    shop_image(cluster).await?;
+    if cluster.kind_name().is_some() {
         prometheus(cluster).await?;
     }
     for (name, port, _) in SERVICES {
@@ -47,6 +44,21 @@ pub async fn shop(cluster: &Cluster) -> crate::Result {
     }
     let names = SERVICES.map(|(name, ..)| name);
     Ok(cluster.wait_for_deployments("default", &names, READY_WITHIN).await?)
+}
+
+/// Brings the shop's image to the cluster, for pods of a test's own: the lab is told what it runs, a kind cluster gets
+/// it built from this package's source; elsewhere it is to be there.
+///
+/// # Errors
+/// The image cannot be built or loaded.
+pub async fn shop_image(cluster: &Cluster) -> crate::Result {
+    if let Ok(lab) = cluster.lab() {
+        lab.scratch_program(SHOP_IMAGE, run);
+    }
+    if let Some(kind) = cluster.kind_name() {
+        Images::of(kind).shop().await.map_err(ClusterError::from)?;
+    }
+    Ok(())
 }
 
 /// The Prometheus of a kind cluster, which the lab has by itself.

@@ -22,7 +22,7 @@ async fn child(place: &Place, owner: &ConfigMap) -> Result<ConfigMap, kube::Erro
 }
 
 /// Seen on 1.34.4: marked, held, and gone with its last finalizer; meanwhile no finalizer may be added.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn finalizers_hold(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let maps: Api<ConfigMap> = place.api();
@@ -43,7 +43,7 @@ async fn finalizers_hold(cluster: Cluster) -> steadfast::Result {
 }
 
 /// Seen on 1.34.4: in the background the owner goes at once and its children after it.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn children_go_after_their_owner(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let maps: Api<ConfigMap> = place.api();
@@ -56,7 +56,7 @@ async fn children_go_after_their_owner(cluster: Cluster) -> steadfast::Result {
 }
 
 /// Seen on 1.34.4: in the foreground the owner waits for the children that block it.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn an_owner_waits_in_the_foreground(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let maps: Api<ConfigMap> = place.api();
@@ -74,7 +74,7 @@ async fn an_owner_waits_in_the_foreground(cluster: Cluster) -> steadfast::Result
 }
 
 /// Seen on 1.34.4: orphans lose the reference and stay; a reference to another uid collects.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn orphans_stay_and_strangers_children_go(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let maps: Api<ConfigMap> = place.api();
@@ -104,7 +104,7 @@ fn switch(seconds: u64) -> Value {
 
 /// Seen on 1.34.4: the Job fails at its deadline, and it and what it owns are gone within a second or two;
 /// a merge patch of the deadline postpones that.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn a_jobs_deadline_takes_what_it_owns(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let (jobs, policies): (Api<Job>, Api<NetworkPolicy>) = (place.api(), place.api());
@@ -123,7 +123,7 @@ async fn a_jobs_deadline_takes_what_it_owns(cluster: Cluster) -> steadfast::Resu
 }
 
 /// Seen on 1.34.4: a plain delete of a Job orphans, in the background it takes what it owns along.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn a_job_orphans_unless_asked(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let (jobs, maps): (Api<Job>, Api<ConfigMap>) = (place.api(), place.api());
@@ -141,7 +141,7 @@ async fn a_job_orphans_unless_asked(cluster: Cluster) -> steadfast::Result {
 }
 
 /// Seen on 1.34.4: a terminating namespace takes nothing new, and goes with all that is in it.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn a_namespace_goes_with_all_that_is_in_it(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let (namespaces, maps): (Api<Namespace>, Api<ConfigMap>) = (Api::all(cluster.client()), place.api());
@@ -159,7 +159,7 @@ async fn a_namespace_goes_with_all_that_is_in_it(cluster: Cluster) -> steadfast:
 }
 
 /// Seen on 1.34.4: a pod is marked and runs on for its grace; without a node it goes at once.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn pods_have_their_grace(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let pods: Api<Pod> = place.api();

@@ -51,7 +51,7 @@ fn selects(app: &str) -> Value {
 }
 
 /// Seen on 1.34.4: a denied connection hangs, and opens again once the policy has gone.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn a_denied_connection_hangs(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let to = target(&place, json!({"app": "target"})).await?;
@@ -65,7 +65,7 @@ async fn a_denied_connection_hangs(cluster: Cluster) -> steadfast::Result {
 }
 
 /// Seen on 1.34.4: a service without ready endpoints refuses at once, under a policy too.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn nobody_refuses(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let _: Deployment = place.create(deployment("d", 1)).await?;
@@ -81,7 +81,7 @@ async fn nobody_refuses(cluster: Cluster) -> steadfast::Result {
 }
 
 /// Seen on 1.34.4 and in Kubernetes' own suite: policies of one pod add up, per rule.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn policies_add_up(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let to = target(&place, json!({"app": "target"})).await?;
@@ -99,7 +99,7 @@ async fn policies_add_up(cluster: Cluster) -> steadfast::Result {
 }
 
 /// Seen on 1.34.4: namespace and pod selector in one peer are AND, in two peers OR; `except` narrows its own peer only.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn peers(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let other = Place::new(&cluster).await?;
@@ -130,7 +130,7 @@ async fn peers(cluster: Cluster) -> steadfast::Result {
 }
 
 /// Seen on 1.34.4: named ports and ranges are those of the pod, after the service's translation.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn ports(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     target(&place, json!({"app": "target"})).await?;
@@ -157,7 +157,7 @@ async fn ports(cluster: Cluster) -> steadfast::Result {
 }
 
 /// Seen on 1.34.4: egress is judged after the service's translation; replies of an allowed connection come through.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn egress(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let to = target(&place, json!({"app": "target"})).await?;
@@ -175,7 +175,7 @@ async fn egress(cluster: Cluster) -> steadfast::Result {
 }
 
 /// Seen on 1.34.4: a new label of a pod, a peer or a namespace counts like a new policy.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn labels_count_at_once(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let to = target(&place, json!({"app": "target"})).await?;
@@ -201,7 +201,7 @@ async fn labels_count_at_once(cluster: Cluster) -> steadfast::Result {
 }
 
 /// Seen on 1.34.4: the node's probes pass every policy, so that an isolated pod gets ready.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn the_nodes_probes_pass(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     policy(&place, "deny", json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]})).await?;

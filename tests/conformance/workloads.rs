@@ -27,7 +27,7 @@ fn template_note(value: &str) -> Value {
 }
 
 /// Seen on 1.34.4: every namespace gets a `default` service account and the cluster's certificate.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn a_namespace_is_furnished(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let (accounts, maps): (Api<ServiceAccount>, Api<ConfigMap>) = (place.api(), place.api());
@@ -39,7 +39,7 @@ async fn a_namespace_is_furnished(cluster: Cluster) -> steadfast::Result {
 }
 
 /// Seen on 1.34.4: a Deployment makes a ReplicaSet named after its template, and that one pods.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn a_deployment_makes_a_set_and_that_makes_pods(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let _: Deployment = place.create(deployment("d", 2)).await?;
@@ -57,7 +57,7 @@ async fn a_deployment_makes_a_set_and_that_makes_pods(cluster: Cluster) -> stead
 }
 
 /// Seen on 1.34.4: with one replica and the default strategy the new pod is ready before the old one goes.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn a_rollout_never_falls_below_what_is_available(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let _: Deployment = place.create(deployment("d", 1)).await?;
@@ -77,7 +77,7 @@ async fn a_rollout_never_falls_below_what_is_available(cluster: Cluster) -> stea
 }
 
 /// Seen on 1.34.4: an old template gets its old set back, with the next revision.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn a_rollback_takes_the_old_set(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let _: Deployment = place.create(deployment("d", 0)).await?;
@@ -103,7 +103,7 @@ async fn a_rollback_takes_the_old_set(cluster: Cluster) -> steadfast::Result {
 }
 
 /// Seen on 1.34.4: a pod that no longer fits its set is let go and replaced.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn a_relabelled_pod_is_released(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let _: Deployment = place.create(deployment("d", 1)).await?;
@@ -121,7 +121,7 @@ async fn a_relabelled_pod_is_released(cluster: Cluster) -> steadfast::Result {
 }
 
 /// Seen on 1.34.4: what a Deployment that cannot get on says once its deadline is over.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn a_rollout_has_a_deadline(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let mut stuck = deployment("d", 1);
@@ -148,7 +148,7 @@ async fn a_rollout_has_a_deadline(cluster: Cluster) -> steadfast::Result {
 }
 
 /// Seen on 1.34.4: pods of a StatefulSet come one by one and go from the end.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn stateful_pods_keep_their_order(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let set = json!({
@@ -174,7 +174,7 @@ async fn stateful_pods_keep_their_order(cluster: Cluster) -> steadfast::Result {
 }
 
 /// Seen on 1.34.4: one pod for each node.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn a_daemon_runs_on_each_node(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let set = json!({"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"app": "d"}}, "template": template("d", "back")}});
@@ -189,7 +189,7 @@ async fn a_daemon_runs_on_each_node(cluster: Cluster) -> steadfast::Result {
 }
 
 /// Seen on 1.34.4: a suspended Job makes nothing; one with parallelism 0 neither, and it never completes.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn jobs_that_make_no_pods(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let container = json!({"name": "never", "image": "absent:1", "imagePullPolicy": "Never"});
@@ -215,7 +215,7 @@ async fn jobs_that_make_no_pods(cluster: Cluster) -> steadfast::Result {
 }
 
 /// Seen on 1.34.4: a budget's numbers, and the eviction that it stops.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn a_budget_stops_an_eviction(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let _: Deployment = place.create(deployment("d", 1)).await?;
@@ -247,7 +247,7 @@ async fn a_budget_stops_an_eviction(cluster: Cluster) -> steadfast::Result {
 }
 
 /// Seen on 1.34.4: Endpoints and EndpointSlices follow readiness; with no pod the subsets are absent.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn endpoints_follow_readiness(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let _: Deployment = place.create(deployment("d", 1)).await?;
@@ -273,7 +273,7 @@ async fn endpoints_follow_readiness(cluster: Cluster) -> steadfast::Result {
 }
 
 /// Seen on 1.34.4: a pod whose liveness probe fails is restarted, which its status counts.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn liveness_restarts(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let mut pod = template("p", "back");
@@ -292,7 +292,7 @@ async fn liveness_restarts(cluster: Cluster) -> steadfast::Result {
 }
 
 /// Seen on 1.34.4: a pod that no node takes says why.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn a_pod_that_no_node_takes(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let mut pod = template("p", "back");
@@ -312,7 +312,7 @@ async fn a_pod_that_no_node_takes(cluster: Cluster) -> steadfast::Result {
 }
 
 /// Seen on 1.34.4: the events that a person looks for, and logs with their time.
-#[steadfast::test]
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn events_and_logs_tell_of_a_pod(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let mut pod = template("p", "back");

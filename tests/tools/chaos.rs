@@ -49,6 +49,7 @@ fn lab4() -> Outcome {
     });
     let experiment = json!({
         "title": "front keeps working when back is cut off", "description": "lab4",
+        "configuration": {"prometheus_base_url": lab.prometheus},
         "steady-state-hypothesis": {"title": "customers are served and no call to middle fails", "probes": [
             {"type": "probe", "name": "front answers", "tolerance": 200, "provider": {"type": "http", "url": lab.front}},
             {
