@@ -13,22 +13,28 @@ async fn judged(cluster: &Cluster, hypothesis: Hypothesis) -> Result<Verdict, st
     Ok(journal.verdict)
 }
 
-/// Seen with Prometheus 2.42: each pod of the shop is scraped and up, under the name of its service.
-#[steadfast::test(setup = steadfast::shop)]
-async fn the_shop_is_scraped(cluster: Cluster) -> steadfast::Result {
+/// Waits until each pod of the shop was scraped; what a counter did before that nobody can know.
+async fn scraped(cluster: &Cluster) -> steadfast::Result {
     let prometheus = cluster.namespace("default").prometheus();
     let up = ["front", "middle", "back"].into_iter().fold(Hypothesis::new("up"), |hypothesis, job| {
         hypothesis.check(prometheus.query(&format!("min(up{{job=\"{job}\"}})")).expect(at_least(1.0)))
     });
     let experiment = Experiment::new("a look", up).baseline_within(secs(30)).without_recovery();
-    experiment.run(&cluster).await?.assert_verdict(Met);
+    experiment.run(cluster).await?.assert_verdict(Met);
     Ok(())
+}
+
+/// Seen with Prometheus 2.42: each pod of the shop is scraped and up, under the name of its service.
+#[steadfast::test(setup = steadfast::shop)]
+async fn the_shop_is_scraped(cluster: Cluster) -> steadfast::Result {
+    scraped(&cluster).await
 }
 
 /// Seen on 1.34.4: with back cut off, front goes on answering, both callers count failures, and the labelled series
 /// are born with the first of them.
 #[steadfast::test(setup = steadfast::shop)]
 async fn who_counts_when_back_is_cut_off(cluster: Cluster) -> steadfast::Result {
+    scraped(&cluster).await?;
     let shop = cluster.namespace("default");
     let front = shop.service("front").url("/");
     let counter =
