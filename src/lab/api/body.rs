@@ -8,6 +8,7 @@ use super::Call;
 use crate::lab::resource::Resource;
 use crate::lab::status::Status;
 use crate::lab::store::admission;
+use crate::lab::store::patch::go;
 
 /// How much of a body that cannot be read is told back.
 const SUMMARY: usize = 30;
@@ -87,14 +88,7 @@ pub(super) fn unknown_format() -> Status {
 }
 
 pub(super) fn not_object(value: &Value) -> Option<&'static str> {
-    match value {
-        Value::Object(_) => None,
-        Value::Array(_) => Some("array"),
-        Value::String(_) => Some("string"),
-        Value::Number(_) => Some("number"),
-        Value::Bool(_) => Some("bool"),
-        Value::Null => Some("null"),
-    }
+    (!value.is_object()).then(|| go::json_kind(value))
 }
 
 /// The beginning of a body: as it is if it looks like JSON, in hexadecimal otherwise.

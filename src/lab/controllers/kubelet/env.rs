@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::general_purpose::{GeneralPurpose, PAD};
 use serde_json::Value;
 
 use crate::lab::fabric::NODE;
@@ -158,23 +161,13 @@ fn service_links(store: &Store, namespace: &str, all: bool) -> Environment {
     links
 }
 
-/// Base 64, as Secrets have it; what is no text is replaced.
+/// Go minds no bits that are left over in the last letter.
+const GO: GeneralPurpose = GeneralPurpose::new(&STANDARD, PAD.with_decode_allow_trailing_bits(true));
+
+/// Base 64, as Secrets have it, with line ends as Go reads them; what is no text is replaced.
 fn decode(text: &str) -> String {
-    let digit = |c: u8| match c {
-        b'A'..=b'Z' => Some(c - b'A'),
-        b'a'..=b'z' => Some(c - b'a' + 26),
-        b'0'..=b'9' => Some(c - b'0' + 52),
-        b'+' => Some(62),
-        b'/' => Some(63),
-        _ => None,
-    };
-    let digits: Vec<u8> = text.bytes().filter_map(digit).collect();
-    let mut bytes = Vec::new();
-    for group in digits.chunks(4) {
-        let bits = group.iter().fold(0_u32, |bits, digit| bits << 6 | u32::from(*digit)) << (6 * (4 - group.len()));
-        bytes.extend_from_slice(&bits.to_be_bytes()[1..group.len().max(1)]);
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    let digits: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+    String::from_utf8_lossy(&GO.decode(digits).unwrap_or_default()).into_owned()
 }
 
 #[cfg(test)]

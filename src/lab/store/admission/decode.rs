@@ -14,6 +14,7 @@ use serde_json::{Map, Number, Value, json};
 
 use super::quantity;
 use super::zero::{keeps_empty_text, zero_is_absent};
+use crate::lab::store::patch::go::json_kind;
 
 /// One step from an object to a place in it.
 #[derive(Clone, Copy)]
@@ -156,17 +157,6 @@ impl Walk<'_> {
     }
 }
 
-fn found(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
-}
-
 /// The Go name of a Rust type: `[]v1.Container`.
 fn go_type(rust: &str) -> String {
     let inner = |prefix: &str| rust.strip_prefix(prefix).and_then(|rest| rest.strip_suffix('>'));
@@ -206,7 +196,7 @@ impl<'de> Node<'_, 'de> {
     fn number<T>(&self, go: &str, read: impl Fn(&Number) -> Option<T>) -> Result<T, Fault> {
         match self.value {
             Value::Number(number) => read(number).ok_or_else(|| self.walk.mismatch(&format!("number {number}"), go)),
-            other => Err(self.walk.mismatch(found(other), go)),
+            other => Err(self.walk.mismatch(json_kind(other), go)),
         }
     }
 
@@ -250,7 +240,7 @@ impl<'de> Deserializer<'de> for Node<'_, 'de> {
                 visitor.visit_unit()
             }
             Value::Bool(_) | Value::Array(_) | Value::Object(_) if int_or_text => {
-                Err(walk.mismatch(found(value), "int32"))
+                Err(walk.mismatch(json_kind(value), "int32"))
             }
             Value::Bool(bool) => visitor.visit_bool(*bool),
             Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
@@ -284,7 +274,7 @@ impl<'de> Deserializer<'de> for Node<'_, 'de> {
                 self.drop_zero(!bool);
                 visitor.visit_bool(*bool)
             }
-            other => Err(self.walk.mismatch(found(other), "bool")),
+            other => Err(self.walk.mismatch(json_kind(other), "bool")),
         }
     }
 
@@ -302,7 +292,7 @@ impl<'de> Deserializer<'de> for Node<'_, 'de> {
                 }
                 visitor.visit_borrowed_str(text)
             }
-            other => Err(self.walk.mismatch(found(other), "string")),
+            other => Err(self.walk.mismatch(json_kind(other), "string")),
         }
     }
 
@@ -322,7 +312,7 @@ impl<'de> Deserializer<'de> for Node<'_, 'de> {
                 None => visitor.visit_some(Node { optional: true, ..self }),
             },
             Value::Number(_) | Value::Bool(_) | Value::Object(_) if bytes => {
-                Err(self.walk.mismatch(found(self.value), "[]uint8"))
+                Err(self.walk.mismatch(json_kind(self.value), "[]uint8"))
             }
             _ => visitor.visit_some(Node { optional: true, ..self }),
         }
@@ -340,7 +330,7 @@ impl<'de> Deserializer<'de> for Node<'_, 'de> {
                 }
                 items
             }
-            other => return Err(self.walk.mismatch(found(other), &go_type(type_name::<V::Value>()))),
+            other => return Err(self.walk.mismatch(json_kind(other), &go_type(type_name::<V::Value>()))),
         };
         visitor.visit_seq(Items { items: items.iter().enumerate(), walk: self.walk })
     }
@@ -357,7 +347,7 @@ impl<'de> Deserializer<'de> for Node<'_, 'de> {
                 }
                 visitor.visit_map(Entries::new(Some(map), self.walk, false))
             }
-            other => Err(self.walk.mismatch(found(other), &go_type(type_name::<V::Value>()))),
+            other => Err(self.walk.mismatch(json_kind(other), &go_type(type_name::<V::Value>()))),
         }
     }
 
@@ -373,7 +363,7 @@ impl<'de> Deserializer<'de> for Node<'_, 'de> {
                 None
             }
             Value::Object(map) => Some(map),
-            other => return Err(self.walk.mismatch(found(other), &go_type(type_name::<V::Value>()))),
+            other => return Err(self.walk.mismatch(json_kind(other), &go_type(type_name::<V::Value>()))),
         };
         self.walk.structs.push(name);
         let read = visitor.visit_map(Entries::new(map, self.walk, true))?;
@@ -406,7 +396,7 @@ impl<'de> Deserializer<'de> for Node<'_, 'de> {
                 }
             }
             ("Time" | "MicroTime", other) => {
-                return Err(self.walk.mismatch(found(other), "string"));
+                return Err(self.walk.mismatch(json_kind(other), "string"));
             }
             _ => {}
         }
