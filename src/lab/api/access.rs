@@ -64,15 +64,17 @@ async fn admit(api: &ApiService, uri: &Uri, call: &mut Call) -> Result<(), Refus
     if !may {
         check(api, &call.user, &attributes(uri.path(), call))?;
     }
-    if uri.path().contains(RBAC) {
-        grants_no_more(api, uri.path(), call).await?;
-    }
+    grants_no_more(api, uri.path(), call).await?;
     Ok(())
 }
 
 /// Refuses roles and bindings that would give more than the user holds.
 async fn grants_no_more(api: &ApiService, path: &str, call: &Call) -> Result<(), Status> {
-    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let parts: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(decoded).collect();
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    if !parts.contains(&RBAC) {
+        return Ok(());
+    }
     let Some(place) = Place::of(&api.store, &Asked::of(&parts, call)) else { return Ok(()) };
     let Some(grants) = Grants::of(&api.store, &call.user, place.resource, place.namespace()) else { return Ok(()) };
     if call.method == Method::POST {

@@ -353,3 +353,19 @@ async fn a_role_of_the_planned_rights_is_enough_and_one_verb_less_is_not(cluster
     assert!(failed.contains(&why), "{failed}");
     Ok(())
 }
+
+#[steadfast::test]
+async fn nobody_grants_more_than_they_hold_however_the_path_is_written(cluster: Cluster) -> steadfast::Result {
+    let rules = json!([{"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles"], "verbs": ["create"]}]);
+    let user = account(&cluster, "s", rules).await;
+    let as_user = [("Impersonate-User", user.as_str())];
+    let role = json!({"metadata": {"name": "more"},
+        "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]});
+    for group in ["rbac.authorization.k8s.io", "rbac%2Eauthorization%2Ek8s%2Eio"] {
+        let request = format!("POST /apis/{group}/v1/namespaces/default/roles");
+        let (code, body) = ask(&cluster, &request, &as_user, role.clone()).await;
+        assert_eq!(code, 403, "{group}: {body}");
+        assert!(body["message"].as_str().is_some_and(|why| why.contains("not currently held")), "{body}");
+    }
+    Ok(())
+}
