@@ -28,6 +28,12 @@ pub const fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
+/// So much later, or the last instant that there is: what a client writes may be far beyond it.
+#[must_use]
+pub(crate) fn later(at: Timestamp, by: Duration) -> Timestamp {
+    at.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
 /// Whether time is tokio's paused clock or the machine's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -15,7 +15,7 @@ use super::objects::{
     active, condition, controller_of, count, finished, is_ready, names, replicas, scaled, set_status, stamp, uid,
 };
 use super::{Controller, Key};
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, later};
 use crate::kubernetes::Selector;
 use crate::lab::resource::{DEPLOYMENTS, POD_DISRUPTION_BUDGETS, PODS, REPLICA_SETS, Resource, STATEFUL_SETS};
 use crate::lab::store::{Change, Object, Store, seconds};
@@ -194,7 +194,7 @@ fn disrupted(budget: &Value, pods: &[Object], now: Timestamp) -> (Map<String, Va
     let mut again: Option<Timestamp> = None;
     for (name, at) in budget["status"]["disruptedPods"].as_object().into_iter().flatten() {
         let there = pods.iter().any(|pod| names(pod).1 == name && active(pod) && !finished(pod));
-        let until = stamp(at).map_or(now, |at| at + DELETION_TIMEOUT);
+        let until = stamp(at).map_or(now, |at| later(at, DELETION_TIMEOUT));
         if there && until > now {
             left.insert(name.clone(), at.clone());
             again = Some(again.map_or(until, |other| other.min(until)));

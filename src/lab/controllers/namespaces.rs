@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::events::Recorder;
 use super::objects::{count, deleting, finished, names, set_status, stamp, write};
 use super::{Controller, Key};
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, later};
 use crate::lab::resource::{CONFIG_MAPS, NAMESPACES, PODS, Resource, SERVICE_ACCOUNTS};
 use crate::lab::store::{Change, ChangeKind, Deletion, Object, Part, Propagation, Store, seconds};
 
@@ -67,7 +67,7 @@ impl Namespaces {
         let ended = stamp(&namespace["metadata"]["deletionTimestamp"]).unwrap_or(now);
         let estimate = u64::try_from(estimate(&left, now.duration_since(ended).as_secs())).unwrap_or(0);
         let again = Duration::from_secs(estimate / 2 + 1);
-        now + if news { again.min(DELAY) } else { again }
+        later(now, if news { again.min(DELAY) } else { again })
     }
 }
 
@@ -142,7 +142,7 @@ fn estimate(left: &[(&'static Resource, Object)], since: i64) -> i64 {
     let mut estimate = 0;
     for (resource, object) in left {
         let needs = if resource.is(&PODS) && !finished(object) {
-            (count(&object["spec"]["terminationGracePeriodSeconds"]) - since).max(0)
+            count(&object["spec"]["terminationGracePeriodSeconds"]).saturating_sub(since).max(0)
         } else {
             0
         };

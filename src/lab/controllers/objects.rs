@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Key;
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, later};
 use crate::kubernetes::Selector;
 use crate::lab::resource::Resource;
 use crate::lab::status::Status;
@@ -228,8 +228,9 @@ pub(super) fn condition<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> 
     status["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)
 }
 
-pub(super) fn is_ready(pod: &Value) -> bool {
-    condition(&pod["status"], "Ready").is_some_and(|condition| condition["status"] == "True")
+/// Whether a pod or a node is ready.
+pub(super) fn is_ready(object: &Value) -> bool {
+    condition(&object["status"], "Ready").is_some_and(|condition| condition["status"] == "True")
 }
 
 /// Whether a pod has come to its end.
@@ -246,7 +247,7 @@ pub(super) fn active(pod: &Value) -> bool {
 pub(super) fn available_at(pod: &Value, min_ready_seconds: i64) -> Option<Timestamp> {
     let ready = condition(&pod["status"], "Ready").filter(|condition| condition["status"] == "True")?;
     let since = stamp(&ready["lastTransitionTime"]).unwrap_or(Timestamp::UNIX_EPOCH);
-    Some(since + Duration::from_secs(min_ready_seconds.try_into().unwrap_or(0)))
+    Some(later(since, Duration::from_secs(min_ready_seconds.try_into().unwrap_or(0))))
 }
 
 /// A time that an object holds.
@@ -259,7 +260,7 @@ pub(super) fn scaled(value: &Value, total: i64, round_up: bool) -> Option<i64> {
     let Some(percent) = value.as_str() else { return value.as_i64() };
     let percent: i64 = percent.strip_suffix('%')?.parse().ok()?;
     let product = percent.checked_mul(total)?;
-    Some(if round_up { (product + 99).div_euclid(100) } else { product.div_euclid(100) })
+    Some(if round_up { product.saturating_add(99).div_euclid(100) } else { product.div_euclid(100) })
 }
 
 /// Whether two values are equal but for fields that are null, which is to say absent.

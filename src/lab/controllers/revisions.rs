@@ -14,7 +14,7 @@ pub(super) const BY_DAEMON_SET: &str = "controller-revision-hash";
 pub(super) fn sync(store: &Store, owner: &Object, label: &str) -> Vec<Object> {
     let mut revisions = controlled(store, &CONTROLLER_REVISIONS, owner);
     revisions.sort_by_key(|revision| count(&revision["revision"]));
-    let next = revisions.last().map_or(0, |last| count(&last["revision"])) + 1;
+    let next = revisions.last().map_or(1, |last| count(&last["revision"]).saturating_add(1));
     let template = &owner["spec"]["template"];
     match revisions.iter().position(|revision| same(&template_of(revision), template)) {
         Some(number) if number + 1 == revisions.len() => {}

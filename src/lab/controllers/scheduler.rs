@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::events::{Event, Recorder};
+use super::objects::{condition, deleting, finished, is_ready};
 use super::{Controller, Key};
 use crate::clock::{Clock, Timestamp};
 use crate::kubernetes::Selector;
@@ -50,8 +51,7 @@ impl Scheduler {
     }
 
     fn refuse(&self, store: &Store, pod: &Object, reason: &str, message: &str) {
-        let before = pod["status"]["conditions"].as_array().into_iter().flatten();
-        let before = before.clone().find(|condition| condition["type"] == "PodScheduled");
+        let before = condition(&pod["status"], "PodScheduled");
         if before.is_some_and(|before| before["reason"] == reason && before["message"] == message) {
             return;
         }
@@ -94,7 +94,7 @@ impl Controller for Scheduler {
             if is_waiting(&change.object) {
                 into.insert(Key::of(&change.object));
             }
-            let made_room = change.kind == ChangeKind::Deleted || is_finished(&change.object);
+            let made_room = change.kind == ChangeKind::Deleted || finished(&change.object);
             if !made_room || change.object["spec"]["nodeName"].is_null() {
                 return;
             }
@@ -115,7 +115,7 @@ impl Controller for Scheduler {
         let (nodes, _) = store.list(&NODES, None);
         let (pods, _) = store.list(&PODS, None);
         let placed: Vec<&Object> =
-            pods.iter().filter(|pod| !pod["spec"]["nodeName"].is_null() && !is_finished(pod)).collect();
+            pods.iter().filter(|pod| !pod["spec"]["nodeName"].is_null() && !finished(pod)).collect();
         match choose(store, &pod, &nodes, &placed) {
             Ok(node) => self.bind(store, &pod, &node),
             Err(message) => {
@@ -127,16 +127,10 @@ impl Controller for Scheduler {
     }
 }
 
-fn is_finished(pod: &Value) -> bool {
-    matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
-}
-
 /// Whether this scheduler has to bind it.
 fn is_waiting(pod: &Value) -> bool {
     let ours = pod["spec"]["schedulerName"].as_str().is_none_or(|name| name == NAME);
-    ours && pod["spec"]["nodeName"].as_str().is_none_or(str::is_empty)
-        && pod["metadata"]["deletionTimestamp"].is_null()
-        && !is_finished(pod)
+    ours && pod["spec"]["nodeName"].as_str().is_none_or(str::is_empty) && !deleting(pod) && !finished(pod)
 }
 
 /// Why a node does not do, and whether it might if pods went.
@@ -216,11 +210,6 @@ fn fits(store: &Store, pod: &Value, node: &Value, here: &[&Object]) -> Result<()
     }
     resources(pod, node, here)?;
     anti_affinity(store, pod, here)
-}
-
-fn is_ready(node: &Value) -> bool {
-    let mut conditions = node["status"]["conditions"].as_array().into_iter().flatten();
-    conditions.any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }
 
 pub(super) fn tolerated(toleration: &Value, taint: &Value) -> bool {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::keys::{Spot, seconds};
 use super::{ChangeKind, Object, State, Store, put};
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, later};
 use crate::lab::resource::{CUSTOM_RESOURCE_DEFINITIONS, EVENTS, JOBS, NAMESPACES, PODS, Resource};
 use crate::lab::status::Status;
 
@@ -113,11 +113,11 @@ impl Store {
             match grace(&before, how.grace) {
                 Grace::Pending => return Ok(Deleted { object: before, gone: false }),
                 Grace::Until(from, seconds) => {
-                    let end = from + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+                    let end = later(from, whole(seconds));
                     mark(&mut after, end, seconds);
                 }
                 Grace::From(seconds) => {
-                    let end = self.clock.now() + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+                    let end = later(self.clock.now(), whole(seconds));
                     mark(&mut after, end, seconds);
                 }
             }
@@ -225,14 +225,19 @@ enum Grace {
     From(i64),
 }
 
+fn whole(seconds: i64) -> Duration {
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+}
+
 fn grace(pod: &Value, asked: Option<i64>) -> Grace {
     let metadata = &pod["metadata"];
     if let Some(end) = metadata["deletionTimestamp"].as_str().and_then(|end| end.parse::<Timestamp>().ok()) {
         let running = metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
         return match asked {
             Some(shorter) if shorter < running => {
-                let began = end - Duration::from_secs(u64::try_from(running).unwrap_or(0));
-                Grace::Until(began, shorter.max(0))
+                let shorter = shorter.max(0);
+                // A period that no calendar holds has no beginning either.
+                end.checked_sub(whole(running)).map_or(Grace::From(shorter), |began| Grace::Until(began, shorter))
             }
             _ => Grace::Pending,
         };

@@ -25,9 +25,10 @@ impl Rollout<'_> {
     /// Gives the set of the template the newest revision; makes it if asked to and there is none.
     pub(super) fn sync_revision(&mut self, make: bool) {
         let newest = self.old.iter().map(|set| revision(set)).max().unwrap_or(0);
+        let next = newest.saturating_add(1);
         match self.new.clone() {
-            Some(set) => self.renew(&set, newest + 1),
-            None if make => self.make(newest + 1),
+            Some(set) => self.renew(&set, next),
+            None if make => self.make(next),
             None => {}
         }
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::objects::set_counts;
 use super::{Rollout, condition, count, names, replicas, stamp};
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, later};
 use crate::lab::store::seconds;
 
 impl Rollout<'_> {
@@ -144,7 +144,7 @@ impl Rollout<'_> {
     }
 
     fn deadline(&self, progressing: &Value) -> Option<Timestamp> {
-        Some(stamp(&progressing["lastUpdateTime"])? + Duration::from_secs(self.deadline_seconds()))
+        Some(later(stamp(&progressing["lastUpdateTime"])?, Duration::from_secs(self.deadline_seconds())))
     }
 
     /// When to look again whether it is too late.

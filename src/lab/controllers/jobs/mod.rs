@@ -23,7 +23,7 @@ use super::objects::{
     owners_of, remove, selector, set_counts, set_status, stamp, uid,
 };
 use super::{Controller, Key};
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, later};
 use crate::lab::resource::{JOBS, PODS};
 use crate::lab::store::{Change, Deletion, Object, Preconditions, Propagation, Store, seconds};
 
@@ -103,7 +103,7 @@ impl Jobs {
     /// Deletes a finished Job when its time has come.
     fn expire(&self, store: &Store, job: &Object, end: Timestamp) -> Option<Timestamp> {
         let ttl = job["spec"]["ttlSecondsAfterFinished"].as_u64()?;
-        let at = end + Duration::from_secs(ttl);
+        let at = later(end, Duration::from_secs(ttl));
         if deleting(job) {
             return None;
         }
@@ -222,7 +222,7 @@ impl Look<'_> {
     fn deadline_of(&self, status: &Value) -> Option<Timestamp> {
         let seconds = self.job["spec"]["activeDeadlineSeconds"].as_u64()?;
         let exact = self.known.start.as_ref().filter(|(text, _)| status["startTime"] == *text).map(|(_, at)| *at);
-        Some(exact.or_else(|| stamp(&status["startTime"]))? + Duration::from_secs(seconds))
+        Some(later(exact.or_else(|| stamp(&status["startTime"]))?, Duration::from_secs(seconds)))
     }
 
     fn is_complete(&self, succeeded: i64) -> bool {

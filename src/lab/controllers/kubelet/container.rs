@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::pod::{Pod, Stop};
+use super::pod::{Pod, Stop, end_of};
 use super::status::Kind;
 use super::{Machine, env};
 use crate::clock::{Seed, Timestamp};
@@ -333,10 +333,10 @@ impl Life {
             Ok(cause) => {
                 let (told, by) = match cause {
                     Cause::Stopped => (format!("Stopping container {}", self.name), None),
-                    Cause::Unhealthy { told, grace } => (told, Some(Instant::now() + grace)),
+                    Cause::Unhealthy { told, grace } => (told, Some(end_of(grace))),
                     Cause::Changed => {
                         let told = format!("Container {} definition changed, will be restarted", self.name);
-                        (told, Some(Instant::now() + self.pod.grace()))
+                        (told, Some(end_of(self.pod.grace())))
                     }
                 };
                 self.tell(&Event::normal("kubelet", "Killing", told));

@@ -122,6 +122,14 @@ impl Handle {
     }
 }
 
+/// A period of grace longer than this never ends: the machine's clock holds no later instant.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
+
+/// When a period of grace that begins now is over.
+pub(super) fn end_of(grace: Duration) -> Instant {
+    Instant::now() + grace.min(NEVER)
+}
+
 impl Pod {
     async fn run(self: Arc<Self>) {
         if !matches!(self.object()["status"]["phase"].as_str(), Some("Succeeded" | "Failed")) {
@@ -207,7 +215,7 @@ impl Pod {
         }
         let by = match *self.stop.borrow() {
             Stop::By(by) => by,
-            Stop::No => Instant::now() + self.grace(),
+            Stop::No => end_of(self.grace()),
         };
         self.beside.send_replace(Stop::By(by));
         join_all(sidecars).await;
@@ -236,7 +244,7 @@ impl Pod {
 
     /// An end that is nearer than the one that was set before counts.
     fn stop_within(&self, grace: Duration) {
-        let by = Instant::now() + grace;
+        let by = end_of(grace);
         self.stop.send_if_modified(|stop| match stop {
             Stop::By(before) if *before <= by => false,
             _ => {

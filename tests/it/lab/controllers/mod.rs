@@ -3,6 +3,7 @@
 mod deployments;
 mod disruption;
 mod endpoints;
+mod extremes;
 mod garbage;
 mod jobs;
 mod namespaces;
