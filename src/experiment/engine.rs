@@ -107,7 +107,17 @@ pub(super) async fn run(
         Some(Stop::Panicked(payload)) => Ended::Panicked { message: panic_message(&**payload) },
         Some(Stop::Interrupted((_, name))) => Ended::Interrupted { signal: (*name).to_owned() },
     };
+    if matches!(stop, Some(Stop::Interrupted(_))) {
+        let left = recorder.journal().not_undone();
+        if !left.is_empty() {
+            crate::journal::complain(&format!("rollback failed, a fault may be left: {}", left.join("; ")));
+        }
+    }
     let stored = recorder.finish(ended);
+    if matches!(stop, Some(Stop::Interrupted(_))) {
+        // Whoever handles the signal ends the process now: the body must not go on, nor fail with a code of its own.
+        return std::future::pending().await;
+    }
     let journal = recorder.journal().clone();
     if !journal.not_undone().is_empty() {
         return Err(ExperimentError::NotUndone { journal: Box::new(journal) });
@@ -115,8 +125,7 @@ pub(super) async fn run(
     match stop {
         Some(Stop::Panicked(payload)) => resume_unwind(payload),
         Some(Stop::Failed(error)) => Err(error),
-        Some(Stop::Interrupted((_, name))) => Err(ExperimentError::Interrupted { signal: name.to_owned() }),
-        None => stored.map(|()| journal),
+        Some(Stop::Interrupted(_)) | None => stored.map(|()| journal),
     }
 }
 

@@ -40,12 +40,6 @@ pub enum ExperimentError {
         /// The journal of the run.
         journal: Box<Journal>,
     },
-    /// A signal ended the run.
-    #[error("interrupted by {signal}; everything was undone")]
-    Interrupted {
-        /// Its name.
-        signal: String,
-    },
     /// The ledger cannot be written, so nothing was injected.
     #[error(transparent)]
     Ledger(#[from] LedgerError),

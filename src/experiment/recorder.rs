@@ -265,10 +265,11 @@ impl Recorder {
         let leaked = !journal.not_undone().is_empty();
         let stored = journal.write(&self.path);
         drop(journal);
+        let closed = self.ledger.finish();
+        // Last: after a signal the process ends as soon as every run has said so.
         if let Some(ticket) = self.ticket.lock().unwrap_or_else(PoisonError::into_inner).take() {
             ticket.done(leaked);
         }
-        let closed = self.ledger.finish();
         stored?;
         closed?;
         Ok(())

@@ -213,8 +213,6 @@ fn a_cluster_that_is_not_to_be_had_names_the_remedy() {
     with_served(false, async |served| {
         let open =
             async |target: Target| Cluster::open(&target, "x").await.map(drop).expect_err("it is absent").to_string();
-        let error = open(Target::Kind("nope".into())).await;
-        assert!(error.contains("kind-nope") && error.contains("kind create cluster --name nope"), "{error}");
         let error = open(Target::Context("prod".into())).await;
         assert!(error.contains("\"prod\"") && error.contains("it has: steadfast-lab"), "{error}");
         let error = open(Target::InCluster).await;
@@ -225,4 +223,49 @@ fn a_cluster_that_is_not_to_be_had_names_the_remedy() {
         let error = open(Target::Context("steadfast-lab".into())).await;
         assert!(error.contains("does not answer") && error.contains("is the cluster running?"), "{error}");
     });
+}
+
+/// What a kind cluster is refused with on a machine that has only these programs.
+fn without_kind(programs: &[(&str, &str)]) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    for (name, script) in programs {
+        let path = folder.path().join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    // In a process of its own: the path of this one is everybody's, and a real kind would make a cluster.
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "network::asks_for_a_kind_cluster", "--ignored", "--nocapture", "--test-threads=1"])
+        .env("PATH", folder.path())
+        .env("STEADFAST_STATE_DIR", folder.path().join("state"))
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    let error = told.lines().find_map(|line| line.split_once("refused: "));
+    error.unwrap_or_else(|| panic!("{told}")).1.to_owned()
+}
+
+#[test]
+fn a_kind_cluster_without_its_programs_names_the_remedy() {
+    let error = without_kind(&[]);
+    assert!(error.contains("docker is not on the PATH; install it (https://docs.docker.com"), "{error}");
+    let engine = ("docker", "echo 28.0.0");
+    let error = without_kind(&[engine]);
+    assert!(error.contains("kind is not on the PATH; install it (https://kind.sigs.k8s.io)"), "{error}");
+    let error = without_kind(&[("docker", "echo no daemon >&2; exit 1"), ("kind", "exit 1")]);
+    assert!(error.contains("no Docker engine answers (no daemon); start it"), "{error}");
+    let error = without_kind(&[engine, ("kind", "echo no such thing >&2; exit 1")]);
+    assert!(error.contains("failed to list kind clusters: no such thing"), "{error}");
+}
+
+#[test]
+#[ignore = "run by a_kind_cluster_without_its_programs_names_the_remedy"]
+fn asks_for_a_kind_cluster() {
+    let path = std::env::var("PATH").unwrap();
+    assert!(!path.contains("/bin"), "this runs only with a path that was made for it: {path}");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let opened = runtime.block_on(Cluster::open(&Target::Kind("nope".into()), "x"));
+    println!("refused: {}", opened.map(drop).expect_err("it is absent"));
 }
