@@ -1,15 +1,40 @@
 //! The lab: an embedded cluster for tests and rehearsals.
 //!
-//! Not a Kubernetes clone but a test double with a stated scope: a store of objects, an API server for
-//! `kube::Client`, controllers that make pods of Deployments, a network with NetworkPolicies, and a Prometheus. On a
-//! paused clock all of it runs in virtual time. It promises that the same seed gives the same run, and that what it
-//! does not have answers as a cluster without it, never with a made-up success.
+//! A test double of Kubernetes 1.34 with a stated scope: a store of objects, an API server for `kube::Client`,
+//! `kubectl` and other people's clients, the controllers that work on the objects, a node that runs programs of this
+//! process as containers, a network with NetworkPolicies, and a Prometheus. On a paused clock all of it runs in
+//! virtual time. It promises that the same seed gives the same run, and that what it does not have answers as a
+//! cluster without it, never with a made-up success.
 //!
-//! | | |
+//! | API | |
 //! |---|---|
-//! | like the real one | names, uids, versions, patches by merge and JSON patch, watches, preconditions, selectors, NetworkPolicy, EndpointSlices, readiness, pod logs |
-//! | simplified | server-side apply (always wins, tracks no fields), rollout of Deployments (new pods first, then the old go), one node, one container for each pod, containers start at once |
-//! | absent | Jobs, StatefulSets, DaemonSets, Leases, Events, RBAC, eviction, scale; they answer 404 |
+//! | like the real one | create, read, replace, delete and dry runs; lists with selectors, pages, versions, `Exact`, 410 and 504; watches with bookmarks; conflicts and preconditions; JSON, merge and strategic patches, server-side apply with owned fields; defaults, validation, what may not change, and their texts; warnings; bodies in JSON, YAML and protobuf; tables and metadata alone; discovery plain and aggregated; logs with `follow`; `scale`, `binding`, `eviction` with budgets; RBAC, impersonation, reviews, TokenRequest; custom kinds with names, versions, pruning, defaults and structural schemas |
+//! | simplified | the last 10,000 changes are kept, instead of those of five minutes; a request without credentials is an administrator's; no TLS; tokens are HS256; of the built-in roles only those that clients meet; OpenAPI of built-in kinds has neither descriptions nor required fields; unknown fields come in another order; a write of `status` changes nothing else; addresses and node ports are given out in turn; CEL rules are kept and not evaluated, which a warning says; no webhook converts |
+//! | absent | gzip and protobuf in answers (they are JSON), selectors by `>` and `<`, `exec`, `attach`, `portforward`, `proxy`, `ephemeralcontainers`, `events.k8s.io`, `autoscaling/v1`, admission webhooks and policies, quotas and limit ranges, `managedFields` of the lab's own controllers |
+//!
+//! | controllers | |
+//! |---|---|
+//! | like the real one | Deployments, ReplicaSets, StatefulSets, DaemonSets, Jobs, PodDisruptionBudgets, Endpoints and EndpointSlices, aggregated roles, the garbage collector, namespaces (emptied after 5 s), events and their end |
+//! | simplified | none takes any time of its own; all pods of a set are made at once; a HorizontalPodAutoscaler is only stored; `kube-root-ca.crt` holds no certificate |
+//! | absent | CronJobs, Ingress, volumes and their claims; `podFailurePolicy`, `successPolicy` and `backoffLimitPerIndex` of Jobs, `maxSurge` of DaemonSets; heartbeats of nodes, eviction by `NoExecute` taints |
+//!
+//! | node | |
+//! |---|---|
+//! | like the real one | phases and conditions, init containers and sidecars, probes by HTTP and TCP, back-off of restarts and pulls, `preStop` sleep, SIGTERM, grace and SIGKILL, environment from ConfigMaps, Secrets and fields; scheduling by requests, taints, node affinity, host ports and anti-affinity |
+//! | simplified | containers are programs of this process, see [`Lab::program`]; one node runs pods; starting and pulling take no time |
+//! | absent | probes by command and gRPC, `postStart` and hooks by command, volumes inside containers, pod affinity and spread, preemption |
+//!
+//! | network | |
+//! |---|---|
+//! | like the real one | NetworkPolicies, names of services and pods, services with an address, a node port, no address (headless) or an alias, resets, refusals and silence, latency, jitter, bandwidth and partitions |
+//! | simplified | policies act as soon as they are stored; a lost segment comes 200 ms later, doubling; a service's endpoint is chosen by seeded chance, each connection anew |
+//! | absent | UDP but for its rules in policies, IPv6 and dual stack |
+//!
+//! | Prometheus | |
+//! |---|---|
+//! | like the real one | the query language of 2.42 with its errors, staleness, health of targets, both exposition formats, recording rules, alerts with `for` |
+//! | simplified | samples are kept for 24 h; targets are found by annotations, not by relabelling; a query is at most 100 levels deep |
+//! | absent | native histograms, exemplars, remote read and write, the admin API, an Alertmanager |
 
 mod access;
 pub mod api;
