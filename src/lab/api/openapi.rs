@@ -204,15 +204,8 @@ fn document(api: &ApiService, group: &str, version: &str, call: &Call) -> Respon
     let (mut paths, mut own) = (Map::new(), Schemas::new());
     let mut wanted = BTreeSet::from([format!("{META}.Patch"), format!("{META}.ObjectMeta")]);
     for kind in kinds {
-        let schema = if kind.custom {
-            let name = custom_name(kind);
-            own.insert(name.clone(), custom_schema(kind, declared(api, kind)));
-            name
-        } else {
-            model().kinds.get(&(kind.group, kind.version, kind.kind)).cloned().unwrap_or_default()
-        };
+        let schema = schema_of(api, kind, &mut own);
         let list = format!("{schema}List");
-        own.insert(list.clone(), list_schema(kind, &schema));
         add_paths(&mut paths, kind, &schema, &list, &mut wanted);
         wanted.insert(schema);
     }
@@ -234,18 +227,25 @@ fn document(api: &ApiService, group: &str, version: &str, call: &Call) -> Respon
     tagged(&body, "application/json", call)
 }
 
+/// The name of a kind's schema. Those that the model of built-in kinds lacks are added: its list's, and its own if it
+/// is a custom kind.
+fn schema_of(api: &ApiService, kind: &'static Resource, own: &mut Schemas) -> String {
+    let schema = if kind.custom {
+        let name = custom_name(kind);
+        own.insert(name.clone(), custom_schema(kind, declared(api, kind)));
+        name
+    } else {
+        model().kinds.get(&(kind.group, kind.version, kind.kind)).cloned().unwrap_or_default()
+    };
+    own.insert(format!("{schema}List"), list_schema(kind, &schema));
+    schema
+}
+
 /// OpenAPI 2: the definitions of all kinds.
 fn older(api: &ApiService, call: &Call) -> Response<ApiBody> {
     let mut own = Schemas::new();
     for kind in api.store.kinds() {
-        let schema = if kind.custom {
-            let name = custom_name(kind);
-            own.insert(name.clone(), custom_schema(kind, declared(api, kind)));
-            name
-        } else {
-            model().kinds.get(&(kind.group, kind.version, kind.kind)).cloned().unwrap_or_default()
-        };
-        own.insert(format!("{schema}List"), list_schema(kind, &schema));
+        schema_of(api, kind, &mut own);
     }
     let body = v2::document(model().schemas.iter().chain(&own));
     let accept = call.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
