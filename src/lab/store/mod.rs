@@ -145,8 +145,7 @@ impl Store {
     }
 
     /// Every object with its kind, in the same order.
-    #[must_use]
-    pub fn everything(&self) -> Vec<(&'static Resource, Object)> {
+    pub(crate) fn everything(&self) -> Vec<(&'static Resource, Object)> {
         let state = self.lock();
         let of = |shelf: &Shelf| {
             let kind = shelf.served.first().copied();
@@ -167,20 +166,17 @@ impl Store {
     }
 
     /// How long a watch lasts that does not say: 30 to 60 minutes.
-    #[must_use]
-    pub fn watch_timeout(&self) -> Duration {
+    pub(crate) fn watch_timeout(&self) -> Duration {
         Duration::from_secs(self.lock().time_outs.u64(WATCH_TIMEOUT))
     }
 
     /// An id for one request.
-    #[must_use]
-    pub fn audit_id(&self) -> String {
+    pub(crate) fn audit_id(&self) -> String {
         keys::uid(&mut self.lock().audits)
     }
 
     /// A name from a `generateName` that no object has.
-    #[must_use]
-    pub fn generated_name(&self, resource: &'static Resource, namespace: &str, prefix: &str) -> String {
+    pub(crate) fn generated_name(&self, resource: &'static Resource, namespace: &str, prefix: &str) -> String {
         let mut state = self.lock();
         loop {
             let name = keys::generated(&mut state.names, prefix);
@@ -194,7 +190,7 @@ impl Store {
     ///
     /// # Errors
     /// 404, 403.
-    pub fn admits(&self, resource: &'static Resource, namespace: &str, name: &str) -> Result<(), Status> {
+    pub(crate) fn admits(&self, resource: &'static Resource, namespace: &str, name: &str) -> Result<(), Status> {
         self.lock().admits(resource, namespace, name)
     }
 
