@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::events::{Event, Recorder};
 use super::objects::{
     Retries, annotation, available_at, claim, count, create, deleting, finished, is_ready, names, owners_of, pod_of,
-    remove, scaled, selector, set_counts, set_status,
+    remove, scaled, selector, set_counts, set_status, uid,
 };
 use super::revisions::{self, BY_DAEMON_SET};
 use super::scheduler::{takes, tolerated};
@@ -46,6 +46,35 @@ impl DaemonSets {
         if remove(store, &PODS, pod) {
             let message = format!("Deleted pod: {}", names(pod).1);
             self.events.record(set, &Event::normal(SOURCE, "SuccessfulDelete", message));
+        }
+    }
+
+    /// Ends a pod that has come to its end, so that another takes its place.
+    fn end_finished(&self, store: &Store, set: &Object, pod: &Object, node: &str) {
+        let (reason, phase) = match pod["status"]["phase"].as_str() {
+            Some("Failed") => ("FailedDaemonPod", "failed"),
+            _ => ("SucceededDaemonPod", "succeeded"),
+        };
+        let (namespace, name) = names(pod);
+        let message = format!("Found {phase} daemon pod {namespace}/{name} on node {node}, will try to kill it");
+        self.events.record(set, &Event::warning(SOURCE, reason, message));
+        self.end(store, set, pod);
+    }
+
+    /// Ends as many pods of old templates, each with whether it is available, as may be unavailable.
+    fn roll(&self, store: &Store, set: &Object, status: &Numbers, old: Vec<(bool, Object)>) {
+        let strategy = &set["spec"]["updateStrategy"];
+        if strategy["type"] == "OnDelete" {
+            return;
+        }
+        let most = scaled(&strategy["rollingUpdate"]["maxUnavailable"], status.desired, true).unwrap_or(1).max(1);
+        let mut unavailable = status.desired - status.available;
+        for (available, pod) in old {
+            // One that is not available costs nothing.
+            if !available || unavailable < most {
+                unavailable += i64::from(available);
+                self.end(store, set, &pod);
+            }
         }
     }
 
@@ -93,11 +122,10 @@ impl Controller for DaemonSets {
         for pod in pods {
             by_node.entry(node_of(&pod).unwrap_or_default().to_owned()).or_default().push(pod);
         }
-        let mut status = Numbers::default();
-        let mut refused = false;
         if deleting(&set) {
             return None;
         }
+        let (mut status, mut refused) = (Numbers::default(), false);
         let revisions = revisions::sync(store, &set, BY_DAEMON_SET);
         let newest = revisions.last().map(|revision| revision["metadata"]["labels"][BY_DAEMON_SET].clone());
         let hash = newest.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -111,17 +139,7 @@ impl Controller for DaemonSets {
             there.sort_by_key(|pod| pod["metadata"]["creationTimestamp"].as_str().map(str::to_owned));
             let (ended, mut there): (Vec<_>, Vec<_>) = there.into_iter().partition(|pod| finished(pod));
             for pod in ended.iter().filter(|pod| !deleting(pod)) {
-                let (reason, phase) = match pod["status"]["phase"].as_str() {
-                    Some("Failed") => ("FailedDaemonPod", "failed"),
-                    _ => ("SucceededDaemonPod", "succeeded"),
-                };
-                let message = format!(
-                    "Found {phase} daemon pod {}/{} on node {name}, will try to kill it",
-                    key.namespace,
-                    names(pod).1
-                );
-                self.events.record(&set, &Event::warning(SOURCE, reason, message));
-                self.end(store, &set, pod);
+                self.end_finished(store, &set, pod, name);
             }
             status.misscheduled += i64::from(!runs && !there.is_empty());
             if !stays {
@@ -157,23 +175,12 @@ impl Controller for DaemonSets {
         for pod in by_node.into_values().flatten().filter(|pod| !deleting(pod)) {
             self.end(store, &set, &pod);
         }
-        if set["spec"]["updateStrategy"]["type"] != "OnDelete" {
-            let most = &set["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"];
-            let most = scaled(most, status.desired, true).unwrap_or(1).max(1);
-            let mut unavailable = status.desired - status.available;
-            for (available, pod) in old {
-                // One that is not available costs nothing.
-                if !available || unavailable < most {
-                    unavailable += i64::from(available);
-                    self.end(store, &set, &pod);
-                }
-            }
-        }
+        self.roll(store, &set, &status, old);
         revisions::clean_up(store, &set, &revisions, |revision| {
             let hash = &revision["metadata"]["labels"][BY_DAEMON_SET];
             Some(hash) == newest.as_ref()
                 || store
-                    .dependents(super::objects::uid(&set))
+                    .dependents(uid(&set))
                     .iter()
                     .any(|(kind, pod)| kind.is(&PODS) && pod["metadata"]["labels"][BY_DAEMON_SET] == *hash)
         });

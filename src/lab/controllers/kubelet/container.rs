@@ -1,5 +1,6 @@
 //! One container: its image, its environment, its runs.
 
+use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -313,10 +314,9 @@ impl Life {
         self.started.send_replace(!has("startupProbe"));
         // A task of its own: should it panic, the kubelet does not.
         let (done, code) = tokio::sync::oneshot::channel();
-        let work = (image.program)(net);
         tasks.spawn(async move {
             // Nobody waits for a program that was killed.
-            let _ = done.send(work.await);
+            let _ = done.send((image.program)(net).await);
         });
         let exit = async { code.await.unwrap_or(PANICKED) };
         tokio::pin!(exit);
@@ -330,29 +330,7 @@ impl Life {
         };
         let code = match cause {
             Err(code) => code,
-            Ok(cause) => {
-                let (told, by) = match cause {
-                    Cause::Stopped => (format!("Stopping container {}", self.name), None),
-                    Cause::Unhealthy { told, grace } => (told, Some(end_of(grace))),
-                    Cause::Changed => {
-                        let told = format!("Container {} definition changed, will be restarted", self.name);
-                        (told, Some(end_of(self.pod.grace())))
-                    }
-                };
-                self.tell(&Event::normal("kubelet", "Killing", told));
-                let hook = spec["lifecycle"]["preStop"]["sleep"]["seconds"].as_u64().unwrap_or(0);
-                let ending = async {
-                    tokio::time::sleep(Duration::from_secs(hook)).await;
-                    terminate.send_replace(true);
-                    std::future::pending::<()>().await;
-                };
-                tokio::select! {
-                    biased;
-                    code = &mut exit => code,
-                    () = over(self.stop.clone(), by) => KILLED,
-                    () = ending => KILLED,
-                }
-            }
+            Ok(cause) => self.stopped(cause, &spec, exit, &terminate).await,
         };
         fabric.kill(owner);
         tasks.end();
@@ -364,6 +342,37 @@ impl Life {
             "containerID": id, "exitCode": code, "finishedAt": finished, "reason": reason, "startedAt": began,
         }));
         Some(code)
+    }
+
+    /// Lets a run end that has to: what its program exits with in its grace period, or what SIGKILL makes it exit with.
+    async fn stopped(
+        &self,
+        cause: Cause,
+        spec: &Value,
+        exit: Pin<&mut impl Future<Output = i32>>,
+        terminate: &watch::Sender<bool>,
+    ) -> i32 {
+        let (told, by) = match cause {
+            Cause::Stopped => (format!("Stopping container {}", self.name), None),
+            Cause::Unhealthy { told, grace } => (told, Some(end_of(grace))),
+            Cause::Changed => {
+                let told = format!("Container {} definition changed, will be restarted", self.name);
+                (told, Some(end_of(self.pod.grace())))
+            }
+        };
+        self.tell(&Event::normal("kubelet", "Killing", told));
+        let hook = spec["lifecycle"]["preStop"]["sleep"]["seconds"].as_u64().unwrap_or(0);
+        let ending = async {
+            tokio::time::sleep(Duration::from_secs(hook)).await;
+            terminate.send_replace(true);
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            biased;
+            code = exit => code,
+            () = over(self.stop.clone(), by) => KILLED,
+            () = ending => KILLED,
+        }
     }
 
     fn ended(&self, end: Value) {
