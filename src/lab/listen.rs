@@ -1,13 +1,14 @@
 //! The lab on loopback ports, so that `kubectl`, browsers and other people's clients can use it.
 //!
-//! No credentials are asked for, so it answers only on the loopback address and, against pages that make a browser
-//! talk to it, only to requests whose `Host` is a loopback name: as `kubectl proxy` does.
+//! No credentials are asked for, so all of it listens only on the loopback address. Against pages that make a browser
+//! talk to it, the API server answers only to requests whose `Host`, as with `kubectl proxy`, and whose `Origin`, if
+//! there is one, are loopback names. Prometheus and node ports answer whoever reaches them: they change nothing.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
@@ -127,7 +128,12 @@ async fn accept(listener: &TcpListener) -> Option<TcpStream> {
 }
 
 fn is_loopback(headers: &HeaderMap) -> bool {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let text = |header| headers.get(header).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
+    let from = |origin: &str| origin.split_once("://").is_some_and(|(_, host)| is_loopback_name(host));
+    is_loopback_name(text(header::HOST).unwrap_or_default()) && text(header::ORIGIN).is_none_or(from)
+}
+
+fn is_loopback_name(host: &str) -> bool {
     let name = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(name, _)| name);
     matches!(name, "127.0.0.1" | "localhost" | "[::1]")
 }
@@ -241,5 +247,10 @@ mod tests {
             assert!(!answered(host), "{host}");
         }
         assert!(!is_loopback(&HeaderMap::new()));
+        for (origin, expected) in [("http://localhost:8080", true), ("null", false), ("https://evil.example", false)] {
+            let host = (header::HOST, HeaderValue::from_static("127.0.0.1:6443"));
+            let headers = HeaderMap::from_iter([host, (header::ORIGIN, HeaderValue::from_static(origin))]);
+            assert_eq!(is_loopback(&headers), expected, "{origin}");
+        }
     }
 }
