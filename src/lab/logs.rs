@@ -118,6 +118,14 @@ impl LogBook {
         log
     }
 
+    /// The log of a container of the pod with this uid: of its latest run, or of the one before; `None` if there was
+    /// no such run.
+    pub(super) fn find(&self, uid: &str, container: &str, previous: bool) -> Option<ContainerLog> {
+        let runs = self.runs();
+        let (latest, before) = runs.get(&(uid.to_owned(), container.to_owned()))?;
+        if previous { before.clone() } else { Some(latest.clone()) }
+    }
+
     /// Forgets the logs of a pod that is gone; its followers are told that they end.
     pub(super) fn close(&self, uid: &str) {
         self.runs().retain(|(pod, _), (latest, _)| {
@@ -129,17 +137,8 @@ impl LogBook {
     }
 }
 
-impl super::api::Logs for LogBook {
-    fn find(&self, uid: &str, container: &str, previous: bool) -> Option<ContainerLog> {
-        let runs = self.runs();
-        let (latest, before) = runs.get(&(uid.to_owned(), container.to_owned()))?;
-        if previous { before.clone() } else { Some(latest.clone()) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::api::Logs;
     use super::*;
 
     fn line(text: &str) -> LogLine {

@@ -137,7 +137,7 @@ impl Lab {
             events: Recorder::new(store.clone(), clock.clone()),
             ids: Arc::new(Mutex::new(seed.rng("container id"))),
         };
-        let api = ApiService::new(store.clone(), clock.clone(), Arc::new(log));
+        let api = ApiService::new(store.clone(), clock.clone(), log);
         let controllers = tokio::spawn(controllers::run(store.clone(), clock.clone(), machine));
         let prometheus = LabPrometheus::start(interval, &clock, &store, &fabric);
         let inside = api.clone();

@@ -30,7 +30,6 @@ mod write;
 mod yaml;
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
@@ -43,7 +42,7 @@ use self::answer::{Answer, Reply, full, respond, respond_as};
 use self::call::Call;
 use self::negotiate::View;
 use self::place::{Asked, Place};
-use super::logs::ContainerLog;
+use super::logs::LogBook;
 use super::status::Status;
 use super::store::Store;
 use crate::BoxError;
@@ -55,31 +54,24 @@ const BODY_LIMIT: usize = 3 * 1024 * 1024;
 /// The body of an answer.
 pub type ApiBody = UnsyncBoxBody<Bytes, Infallible>;
 
-/// Where the logs of containers are.
-pub trait Logs: Send + Sync {
-    /// The log of a container of the pod with this uid: of its latest run, or of the one before; `None` if there was
-    /// no such run.
-    fn find(&self, uid: &str, container: &str, previous: bool) -> Option<ContainerLog>;
-}
-
 /// The API server. Cheap to clone.
 #[derive(Clone)]
 pub struct ApiService {
     store: Store,
     clock: Clock,
-    logs: Arc<dyn Logs>,
+    logs: LogBook,
     tokens: token::Counter,
 }
 
 /// The answer to a request that names another host than this machine's loopback.
 pub(super) fn foreign_host() -> Response<ApiBody> {
-    respond(Err(Status::new(403, "Forbidden", "the lab answers only to loopback names in the Host header")))
+    respond(Err(Status::new(403, "Forbidden", "the lab answers only to loopback names in the headers Host and Origin")))
 }
 
 impl ApiService {
     /// An API server for these objects.
     #[must_use]
-    pub fn new(store: Store, clock: Clock, logs: Arc<dyn Logs>) -> Self {
+    pub(super) fn new(store: Store, clock: Clock, logs: LogBook) -> Self {
         Self { store, clock, logs, tokens: token::Counter::default() }
     }
 
