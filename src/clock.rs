@@ -34,6 +34,15 @@ pub(crate) fn later(at: Timestamp, by: Duration) -> Timestamp {
     at.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
+/// A time-out that is longer than this never comes: the machine's clock holds no later instant.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
+
+/// The instant so much later than now, on tokio's clock, whatever a client has asked for.
+#[must_use]
+pub(crate) fn from_now(by: Duration) -> Instant {
+    Instant::now() + by.min(NEVER)
+}
+
 /// Whether time is tokio's paused clock or the machine's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]

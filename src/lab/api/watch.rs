@@ -17,6 +17,7 @@ use super::list::{Options, version_of};
 use super::negotiate::View;
 use super::select::Filter;
 use super::{ApiBody, ApiService, Call, Place, no_such_resource};
+use crate::clock::from_now;
 use crate::lab::resource::Resource;
 use crate::lab::status::Status;
 use crate::lab::store::{Change, ChangeKind, Store};
@@ -74,7 +75,7 @@ pub(super) async fn watch(api: &ApiService, place: &Place, call: &Call, view: Vi
         seen,
         told: seen,
         bookmark_at: None,
-        until: started + lasts,
+        until: from_now(lasts),
         pending: VecDeque::new(),
         ended: false,
         view,

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::pod::{Pod, Stop, end_of};
+use super::pod::{Pod, Stop};
 use super::status::Kind;
 use super::{Machine, env};
-use crate::clock::{Seed, Timestamp};
+use crate::clock::{Seed, Timestamp, from_now};
 use crate::lab::controllers::events::Event;
 use crate::lab::controllers::probes::{Probe, Role};
 use crate::lab::images::{Image, Net, Reference, Start, Tasks};
@@ -354,10 +354,10 @@ impl Life {
     ) -> i32 {
         let (told, by) = match cause {
             Cause::Stopped => (format!("Stopping container {}", self.name), None),
-            Cause::Unhealthy { told, grace } => (told, Some(end_of(grace))),
+            Cause::Unhealthy { told, grace } => (told, Some(from_now(grace))),
             Cause::Changed => {
                 let told = format!("Container {} definition changed, will be restarted", self.name);
-                (told, Some(end_of(self.pod.grace())))
+                (told, Some(from_now(self.pod.grace())))
             }
         };
         self.tell(&Event::normal("kubelet", "Killing", told));

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::container;
 use super::status::{Container, Facts, Kind, status};
 use super::{Machine, NODE_NAME, remove};
+use crate::clock::from_now;
 use crate::lab::controllers::Key;
 use crate::lab::controllers::events::Event;
 use crate::lab::fabric::{NODE, Owner};
@@ -122,14 +123,6 @@ impl Handle {
     }
 }
 
-/// A period of grace longer than this never ends: the machine's clock holds no later instant.
-const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
-
-/// When a period of grace that begins now is over.
-pub(super) fn end_of(grace: Duration) -> Instant {
-    Instant::now() + grace.min(NEVER)
-}
-
 impl Pod {
     async fn run(self: Arc<Self>) {
         if !matches!(self.object()["status"]["phase"].as_str(), Some("Succeeded" | "Failed")) {
@@ -215,7 +208,7 @@ impl Pod {
         }
         let by = match *self.stop.borrow() {
             Stop::By(by) => by,
-            Stop::No => end_of(self.grace()),
+            Stop::No => from_now(self.grace()),
         };
         self.beside.send_replace(Stop::By(by));
         join_all(sidecars).await;
@@ -244,7 +237,7 @@ impl Pod {
 
     /// An end that is nearer than the one that was set before counts.
     fn stop_within(&self, grace: Duration) {
-        let by = end_of(grace);
+        let by = from_now(grace);
         self.stop.send_if_modified(|stop| match stop {
             Stop::By(before) if *before <= by => false,
             _ => {

@@ -46,3 +46,11 @@ async fn controllers_live_on_whatever_numbers_clients_write(cluster: Cluster) ->
     assert_eq!(api.pods("app=after").await.len(), 1, "the controllers still work");
     Ok(())
 }
+
+#[steadfast::test]
+async fn a_watch_may_be_asked_to_last_for_ever(cluster: Cluster) -> steadfast::Result {
+    let path = format!("/api/v1/pods?watch=true&timeoutSeconds={}", i64::MAX);
+    let request = ::http::Request::get(path).body(kube::client::Body::empty()).expect("a request");
+    assert_eq!(cluster.client().send(request).await.expect("an answer").status(), 200);
+    Ok(())
+}
