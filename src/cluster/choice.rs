@@ -107,6 +107,24 @@ pub enum ClusterError {
     /// The API answers with an error.
     #[error(transparent)]
     Kubernetes(#[from] KubernetesError),
+    /// Another test of this user has the cluster for too long.
+    #[error(
+        "waited {within:?} for the cluster, which {holder} has; end it, or name another cluster with STEADFAST_CLUSTER"
+    )]
+    Busy {
+        /// Who has it.
+        holder: String,
+        /// How long was waited.
+        within: Duration,
+    },
+    /// The queue for the cluster cannot be used.
+    #[error("failed to queue at {path}: {source}; set STEADFAST_STATE_DIR to a folder that can be written")]
+    Queue {
+        /// The lock.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A manifest cannot be read.
     #[error(transparent)]
     Manifest(#[from] super::ManifestError),

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use super::queue::Turn;
 use super::{Cluster, Target};
 use crate::Error;
 #[cfg(feature = "lab")]
@@ -30,6 +31,7 @@ where
     F: AsyncFnOnce(Cluster) -> Result<(), Error>,
 {
     let target = Target::from_env()?;
+    let _turn = if target == Target::Embedded { None } else { Some(Turn::wait(&target, test)?) };
     let real = target != Target::Embedded || std::env::var("STEADFAST_REAL_TIME").is_ok_and(|v| v == "1");
     let mut builder = tokio::runtime::Builder::new_current_thread();
     if real {

@@ -12,6 +12,7 @@ mod kind;
 mod namespace;
 mod network;
 mod outputs;
+mod queue;
 #[cfg(feature = "lab")]
 mod shop;
 

@@ -48,6 +48,11 @@ impl StateDir {
         self.folder("kind")
     }
 
+    /// The folder of the queues for clusters, made if need be for this user alone.
+    pub(crate) fn queue(&self) -> Result<PathBuf, LedgerError> {
+        self.folder("queue")
+    }
+
     fn folder(&self, name: &str) -> Result<PathBuf, LedgerError> {
         let folder = self.0.join(name);
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
