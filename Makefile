@@ -6,13 +6,17 @@ export K8S_OPENAPI_ENABLED_VERSION ?= 1.34
 
 PROFILE ?= bench
 
-.PHONY: demo test lab-check fmt clippy doc features bench dependent ci
+.PHONY: demo test test-kind lab-check fmt clippy doc features bench dependent ci
 
 demo: ## lab4 of the Chaos Toolkit demos on the embedded lab
 	@$(CARGO) run --quiet --features cli -- demo
 
 test: ## everything that needs no cluster
 	$(CARGO) test --workspace --features cli
+
+test-kind: ## the conformance suite and lab4 on a kind cluster, made if it is absent; needs Docker and kind
+	STEADFAST_CLUSTER=kind $(CARGO) test --features cli --test conformance
+	STEADFAST_CLUSTER=kind $(CARGO) test --features cli --test it lab4::front
 
 lab-check: ## the lab judged by kubectl, the official Python client and Chaos Toolkit, as far as they are here
 	$(CARGO) test --features cli --test tools
@@ -27,7 +31,7 @@ doc: ## documentation without warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --features cli
 
 features: ## each feature by itself
-	@for f in kubernetes prometheus load lab macros insta cli; do \
+	@for f in kubernetes prometheus load shop lab macros insta cli; do \
 	  echo "feature $$f"; $(CARGO) check --quiet --no-default-features --features $$f || exit 1; done
 	$(CARGO) check --quiet --no-default-features
 
