@@ -111,13 +111,17 @@ fn svg(out: &mut String, recording: &Recording, faults: &[FaultWindow]) -> std::
         let millis = top * f64::from(step) / 4.0;
         let line = y(millis);
         write!(out, "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{line:.1}\" y2=\"{line:.1}\"/>", LEFT + WIDTH)?;
-        write!(out, "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{millis} ms</text>", LEFT - 8.0, line + 4.0)?;
+        write!(
+            out,
+            "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{} ms</text>",
+            LEFT - 8.0,
+            line + 4.0,
+            label(millis)
+        )?;
     }
-    let ticks = nice(end / 10.0).max(1.0);
-    let mut tick = 0.0;
-    while tick <= end {
+    let apart = whole_seconds(end / 10.0);
+    for tick in (0..).map(|step| f64::from(step) * apart).take_while(|tick| *tick <= end) {
         write!(out, "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{tick} s</text>", x(tick), HEIGHT + 18.0)?;
-        tick += ticks;
     }
     for hit in &recording.hits {
         let (at, millis) = (hit.intended.as_secs_f64(), hit.latency().as_secs_f64() * 1000.0);
@@ -191,12 +195,23 @@ fn class(outcome: &Outcome) -> &'static str {
 
 /// The next of 1, 1.2, 2, 4, 5, 8, 10, 12 …: round, and round in quarters.
 fn nice(value: f64) -> f64 {
+    next_of(&[1.0, 1.2, 2.0, 4.0, 5.0, 8.0, 10.0], value)
+}
+
+/// The next of 1, 2, 5, 10, 20 …, in seconds.
+fn whole_seconds(value: f64) -> f64 {
+    next_of(&[1.0, 2.0, 5.0, 10.0], value.max(1.0))
+}
+
+/// The first of the factors, times the power of ten of the value, that is not below the value.
+fn next_of(factors: &[f64], value: f64) -> f64 {
     let power = 10_f64.powf(value.max(1e-9).log10().floor());
-    [1.0, 1.2, 2.0, 4.0, 5.0, 8.0, 10.0]
-        .into_iter()
-        .map(|factor| factor * power)
-        .find(|nice| *nice >= value)
-        .unwrap_or(value)
+    factors.iter().map(|factor| factor * power).find(|next| *next >= value).unwrap_or(value)
+}
+
+/// A number on an axis, without the digits that binary fractions add.
+fn label(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
 }
 
 /// Text that is safe in HTML, in attributes too.
@@ -244,5 +259,24 @@ mod tests {
     #[test]
     fn scales_end_at_round_numbers() {
         assert_eq!([nice(0.7), nice(1.0), nice(3.0), nice(1002.0)], [0.8, 1.0, 4.0, 1200.0]);
+        assert_eq!([whole_seconds(0.1), whole_seconds(1.1), whole_seconds(30.0)], [1.0, 2.0, 50.0]);
+    }
+
+    #[test]
+    fn labels_have_no_digits_of_binary_fractions() {
+        let hit = |number: u32| Hit {
+            number: number.into(),
+            intended: Duration::from_secs(number.into()),
+            sent: Duration::from_secs(number.into()),
+            done: Duration::from_secs(number.into()) + Duration::from_micros(1150),
+            outcome: Outcome::Status(200),
+            bytes: 0,
+        };
+        let hits = (0..12).map(hit).collect();
+        let page = page(&Recording { name: "n".into(), started: Timestamp::UNIX_EPOCH, rate: 1.0, hits }, &[]);
+        for text in [">0 s<", ">2 s<", ">10 s<", ">0.3 ms<", ">0.9 ms<", ">1.2 ms<"] {
+            assert!(page.contains(text), "{text} is not in {page}");
+        }
+        assert!(!page.contains("99999") && !page.contains("00000"), "{page}");
     }
 }
