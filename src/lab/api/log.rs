@@ -80,10 +80,20 @@ pub(super) fn log(api: &ApiService, place: &Place, name: &str, call: &Call) -> R
     }
     let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
     let Some(log) = api.logs.find(uid, container, options.previous) else {
+        let status = status(&pod, container);
+        let ended = |state: &str| status[state]["terminated"]["containerID"].is_string();
+        // One that failed to start has a log, and nothing in it.
+        if ended("lastState") || (!options.previous && ended("state")) {
+            return Ok(Answer::Text(String::new()));
+        }
         return Err(Status::bad_request(if options.previous {
             format!("previous terminated container {container:?} in pod {name:?} not found")
         } else {
-            let why = waiting(&pod, container).unwrap_or("ContainerCreating");
+            let why = match waiting(&pod, container).unwrap_or("ContainerCreating") {
+                "ErrImagePull" => "image can't be pulled",
+                "ImagePullBackOff" => "trying and failing to pull image",
+                other => other,
+            };
             format!("container {container:?} in pod {name:?} is waiting to start: {why}")
         }));
     };
@@ -131,9 +141,14 @@ fn container<'a>(pod: &'a Value, name: &str, wanted: Option<&str>) -> Result<&'a
 }
 
 fn waiting<'a>(pod: &'a Value, container: &str) -> Option<&'a str> {
+    status(pod, container)["state"]["waiting"]["reason"].as_str()
+}
+
+/// The status of a container; null if it has none yet.
+fn status<'a>(pod: &'a Value, container: &str) -> &'a Value {
     let of = |field: &str| pod["status"][field].as_array().into_iter().flatten();
-    let all = of("containerStatuses").chain(of("initContainerStatuses"));
-    all.filter(|status| status["name"] == container).find_map(|status| status["state"]["waiting"]["reason"].as_str())
+    let mut all = of("containerStatuses").chain(of("initContainerStatuses"));
+    all.find(|status| status["name"] == container).unwrap_or(&Value::Null)
 }
 
 /// Reads one run of a container to its end.

@@ -139,9 +139,13 @@ async fn an_image_that_is_absent_is_asked_for_again_and_again(cluster: Cluster) 
     create(&api, "never", json!({"image": "nobody/knows:1", "imagePullPolicy": "Never"}), json!({})).await;
     let waiting = async |name: &str| container(&api, name).await["state"]["waiting"]["reason"].clone();
     pause(millis(500)).await;
+    let pods: kube::Api<k8s_openapi::api::core::v1::Pod> = kube::Api::namespaced(cluster.client(), "default");
+    let refused = async || pods.logs("p", &kube::api::LogParams::default()).await.unwrap_err().to_string();
     assert_eq!(waiting("p").await, "ErrImagePull");
+    assert!(refused().await.contains("is waiting to start: image can't be pulled"), "{}", refused().await);
     pause(secs(2)).await;
     assert_eq!(waiting("p").await, "ImagePullBackOff");
+    assert!(refused().await.contains("is waiting to start: trying and failing to pull image"), "{}", refused().await);
     assert_eq!(waiting("bad").await, "InvalidImageName");
     assert_eq!(waiting("never").await, "ErrImageNeverPull");
     pause(secs(28)).await;
@@ -312,6 +316,8 @@ async fn a_command_that_an_image_lacks_does_not_start(cluster: Cluster) -> stead
     let end = container(&api, "p").await["state"]["terminated"].clone();
     assert_eq!((&end["reason"], &end["exitCode"]), (&json!("StartError"), &json!(128)));
     assert!(end["message"].as_str().unwrap().ends_with("exec: \"sh\": executable file not found in $PATH: unknown"));
+    let pods: kube::Api<k8s_openapi::api::core::v1::Pod> = kube::Api::namespaced(cluster.client(), "default");
+    assert_eq!(pods.logs("p", &kube::api::LogParams::default()).await?, "", "it has a log, and nothing in it");
     api.delete(&path("q"), json!({})).await;
     pause(millis(1)).await;
     assert!(api.gone(&path("q")).await, "pause ends when it is told to");
