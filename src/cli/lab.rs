@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::BoxError;
 use crate::clock::{Clock, Seed};
 use crate::cluster::{Cluster, SHOP_IMAGE, SHOP_NODE_PORT, outputs_folder};
+use crate::journal::JournalError;
 use crate::lab::{Lab, Ports, TargetLabels};
 
 /// What wrong usage exits with.
@@ -39,7 +40,7 @@ pub(super) struct Options {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let parsed: jiff::SignedDuration = text.parse().map_err(|error| format!("{error}"))?;
+    let parsed: jiff::SignedDuration = text.parse().map_err(|_| "give a number and its unit, such as 2s or 500ms")?;
     let parsed = Duration::try_from(parsed).map_err(|_| "it is negative".to_owned())?;
     if parsed < Duration::from_millis(10) { Err("it is shorter than 10ms".into()) } else { Ok(parsed) }
 }
@@ -69,8 +70,9 @@ async fn serve(options: &Options) -> Result<(), BoxError> {
     // As with the plain list of targets that small clusters have.
     lab.label_targets(TargetLabels::JobAndInstance);
     let node_ports = BTreeMap::from([(SHOP_NODE_PORT, options.front_port)]);
+    let ports = Ports { api: options.api_port, prometheus: options.prometheus_port, node_ports };
     let listening =
-        lab.listen(&Ports { api: options.api_port, prometheus: options.prometheus_port, node_ports }).await?;
+        lab.listen(&ports).await.map_err(|error| format!("{error}; give another port, or 0 for any free one"))?;
     let kubeconfig = options.kubeconfig.clone().unwrap_or_else(|| outputs_folder("lab").join("kubeconfig"));
     let kubeconfig = std::path::absolute(kubeconfig)?;
     write_kubeconfig(&kubeconfig, listening.api)?;
@@ -102,7 +104,9 @@ fn write_kubeconfig(path: &Path, api: SocketAddr) -> Result<(), BoxError> {
         "contexts": [{"name": "steadfast-lab", "context": {"cluster": "steadfast-lab", "user": "steadfast-lab"}}],
     });
     let text = serde_json::to_string_pretty(&text)? + "\n";
-    crate::journal::write_atomically(path, text.as_bytes()).map_err(|_| {
-        format!("failed to write {}: name a file that can be written with --kubeconfig", path.display()).into()
+    crate::journal::write_atomically(path, text.as_bytes()).map_err(|error| {
+        let JournalError::File { source, .. } = error else { return error.into() };
+        format!("failed to write {}: {source}; name a file that can be written with --kubeconfig", path.display())
+            .into()
     })
 }
