@@ -52,7 +52,8 @@ pub(super) fn write_time(out: &mut String, millis: i64) {
 /// A float in an exposition or a label, as Go's `ParseFloat` takes it.
 pub(super) fn parse(text: &str) -> Option<f64> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-    if unsigned.len() > 2 && unsigned[..2].eq_ignore_ascii_case("0x") {
+    // Bytes, not characters: the text is anybody's.
+    if unsigned.len() > 2 && unsigned.as_bytes()[..2].eq_ignore_ascii_case(b"0x") {
         return None;
     }
     text.parse().ok()
@@ -94,6 +95,14 @@ mod tests {
         }
         assert_eq!(plain(1e21), "1000000000000000000000");
         assert_eq!((exponential(1.0), exponential(0.0)), ("1e+00".into(), "0e+00".into()));
+    }
+
+    #[test]
+    fn what_is_no_number_is_none() {
+        for text in ["", "0x1p4", "-0X10", "\u{e4}\u{f6}", "\u{fffd}O\u{fffd}", "+\u{20ac}1", "1 "] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+        assert_eq!((parse("0"), parse("-1e3"), parse("+Inf")), (Some(0.0), Some(-1000.0), Some(f64::INFINITY)));
     }
 
     #[test]

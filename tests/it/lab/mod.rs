@@ -4,6 +4,7 @@ mod admission;
 mod controllers;
 mod discovery;
 mod fabric;
+mod fuzz;
 mod node;
 mod patch;
 mod prometheus;
@@ -53,6 +54,10 @@ async fn objects_are_created_changed_and_deleted_as_on_a_real_server(cluster: Cl
     };
     let refused = maps.delete("a", &other).await.unwrap_err();
     assert!(refused.to_string().contains("does not match the UID in record"), "{refused}");
+    let stale = Preconditions { uid: None, resource_version: made.metadata.resource_version.clone() };
+    let stale = DeleteParams { preconditions: Some(stale), ..DeleteParams::default() };
+    let error = maps.delete("a", &stale).await.unwrap_err();
+    assert!(error.to_string().contains("The object might have been modified"), "{error}");
     maps.delete("a", &DeleteParams::default()).await?;
     let gone = maps.get("a").await.unwrap_err();
     assert!(gone.to_string().contains(r#"configmaps "a" not found"#), "{gone}");
@@ -324,5 +329,40 @@ async fn a_prometheus_that_does_not_answer_as_one_is_unavailable(cluster: Cluste
             assert!(reason.to_string().contains(why), "{reason}");
         }
     }
+    Ok(())
+}
+
+#[steadfast::test]
+async fn logs_are_cut_as_asked(cluster: Cluster) -> steadfast::Result {
+    let container =
+        json!({"name": "c", "image": steadfast::kubernetes::WITNESS_IMAGE, "args": ["connect", "127.0.0.1:1"]});
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "w", "namespace": "default"},
+        "spec": {"containers": [container]}});
+    cluster.apply(&pod).await?;
+    tokio::time::sleep(secs(30)).await;
+    let log = async |query: &str| {
+        let path = format!("GET /api/v1/namespaces/default/pods/w/log?{query}");
+        let (code, text) = raw::ask(&cluster, &path, &[], serde_json::Value::Null).await;
+        assert_eq!(code, 200, "{text}");
+        text.as_str().expect("text").to_owned()
+    };
+    // One line about every 100 ms.
+    let all = log("").await;
+    let count = |text: &str| text.lines().count();
+    assert!(count(&all) > 200 && all.starts_with("1 refused\n2 refused\n"), "{all}");
+    let recent = log("sinceSeconds=5").await;
+    assert!((40..=55).contains(&count(&recent)) && all.ends_with(&recent), "{recent}");
+    let last = log("tailLines=3").await;
+    assert!(count(&last) == 3 && all.ends_with(&last), "{last}");
+    assert_eq!(log("tailLines=0").await, "");
+    assert_eq!(log("limitBytes=15").await, all[..15]);
+    let stamped = log("timestamps=true&tailLines=1").await;
+    let (time, line) = stamped.split_once(' ').expect("a time");
+    assert!(
+        all.ends_with(line) && time.len() == "2026-01-01T00:00:00.000000000Z".len() && time.ends_with('Z'),
+        "{stamped}"
+    );
+    let since = format!("sinceTime={}", &time[..19]) + "Z";
+    assert!((1..=11).contains(&count(&log(&since).await)), "{since}");
     Ok(())
 }

@@ -67,6 +67,16 @@ fn close(query: &str, wanted: f64) {
 }
 
 #[test]
+fn a_sample_counts_for_five_minutes_at_every_step() {
+    let steps = Steps { first: 120_000, step: 60_000, count: 8 };
+    let query = parse("x{a=\"2\"}").unwrap();
+    let (series, _) = range(&stored(), &query, steps, steps.last(), Deadline::of(TIMEOUT)).unwrap();
+    // The last sample is of second 120: it is there up to second 420.
+    let numbers: Vec<u32> = series[0].points.iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, [0, 1, 2, 3, 4, 5]);
+}
+
+#[test]
 fn selectors_match_as_prometheus_does() {
     for (query, value) in [
         (r#"x{a="1"}"#, 37.0),

@@ -33,6 +33,41 @@ async fn slices(api: &Api) -> Vec<Value> {
 }
 
 #[steadfast::test]
+async fn a_pod_that_has_ended_is_no_endpoint(cluster: Cluster) -> steadfast::Result {
+    let api = Api::of(&cluster);
+    api.create("services", service(json!({}))).await;
+    // Without its arguments the witness ends at once, with code 2.
+    let ends = json!({"image": steadfast::kubernetes::WITNESS_IMAGE});
+    api.create("pods", pod("a", ends, json!({"restartPolicy": "Never"}))).await;
+    pause(secs(5)).await;
+    let ended = api.get("pods/a").await;
+    assert_eq!(ended["status"]["phase"], "Failed");
+    assert!(ended["status"]["podIP"].is_string(), "it keeps its address: {}", ended["status"]);
+    assert!(slices(&api).await[0]["endpoints"].as_array().is_none_or(Vec::is_empty));
+    assert!(api.get("endpoints/web").await.get("subsets").is_none());
+    Ok(())
+}
+
+#[steadfast::test]
+async fn a_probe_waits_as_long_as_it_says(cluster: Cluster) -> steadfast::Result {
+    let api = Api::of(&cluster);
+    cluster.lab()?.image("slow:1", |_| {
+        let answer = async || tokio::time::sleep(secs(3)).await;
+        axum::Router::new().route("/", axum::routing::get(answer))
+    });
+    for (name, timeout) in [("hasty", 2), ("patient", 4)] {
+        let probe = json!({"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 5, "timeoutSeconds": timeout});
+        let container = json!({"image": "slow:1", "ports": [{"containerPort": 8080}], "readinessProbe": probe});
+        api.create("pods", pod(name, container, json!({}))).await;
+    }
+    pause(secs(20)).await;
+    let ready =
+        async |name: &str| api.get(&format!("pods/{name}")).await["status"]["containerStatuses"][0]["ready"].clone();
+    assert_eq!((ready("hasty").await, ready("patient").await), (json!(false), json!(true)));
+    Ok(())
+}
+
+#[steadfast::test]
 async fn ready_and_waiting_pods_are_told_apart(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     let made = api.create("services", service(json!({}))).await;
