@@ -11,7 +11,7 @@ use super::ApiBody;
 use super::negotiate::{self, Encoding};
 use crate::lab::resource::Resource;
 use crate::lab::status::Status;
-use crate::lab::store::Object;
+use crate::lab::store::{Object, write_value};
 
 /// What a request is answered with.
 pub(super) enum Answer {
@@ -79,33 +79,23 @@ pub(super) fn in_version<'a>(resource: &Resource, object: &'a Value) -> Cow<'a, 
     Cow::Owned(told)
 }
 
-/// Writes an object, kind and version first.
-pub(super) fn write_object(into: &mut Vec<u8>, resource: &Resource, object: &Value) {
+/// Writes an object, kind and version first; `members` are the others.
+pub(super) fn write_object(into: &mut Vec<u8>, resource: &Resource, members: &[u8]) {
     into.extend_from_slice(b"{\"kind\":");
     write_value(into, resource.kind);
     into.extend_from_slice(b",\"apiVersion\":");
     write_value(into, &resource.api_version());
-    write_rest(into, object, true);
+    if !members.is_empty() {
+        into.push(b',');
+    }
+    into.extend_from_slice(members);
     into.push(b'}');
 }
 
-/// Writes metadata and then all else but kind and version.
-fn write_rest(into: &mut Vec<u8>, object: &Value, mut comma: bool) {
-    let Some(map) = object.as_object() else { return };
-    let named = |key: &str| !matches!(key, "kind" | "apiVersion" | "metadata");
-    let first = map.get_key_value("metadata").into_iter();
-    for (key, value) in first.chain(map.iter().filter(|(key, _)| named(key))) {
-        if comma {
-            into.push(b',');
-        }
-        comma = true;
-        write_value(into, key);
-        into.push(b':');
-        write_value(into, value);
-    }
-}
-
 fn write_list(into: &mut Vec<u8>, Listed { resource, metadata, items }: &Listed) {
+    /// What an item has beside its members: braces, a comma, kind and version.
+    const AROUND: usize = 100;
+    into.reserve(items.iter().map(|item| item.rest().len() + AROUND).sum());
     into.extend_from_slice(b"{\"kind\":");
     write_value(into, &format!("{}List", resource.kind));
     into.extend_from_slice(b",\"apiVersion\":");
@@ -118,21 +108,15 @@ fn write_list(into: &mut Vec<u8>, Listed { resource, metadata, items }: &Listed)
             into.push(b',');
         }
         if resource.custom {
-            write_object(into, resource, item);
+            write_object(into, resource, item.rest());
         } else {
             // Items of a list of a built-in kind name neither kind nor version.
             into.push(b'{');
-            write_rest(into, item, false);
+            into.extend_from_slice(item.rest());
             into.push(b'}');
         }
     }
     into.extend_from_slice(b"]}");
-}
-
-fn write_value<T: serde::Serialize + ?Sized>(into: &mut Vec<u8>, value: &T) {
-    // Neither JSON values nor a vector can fail here.
-    let written = serde_json::to_writer(into, value);
-    debug_assert!(written.is_ok(), "values are JSON");
 }
 
 /// `Status` and other small bodies, in the real server's order of keys.
@@ -178,7 +162,7 @@ pub(super) fn respond_as(reply: Result<Reply, Status>, encoding: Encoding) -> Re
         Ok((code, (kind, text))) => (code, kind, full(text)),
         Err(answer) => match answer {
             Answer::Object(code, resource, object) => {
-                write_object(&mut bytes, resource, &object);
+                write_object(&mut bytes, resource, object.rest());
                 bytes.push(b'\n');
                 (code, JSON, full(bytes))
             }
@@ -227,7 +211,6 @@ pub(super) fn full(bytes: impl Into<Bytes>) -> ApiBody {
 mod tests {
     use super::*;
     use crate::lab::resource::CONFIG_MAPS;
-    use std::sync::Arc;
 
     fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
         let mut bytes = Vec::new();
@@ -238,9 +221,10 @@ mod tests {
     #[test]
     fn kind_and_version_come_first() {
         let map = json!({"data": {"a": "1"}, "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}});
+        let map = Object::new(map);
         let whole = r#"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"m"},"data":{"a":"1"}}"#;
-        assert_eq!(text(|into| write_object(into, &CONFIG_MAPS, &map)), whole);
-        let listed = Listed { resource: &CONFIG_MAPS, metadata: json!({}), items: vec![Arc::new(map)] };
+        assert_eq!(text(|into| write_object(into, &CONFIG_MAPS, map.rest())), whole);
+        let listed = Listed { resource: &CONFIG_MAPS, metadata: json!({}), items: vec![map] };
         let item = r#"{"metadata":{"name":"m"},"data":{"a":"1"}}"#;
         let list = format!(r#"{{"kind":"ConfigMapList","apiVersion":"v1","metadata":{{}},"items":[{item}]}}"#);
         assert_eq!(text(|into| write_list(into, &listed)), list);

@@ -13,7 +13,7 @@ use super::{Answer, ApiService, Call, not_allowed};
 use crate::lab::access::User;
 use crate::lab::resource::{NAMESPACES, NODES, PODS, Resource, SECRETS, SERVICE_ACCOUNTS};
 use crate::lab::status::Status;
-use crate::lab::store::seconds;
+use crate::lab::store::{Object, seconds};
 
 /// Who issues them, and the audience of tokens for the API server itself.
 pub(super) const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
@@ -107,7 +107,7 @@ fn bound(
     namespace: &str,
     account: &str,
     reference: &Value,
-) -> Result<(&'static str, Arc<Value>), Status> {
+) -> Result<(&'static str, Object), Status> {
     let text = |field: &str| reference[field].as_str().unwrap_or_default();
     let (group, version) = text("apiVersion").split_once('/').unwrap_or(("", text("apiVersion")));
     let (claim, resource): (_, &'static Resource) = match (group, text("kind")) {

@@ -1,6 +1,6 @@
 //! Watches: the changes of a kind, as they come.
 //!
-//! A watch wakes only for changes of its own kind, and an object's JSON is made once for all watches that tell it.
+//! A watch wakes only for changes of its own kind, and an object's text is made once for all that tell it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use super::{ApiBody, ApiService, Call, Place, no_such_resource};
 use crate::clock::from_now;
 use crate::lab::resource::Resource;
 use crate::lab::status::Status;
-use crate::lab::store::{Change, ChangeKind, Store};
+use crate::lab::store::{Change, ChangeKind, Object, Store, members};
 
 /// How often a watch is told how far the server has come.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
@@ -82,7 +82,7 @@ pub(super) async fn watch(api: &ApiService, place: &Place, call: &Call, view: Vi
     };
     for object in &items {
         if watch.filter.takes(object) {
-            let line = watch.line("ADDED", object, None);
+            let line = watch.line("ADDED", object);
             watch.pending.push_back(line);
         }
     }
@@ -113,7 +113,7 @@ impl Watch {
                 self.ended = true;
                 let mut object = Vec::new();
                 write_body(&mut object, &status.body());
-                return Some(framed("ERROR", &object));
+                return Some(event_line("ERROR", &object));
             }
             if !self.pending.is_empty() {
                 continue;
@@ -166,33 +166,33 @@ impl Watch {
         let after = change.kind != ChangeKind::Deleted && self.filter.takes(&change.object);
         match (before, after) {
             (None, false) => None,
-            (None, true) => Some(self.line("ADDED", &change.object, Some(change))),
-            (Some(_), true) => Some(self.line("MODIFIED", &change.object, Some(change))),
-            (Some(_), false) if change.kind == ChangeKind::Deleted => {
-                Some(self.line("DELETED", &change.object, Some(change)))
-            }
+            (None, true) => Some(self.line("ADDED", &change.object)),
+            (Some(_), true) => Some(self.line("MODIFIED", &change.object)),
+            (Some(_), false) if change.kind == ChangeKind::Deleted => Some(self.line("DELETED", &change.object)),
             (Some(before), false) => {
                 // It left: the client knows it as it was, and learns the version at which it went.
                 let mut object = (**before).clone();
                 object["metadata"]["resourceVersion"] = json!(change.version.to_string());
-                Some(self.line("DELETED", &object, None))
+                Some(self.line_of("DELETED", &object))
             }
         }
     }
 
-    /// An event in the form that was asked for. The JSON of a change's object is made by the first watch that tells
-    /// it, in the version that it was written in.
-    fn line(&mut self, kind: &str, object: &Value, change: Option<&Change>) -> Bytes {
-        if !self.view.is_whole() {
-            let event = self.view.event(json!({"type": kind, "object": *in_version(self.resource, object)}));
-            let mut shown = Vec::new();
-            write_body(&mut shown, &event["object"]);
-            return framed(kind, &shown);
-        }
-        match change.filter(|change| self.resource.is(change.resource)) {
-            Some(change) => framed(kind, change.wire.get_or_init(|| Bytes::from(told(self.resource, object)))),
-            None => framed(kind, &told(self.resource, object)),
-        }
+    /// An event of a stored object.
+    fn line(&mut self, kind: &str, object: &Object) -> Bytes {
+        if self.view.is_whole() { framed(kind, self.resource, object.rest()) } else { self.shown(kind, object) }
+    }
+
+    /// An event of what is not stored as it is told.
+    fn line_of(&mut self, kind: &str, object: &Value) -> Bytes {
+        if self.view.is_whole() { framed(kind, self.resource, &members(object)) } else { self.shown(kind, object) }
+    }
+
+    fn shown(&mut self, kind: &str, object: &Value) -> Bytes {
+        let event = self.view.event(json!({"type": kind, "object": *in_version(self.resource, object)}));
+        let mut shown = Vec::new();
+        write_body(&mut shown, &event["object"]);
+        event_line(kind, &shown)
     }
 
     fn bookmark(&mut self, version: u64, ends_initial: bool) -> Bytes {
@@ -200,18 +200,20 @@ impl Watch {
         if ends_initial {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
-        self.line("BOOKMARK", &json!({"metadata": metadata}), None)
+        self.line_of("BOOKMARK", &json!({"metadata": metadata}))
     }
 }
 
-fn told(resource: &Resource, object: &Value) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    write_object(&mut bytes, resource, object);
-    bytes
+fn framed(kind: &str, resource: &Resource, members: &[u8]) -> Bytes {
+    const AROUND: usize = 100;
+    let mut object = Vec::with_capacity(members.len() + AROUND);
+    write_object(&mut object, resource, members);
+    event_line(kind, &object)
 }
 
-fn framed(kind: &str, object: &[u8]) -> Bytes {
-    let mut line = Vec::with_capacity(object.len() + 32);
+fn event_line(kind: &str, object: &[u8]) -> Bytes {
+    const AROUND: usize = 32;
+    let mut line = Vec::with_capacity(object.len() + AROUND);
     line.extend_from_slice(b"{\"type\":\"");
     line.extend_from_slice(kind.as_bytes());
     line.extend_from_slice(b"\",\"object\":");

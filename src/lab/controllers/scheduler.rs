@@ -6,10 +6,13 @@
 //! volumes and preemption are not looked at. A pod that fits nowhere is tried again when a node changes or a pod goes,
 //! without kube-scheduler's back-off. A node that no kubelet of the lab keeps takes pods too, and never runs them.
 
+mod placed;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use self::placed::{Here, Placed};
 use super::events::{Event, Recorder};
 use super::objects::{condition, deleting, finished, is_ready};
 use super::{Controller, Key};
@@ -26,11 +29,12 @@ pub(super) struct Scheduler {
     events: Recorder,
     /// The pods that fit nowhere.
     unplaced: BTreeSet<Key>,
+    placed: Placed,
 }
 
 impl Scheduler {
     pub(super) fn new(clock: Clock, events: Recorder) -> Self {
-        Self { clock, events, unplaced: BTreeSet::new() }
+        Self { clock, events, unplaced: BTreeSet::new(), placed: Placed::default() }
     }
 
     fn bind(&self, store: &Store, pod: &Object, node: &str) {
@@ -113,10 +117,8 @@ impl Controller for Scheduler {
             return None;
         }
         let (nodes, _) = store.list(&NODES, None);
-        let (pods, _) = store.list(&PODS, None);
-        let placed: Vec<&Object> =
-            pods.iter().filter(|pod| !pod["spec"]["nodeName"].is_null() && !finished(pod)).collect();
-        match choose(store, &pod, &nodes, &placed) {
+        self.placed.follow(store);
+        match choose(store, &pod, &nodes, &self.placed) {
             Ok(node) => self.bind(store, &pod, &node),
             Err(message) => {
                 self.unplaced.insert(key.clone());
@@ -137,17 +139,18 @@ fn is_waiting(pod: &Value) -> bool {
 type Unfit = (Vec<String>, bool);
 
 /// The node for a pod, or the scheduler's message that there is none.
-fn choose(store: &Store, pod: &Value, nodes: &[Object], placed: &[&Object]) -> Result<String, String> {
+fn choose(store: &Store, pod: &Value, nodes: &[Object], placed: &Placed) -> Result<String, String> {
     if nodes.is_empty() {
         return Err("no nodes available to schedule pods".to_owned());
     }
     let mut best: Option<(usize, &str)> = None;
+    let nobody = Here::default();
     let (mut reasons, mut helpless, mut victims) = (BTreeMap::<String, usize>::new(), 0, 0);
     for node in nodes {
         let name = node["metadata"]["name"].as_str().unwrap_or_default();
-        let here: Vec<&Object> = placed.iter().copied().filter(|pod| pod["spec"]["nodeName"] == name).collect();
-        match fits(store, pod, node, &here) {
-            Ok(()) if best.is_none_or(|(count, _)| here.len() < count) => best = Some((here.len(), name)),
+        let here = placed.on(name).unwrap_or(&nobody);
+        match fits(store, pod, node, here) {
+            Ok(()) if best.is_none_or(|(count, _)| here.pods.len() < count) => best = Some((here.pods.len(), name)),
             Ok(()) => {}
             Err((why, might)) => {
                 for why in why {
@@ -177,7 +180,7 @@ fn choose(store: &Store, pod: &Value, nodes: &[Object], placed: &[&Object]) -> R
 }
 
 /// Whether a pod fits on a node, in the order of the scheduler's filters.
-fn fits(store: &Store, pod: &Value, node: &Value, here: &[&Object]) -> Result<(), Unfit> {
+fn fits(store: &Store, pod: &Value, node: &Value, here: &Here) -> Result<(), Unfit> {
     let never = |why: String| Err((vec![why], false));
     let spec = &pod["spec"];
     let tolerations = spec["tolerations"].as_array().map_or(&[][..], Vec::as_slice);
@@ -204,8 +207,7 @@ fn fits(store: &Store, pod: &Value, node: &Value, here: &[&Object]) -> Result<()
     if !selected || !(affinity.is_null() || terms.any(|term| takes(term, node))) {
         return never("node(s) didn't match Pod's node affinity/selector".to_owned());
     }
-    let wanted = host_ports(pod);
-    if here.iter().any(|other| !host_ports(other).is_disjoint(&wanted)) {
+    if !here.leaves(&host_ports(pod)) {
         return Err((vec!["node(s) didn't have free ports for the requested pod ports".to_owned()], true));
     }
     resources(pod, node, here)?;
@@ -258,18 +260,17 @@ fn host_ports(pod: &Value) -> BTreeSet<(u64, String)> {
         .collect()
 }
 
-fn resources(pod: &Value, node: &Value, here: &[&Object]) -> Result<(), Unfit> {
+fn resources(pod: &Value, node: &Value, here: &Here) -> Result<(), Unfit> {
     let room = &node["status"]["allocatable"];
     let mut short = Vec::new();
     let mut might = true;
     let pods = room["pods"].as_str().and_then(quantity).unwrap_or(110.0);
-    if here.len() as f64 + 1.0 > pods {
+    if here.pods.len() as f64 + 1.0 > pods {
         short.push("Too many pods".to_owned());
     }
     for (name, wanted) in requests(pod) {
         let all = room[&name].as_str().and_then(quantity).unwrap_or(0.0);
-        let used: f64 = here.iter().filter_map(|pod| requests(pod).get(&name).copied()).sum();
-        if wanted > 0.0 && wanted > all - used {
+        if wanted > 0.0 && wanted > all - here.used(&name) {
             short.push(format!("Insufficient {name}"));
             might &= wanted <= all;
         }
@@ -329,20 +330,25 @@ fn quantity(text: &str) -> Option<f64> {
 
 /// Required anti-affinity, of the pod against those here and of those here against it. The lab knows no topology but
 /// the node: any key means it.
-fn anti_affinity(store: &Store, pod: &Value, here: &[&Object]) -> Result<(), Unfit> {
-    if here.iter().any(|other| avoids(store, pod, other)) {
+fn anti_affinity(store: &Store, pod: &Value, here: &Here) -> Result<(), Unfit> {
+    if !terms(pod).is_empty() && here.pods.values().any(|other| avoids(store, pod, other)) {
         return Err((vec!["node(s) didn't match pod anti-affinity rules".to_owned()], true));
     }
-    if here.iter().any(|other| avoids(store, other, pod)) {
+    if here.avoiding().any(|other| avoids(store, other, pod)) {
         return Err((vec!["node(s) didn't satisfy existing pods anti-affinity rules".to_owned()], true));
     }
     Ok(())
 }
 
-fn avoids(store: &Store, pod: &Value, other: &Value) -> bool {
+/// The terms of a pod's required anti-affinity.
+fn terms(pod: &Value) -> &[Value] {
     let terms = &pod["spec"]["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
+    terms.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn avoids(store: &Store, pod: &Value, other: &Value) -> bool {
     let namespace = other["metadata"]["namespace"].as_str().unwrap_or_default();
-    terms.as_array().into_iter().flatten().any(|term| {
+    terms(pod).iter().any(|term| {
         let named = term["namespaces"].as_array().map_or(&[][..], Vec::as_slice);
         let by_labels = term.get("namespaceSelector").filter(|selector| !selector.is_null()).is_some_and(|selector| {
             let labels = store.find(&NAMESPACES, "", namespace).map(|found| found["metadata"]["labels"].clone());
@@ -358,8 +364,6 @@ fn avoids(store: &Store, pod: &Value, other: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::clock::Seed;
 
@@ -375,15 +379,14 @@ mod tests {
             node["spec"] = json!({});
         }
         let pod = json!({"metadata": {"namespace": "a", "labels": {"app": "x"}}, "spec": pod});
-        let placed: Vec<Object> = placed
-            .iter()
-            .map(|spec| {
-                let mut spec = spec.clone();
-                spec["nodeName"] = json!("n");
-                Arc::new(json!({"metadata": {"namespace": "a", "labels": {"app": "x"}}, "spec": spec}))
-            })
-            .collect();
-        choose(&store, &pod, &[Arc::new(node)], &placed.iter().collect::<Vec<_>>()).unwrap_or_else(|why| why)
+        let mut there = Placed::default();
+        for (number, spec) in placed.iter().enumerate() {
+            let mut spec = spec.clone();
+            spec["nodeName"] = json!("n");
+            let metadata = json!({"namespace": "a", "name": format!("p{number}"), "labels": {"app": "x"}});
+            there.put(&Object::new(json!({"metadata": metadata, "spec": spec})));
+        }
+        choose(&store, &pod, &[Object::new(node)], &there).unwrap_or_else(|why| why)
     }
 
     fn no(why: &str, preemption: &str) -> String {

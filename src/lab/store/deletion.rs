@@ -3,7 +3,6 @@
 //! The steps are those of the API server's generic store: a pod on a node is marked and left to its kubelet, an
 //! object that finalizers hold is marked and left to them, everything else goes at once.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -133,7 +132,7 @@ impl Store {
         let waits = after["metadata"]["deletionGracePeriodSeconds"].as_i64().is_some_and(|seconds| seconds > 0);
         let gone = !(held || resource.is(&PODS) && waits);
         if how.dry_run {
-            return Ok(Deleted { object: Arc::new(after), gone });
+            return Ok(Deleted { object: Object::new(after), gone });
         }
         let object = if after == *before {
             before
@@ -156,7 +155,7 @@ impl Store {
         }
         let gone = finalized && finalizers_of(before).is_empty();
         if how.dry_run || (after == **before && !gone) {
-            return Deleted { object: Arc::new(after), gone };
+            return Deleted { object: Object::new(after), gone };
         }
         let kind = if gone { ChangeKind::Deleted } else { ChangeKind::Modified };
         Deleted { object: self.commit(state, kind, &NAMESPACES, spot, after), gone }

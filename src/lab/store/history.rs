@@ -1,9 +1,8 @@
 //! What has happened: the change log, for watches and for lists of the past.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use hyper::body::Bytes;
 use tokio::sync::watch;
 
 use super::keys::{Spot, kind_key};
@@ -41,8 +40,6 @@ pub struct Change {
     pub object: Object,
     /// The object before it, if there was one: a watch with a selector needs to know that it left.
     pub before: Option<Object>,
-    /// The object as JSON, once a watch has told it.
-    pub(crate) wire: OnceLock<Bytes>,
 }
 
 impl Change {
@@ -53,7 +50,7 @@ impl Change {
         object: Object,
         before: Option<Object>,
     ) -> Self {
-        Self { version, kind, resource, object, before, wire: OnceLock::new() }
+        Self { version, kind, resource, object, before }
     }
 }
 

@@ -10,6 +10,7 @@ mod deletion;
 mod history;
 mod keys;
 mod kinds;
+mod object;
 mod owners;
 pub(crate) mod patch;
 mod update;
@@ -35,13 +36,12 @@ pub use deletion::{Deleted, Deletion, Preconditions, Propagation};
 pub use history::{Change, ChangeKind};
 pub use keys::seconds;
 pub use kinds::Declared;
+pub use object::Object;
+pub(crate) use object::{members, write_value};
 pub use update::Part;
 
 /// How many seconds a watch lasts that does not say: once to twice the real server's `--min-request-timeout`.
 const WATCH_TIMEOUT: Range<u64> = 1800..3600;
-
-/// An object. Shared, never changed in place.
-pub type Object = Arc<Value>;
 
 #[derive(Debug)]
 struct State {
@@ -249,7 +249,7 @@ impl Store {
             deletion::prepare_namespace(&mut object);
         }
         if dry_run {
-            return Ok(Arc::new(object));
+            return Ok(Object::new(object));
         }
         Ok(self.commit(&mut state, ChangeKind::Added, resource, spot, object))
     }
@@ -265,7 +265,7 @@ impl Store {
         state.version += 1;
         let version = state.version;
         object["metadata"]["resourceVersion"] = json!(version.to_string());
-        let object = Arc::new(object);
+        let object = Object::new(object);
         let Some(shelf) = state.shelves.get_mut(&kind_key(resource)) else { return object };
         let (before, after) = match kind {
             ChangeKind::Deleted => (shelf.objects.remove(&spot), None),

@@ -1,7 +1,5 @@
 //! Changes of what is there: no lost update, fixed identity, generations.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
 use super::deletion::{finalizers_of, released};
@@ -110,7 +108,7 @@ impl Store {
             after["metadata"]["generation"] = json!(old["generation"].as_u64().unwrap_or(0) + 1);
         }
         if dry_run {
-            return Ok(Arc::new(after));
+            return Ok(Object::new(after));
         }
         let kind = if released(&after, resource) { ChangeKind::Deleted } else { ChangeKind::Modified };
         Ok(self.commit(&mut state, kind, resource, spot, after))
