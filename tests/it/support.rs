@@ -1,12 +1,10 @@
 //! What several tests need.
 
-use std::sync::Arc;
-
-use serde_json::Value;
+use steadfast::lab::store::Object;
 use steadfast::prelude::*;
 
 /// Every object of the lab but what changes by itself: what "nothing is left behind" is checked against.
-pub fn objects(cluster: &Cluster) -> Vec<Arc<Value>> {
+pub fn objects(cluster: &Cluster) -> Vec<Object> {
     let lab = cluster.lab().expect("these tests run on the lab");
     let mut all = lab.store().dump();
     all.retain(|object| object["kind"] != "Event");
