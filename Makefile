@@ -35,7 +35,7 @@ features: ## each feature by itself
 	  echo "feature $$f"; $(CARGO) check --quiet --no-default-features --features $$f || exit 1; done
 	$(CARGO) check --quiet --no-default-features
 
-bench: ## the project's figures, of a release build; of a debug build with PROFILE=dev
+bench: ## the project's figures, of a release build; with PROFILE=dev of a debug build, all of them with STEADFAST_BENCH=full
 	$(CARGO) bench --profile $(PROFILE) --features cli --bench figures --bench lab
 
 dependent: ## a fresh crate that depends on this one: does it build, and with how many crates?

@@ -152,7 +152,10 @@ fn many_objects() {
                 all
             }
         };
-        told("list of 1,000 pods, as text", "< 5 ms", tokio::spawn(lists(false)).await.expect("no panic"));
+        let mut as_text = tokio::spawn(lists(false)).await.expect("no panic");
+        let first = as_text.remove(0);
+        told("list of 1,000 pods, as text", "< 5 ms", as_text);
+        told("  the first one, for which their text is made", "no figure", vec![first]);
         told(
             "list of 1,000 pods, decoded by a typed client",
             "no figure",

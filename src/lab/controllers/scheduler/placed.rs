@@ -100,3 +100,44 @@ impl Here {
         self.avoiding.iter().filter_map(|key| self.pods.get(key))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::clock::{Clock, Seed};
+    use crate::lab::resource::NAMESPACES;
+    use crate::lab::store::{Part, Preconditions};
+
+    #[tokio::test(start_paused = true)]
+    async fn it_shows_who_is_on_a_node_and_what_they_take() {
+        let store = Store::new(Clock::virtual_time(), Seed(0));
+        let namespace = json!({"metadata": {"name": "a"}, "status": {"phase": "Active"}});
+        store.create(&NAMESPACES, "", namespace, false).unwrap();
+        let mut placed = Placed::default();
+        let mut seen = |store: &Store| {
+            placed.follow(store);
+            placed.on("n").map(|here| {
+                let free = here.leaves(&BTreeSet::from([(80, "TCP".to_owned())]));
+                (here.pods.len(), here.used("cpu"), free)
+            })
+        };
+        assert_eq!(seen(&store), None);
+        for (name, node) in [("x", json!("n")), ("y", json!("n")), ("z", json!(null))] {
+            let container = json!({"resources": {"requests": {"cpu": "500m"}}, "ports": [{"hostPort": 80}]});
+            let spec = json!({"nodeName": node, "containers": [container]});
+            store.create(&PODS, "a", json!({"metadata": {"name": name}, "spec": spec}), false).unwrap();
+        }
+        assert_eq!(seen(&store), Some((2, 1.0, false)));
+        let finish = |before: &Value| {
+            let mut after = before.clone();
+            after["status"] = json!({"phase": "Succeeded"});
+            Ok(after)
+        };
+        store.modify(&PODS, "a", "x", Part::Status, false, finish).unwrap();
+        assert_eq!(seen(&store), Some((1, 0.5, false)), "a pod that has finished takes nothing");
+        store.delete(&PODS, "a", "y", &Preconditions::default(), Some(0), false).unwrap();
+        assert_eq!(seen(&store), None);
+    }
+}
