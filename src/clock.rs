@@ -30,15 +30,18 @@ pub const fn millis(n: u64) -> Duration {
 
 /// So much later, or the last instant that there is: what a client writes may be far beyond it.
 #[must_use]
+#[cfg(feature = "lab")]
 pub(crate) fn later(at: Timestamp, by: Duration) -> Timestamp {
     at.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
 /// A time-out that is longer than this never comes: the machine's clock holds no later instant.
+#[cfg(feature = "lab")]
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
 
 /// The instant so much later than now, on tokio's clock, whatever a client has asked for.
 #[must_use]
+#[cfg(feature = "lab")]
 pub(crate) fn from_now(by: Duration) -> Instant {
     Instant::now() + by.min(NEVER)
 }

@@ -44,11 +44,13 @@ impl StateDir {
     }
 
     /// The folder of what is known of kind clusters, made if need be for this user alone.
+    #[cfg(feature = "kubernetes")]
     pub(crate) fn kind(&self) -> Result<PathBuf, LedgerError> {
         self.folder("kind")
     }
 
     /// The folder of the queues for clusters, made if need be for this user alone.
+    #[cfg(feature = "kubernetes")]
     pub(crate) fn queue(&self) -> Result<PathBuf, LedgerError> {
         self.folder("queue")
     }
