@@ -5,6 +5,8 @@ CARGO ?= cargo
 export K8S_OPENAPI_ENABLED_VERSION ?= 1.34
 
 PROFILE ?= bench
+# The kind cluster of test-kind: kind or kind:NAME.
+KIND ?= kind
 
 .PHONY: demo test test-kind lab-check fmt clippy doc features bench dependent ci
 
@@ -15,8 +17,8 @@ test: ## everything that needs no cluster
 	$(CARGO) test --workspace --features cli
 
 test-kind: ## the conformance suite and lab4 on a kind cluster, made if it is absent; needs Docker and kind
-	STEADFAST_CLUSTER=kind $(CARGO) test --features cli --test conformance
-	STEADFAST_CLUSTER=kind $(CARGO) test --features cli --test it lab4::front
+	STEADFAST_CLUSTER=$(KIND) $(CARGO) test --features cli --test conformance
+	STEADFAST_CLUSTER=$(KIND) $(CARGO) test --features cli --test it lab4::front
 
 lab-check: ## the lab judged by kubectl, the official Python client and Chaos Toolkit, as far as they are here
 	$(CARGO) test --features cli --test tools
