@@ -7,6 +7,7 @@
 
 mod plot;
 mod recording;
+pub mod vegeta;
 
 use std::path::{Component, PathBuf};
 use std::sync::Arc;
