@@ -8,7 +8,7 @@ PROFILE ?= bench
 # The kind cluster of test-kind: kind or kind:NAME.
 KIND ?= kind
 
-.PHONY: demo test test-kind lab-check fmt clippy doc features bench dependent ci
+.PHONY: demo test test-kind lab-check fmt clippy doc features bench bench-cluster dependent ci
 
 demo: ## lab4 of the Chaos Toolkit demos on the embedded lab
 	@$(CARGO) run --quiet --features cli -- demo
@@ -39,6 +39,10 @@ features: ## each feature by itself
 
 bench: ## the project's figures, of a release build; with PROFILE=dev of a debug build, all of them with STEADFAST_BENCH=full
 	$(CARGO) bench --profile $(PROFILE) --features cli --bench figures --bench lab
+
+bench-cluster: ## what one fault costs, on the embedded cluster and on a kind one, made if it is absent
+	$(CARGO) bench --profile $(PROFILE) --bench cluster
+	STEADFAST_CLUSTER=$(KIND) $(CARGO) bench --profile $(PROFILE) --bench cluster
 
 dependent: ## a fresh crate that depends on this one: does it build, and with how many crates?
 	.ci/dependent
