@@ -30,6 +30,7 @@ pub(super) fn run() -> ExitCode {
             eprintln!("steadfast: {error}");
             match error {
                 crate::Error::Experiment(ExperimentError::NotUndone { .. }) => NOT_UNDONE.into(),
+                crate::Error::Cluster(error) if error.is_usage() => super::USAGE.into(),
                 _ => ExitCode::FAILURE,
             }
         }

@@ -16,9 +16,6 @@ use crate::cluster::{Cluster, SHOP_IMAGE, SHOP_NODE_PORT, outputs_folder};
 use crate::journal::JournalError;
 use crate::lab::{Lab, Ports, TargetLabels};
 
-/// What wrong usage exits with.
-const USAGE: u8 = 2;
-
 /// The lab with the shop, listening on loopback.
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -59,7 +56,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
 
 fn failed(error: &BoxError) -> ExitCode {
     eprintln!("steadfast lab: {error}");
-    USAGE.into()
+    super::USAGE.into()
 }
 
 async fn serve(options: &Options) -> Result<(), BoxError> {

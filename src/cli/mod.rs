@@ -10,6 +10,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// What wrong usage exits with.
+const USAGE: u8 = 2;
+
 /// Resilience experiments on Kubernetes: faults under load, always undone, with a verdict that needs evidence.
 #[derive(Debug, Parser)]
 #[command(name = "steadfast", version, about)]

@@ -68,6 +68,14 @@ impl fmt::Display for Target {
     }
 }
 
+impl ClusterError {
+    /// Whether a setting is wrong, so that the remedy is to call again with another.
+    #[cfg(feature = "cli")]
+    pub(crate) fn is_usage(&self) -> bool {
+        matches!(self, Self::UnknownTarget { .. } | Self::UnknownTime { .. } | Self::Seed(_))
+    }
+}
+
 /// A cluster that is not to be had, or does not do what was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -154,6 +162,12 @@ pub enum ClusterError {
     /// `STEADFAST_SEED` is no number.
     #[error(transparent)]
     Seed(#[from] BadSeed),
+    /// `STEADFAST_REAL_TIME` says something unknown.
+    #[error("STEADFAST_REAL_TIME={text:?} is unknown; set 1 for real time on the embedded cluster, or unset it")]
+    UnknownTime {
+        /// What it says.
+        text: String,
+    },
     /// Deployments that do not get ready.
     #[error("deployments in namespace {namespace} are not ready after {within:?}: {seen}; see `kubectl describe pods`")]
     NotReady {

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::queue::Turn;
-use super::{Cluster, Target};
+use super::{Cluster, ClusterError, Target};
 use crate::Error;
 #[cfg(feature = "lab")]
 use crate::clock::Clock;
@@ -32,7 +32,7 @@ where
 {
     let target = Target::from_env()?;
     let _turn = if target == Target::Embedded { None } else { Some(Turn::wait(&target, test)?) };
-    let real = target != Target::Embedded || std::env::var("STEADFAST_REAL_TIME").is_ok_and(|v| v == "1");
+    let real = real_time()? || target != Target::Embedded;
     let mut builder = tokio::runtime::Builder::new_current_thread();
     if real {
         builder.enable_all();
@@ -63,11 +63,20 @@ where
     }
 }
 
+/// What `STEADFAST_REAL_TIME` says.
+fn real_time() -> Result<bool, ClusterError> {
+    match std::env::var("STEADFAST_REAL_TIME").as_deref() {
+        Err(std::env::VarError::NotPresent) | Ok("" | "0") => Ok(false),
+        Ok("1") => Ok(true),
+        other => Err(ClusterError::UnknownTime { text: other.unwrap_or("what is no text").to_owned() }),
+    }
+}
+
 async fn open(target: &Target, real: bool, test: &str) -> Result<Cluster, Error> {
     #[cfg(feature = "lab")]
     if *target == Target::Embedded {
         let clock = if real { Clock::real() } else { Clock::virtual_time() };
-        return Ok(Cluster::embedded_with(clock, Seed::from_env().map_err(super::ClusterError::from)?, test)?);
+        return Ok(Cluster::embedded_with(clock, Seed::from_env().map_err(ClusterError::from)?, test)?);
     }
     let _ = real;
     Ok(Cluster::open(target, test).await?)

@@ -222,6 +222,9 @@ fn real_time_is_the_users_choice() {
     let output = child("time::tells_its_time").output().expect("it runs");
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && told.contains("in Virtual time"), "{told}");
+    let output = child("time::tells_its_time").env("STEADFAST_REAL_TIME", "maybe").output().expect("it runs");
+    let told = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && told.contains("STEADFAST_REAL_TIME=\"maybe\" is unknown; set 1"), "{told}");
 }
 
 #[test]
