@@ -11,6 +11,7 @@ mod harness;
 mod kind;
 mod namespace;
 mod network;
+mod node_ports;
 mod outputs;
 mod queue;
 #[cfg(feature = "lab")]
@@ -28,7 +29,7 @@ use crate::lab::Lab;
 use crate::transport::Transport;
 
 pub use choice::{ClusterError, Target};
-pub use fixtures::{ManifestError, NotYet, OwnNamespace};
+pub use fixtures::{ManifestError, NotYet, OwnNamespace, Port};
 #[cfg(feature = "lab")]
 pub use harness::block_on;
 pub use harness::run_test;
@@ -143,6 +144,15 @@ impl Cluster {
             #[cfg(feature = "lab")]
             Ground::Embedded(_) => None,
             Ground::Network(network) => network.kind(),
+        }
+    }
+
+    /// Where a node port of a kind cluster is on this machine.
+    fn mapped(&self, node_port: u16) -> Option<std::net::SocketAddr> {
+        match &self.inner.ground {
+            #[cfg(feature = "lab")]
+            Ground::Embedded(_) => None,
+            Ground::Network(network) => network.mapped(node_port),
         }
     }
 

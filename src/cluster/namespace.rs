@@ -5,11 +5,15 @@ use crate::kubernetes::{Pods, Service};
 #[cfg(feature = "prometheus")]
 use crate::prometheus::Prometheus;
 
+/// The node port of the Prometheus that set-ups put onto kind clusters.
+#[cfg(feature = "prometheus")]
+const PROMETHEUS_NODE_PORT: u16 = 30090;
+
 /// A namespace: where pods, services and their metrics are found.
 #[derive(Clone)]
 pub struct Namespace {
-    cluster: Cluster,
-    name: String,
+    pub(super) cluster: Cluster,
+    pub(super) name: String,
 }
 
 impl Namespace {
@@ -34,14 +38,15 @@ impl Namespace {
         Service::new(&self.name, name)
     }
 
-    /// The cluster's Prometheus, for series of this namespace alone. Its address is `PROMETHEUS_URL`, by default
-    /// `http://127.0.0.1:30090` on a kind cluster, where set-ups put one, and `http://localhost:9090` elsewhere, which
-    /// on the embedded cluster is the lab's own.
+    /// The cluster's Prometheus, for series of this namespace alone. Its address is `PROMETHEUS_URL`; by default, on a
+    /// kind cluster, node port 30090, where set-ups put one, and `http://localhost:9090` elsewhere, which on the
+    /// embedded cluster is the lab's own.
     #[cfg(feature = "prometheus")]
     #[must_use]
     pub fn prometheus(&self) -> Prometheus {
-        let port = if self.cluster.kind_name().is_some() { "127.0.0.1:30090" } else { "localhost:9090" };
-        let url = std::env::var("PROMETHEUS_URL").unwrap_or_else(|_| format!("http://{port}"));
+        let of_kind = self.cluster.mapped(PROMETHEUS_NODE_PORT).map(|at| at.to_string());
+        let at = of_kind.unwrap_or_else(|| "localhost:9090".into());
+        let url = std::env::var("PROMETHEUS_URL").unwrap_or_else(|_| format!("http://{at}"));
         Prometheus::new(url).with_matcher("namespace", &self.name)
     }
 }

@@ -1,8 +1,10 @@
 //! A cluster over a network.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::ClusterError;
+use super::node_ports::{self, Mapped};
 use crate::clock::Clock;
 use crate::kubernetes::{Context, KubeUndoer, Kubernetes, NodePorts};
 use crate::rollback::{Connect, Header, Ledger, LedgerError, StateDir, Undoer};
@@ -14,6 +16,8 @@ pub(super) struct NetworkCluster {
     uid: String,
     /// The name of the kind cluster, where it is one.
     kind: Option<String>,
+    /// Of a kind cluster: where its node ports are on this machine.
+    mapped: Mapped,
 }
 
 impl NetworkCluster {
@@ -23,12 +27,21 @@ impl NetworkCluster {
             let (name, server) = (context.name.clone(), context.server.clone());
             crate::kubernetes::ContextError::NotAnswering { name, server, why: error.to_string() }
         })?;
-        Ok(Self { context, uid, kind })
+        let mapped = match kind.clone() {
+            Some(kind) => super::kind::blocking(move || node_ports::mapped(&kind)).await?,
+            None => Mapped::new(),
+        };
+        Ok(Self { context, uid, kind, mapped })
     }
 
     /// The name of the kind cluster, where it is one.
     pub(super) fn kind(&self) -> Option<&str> {
         self.kind.as_deref()
+    }
+
+    /// Where a node port is on this machine, if it is known.
+    pub(super) fn mapped(&self, node_port: u16) -> Option<SocketAddr> {
+        self.mapped.get(&node_port).copied()
     }
 
     pub(super) fn describe(&self) -> String {
@@ -40,7 +53,10 @@ impl NetworkCluster {
     }
 
     pub(super) fn transport(&self) -> Result<Arc<dyn Transport>, ClusterError> {
-        let services = NodePorts::new(self.context.connect()?, "127.0.0.1");
+        let mut services = NodePorts::new(self.context.connect()?, "127.0.0.1");
+        if self.kind.is_some() {
+            services = services.mapped(self.mapped.clone());
+        }
         Ok(Arc::new(Network::new(Some(Arc::new(services)))?))
     }
 

@@ -55,6 +55,14 @@ pub enum KubernetesError {
         /// The namespace.
         namespace: String,
     },
+    /// No pod takes a connection.
+    #[error("{what} cannot be reached: {why}")]
+    NobodyThere {
+        /// The port.
+        what: String,
+        /// What is missing.
+        why: String,
+    },
     /// The API answers with an error, or not at all.
     #[error("failed to {doing}: {source}")]
     Api {

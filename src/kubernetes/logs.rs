@@ -5,22 +5,39 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, LogParams};
 use serde_json::{Value, json};
 
 use super::{KubernetesError, Pods};
 use crate::BoxError;
+use crate::clock::Timestamp;
 use crate::experiment::{Action, Scene};
 use crate::journal::write_atomically;
 
-/// An action: stores the logs of pods in the outputs folder, one file for the selection.
+/// The logs of pods: as an action they are stored in the outputs folder, one file for the selection; a test reads them
+/// by [`lines`](Self::lines). Finished pods have logs too.
 #[derive(Clone)]
-#[must_use = "logs are read when the action is a step: `.act(..)`"]
+#[must_use = "logs are read when the action is a step, `.act(..)`, or by `.lines().await`"]
 pub struct PodLogs {
     pods: Pods,
     since: Option<Duration>,
     tail: Option<u32>,
     path: Option<PathBuf>,
+}
+
+/// A line that a container has written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogLine {
+    /// The pod's name.
+    pub pod: String,
+    /// The container's name.
+    pub container: String,
+    /// When, by the node's clock; `None` where the cluster does not say.
+    pub at: Option<Timestamp>,
+    /// The line, without its end.
+    pub text: String,
 }
 
 impl PodLogs {
@@ -54,25 +71,56 @@ impl PodLogs {
             .unwrap_or_else(|| format!("logs-{}.txt", selector.chars().map(plain).collect::<String>()).into())
     }
 
-    /// The logs of each pod, by pod name.
+    /// The logs of each pod, by pod name, those of several containers one after the other. Each line begins with its
+    /// time.
     ///
     /// # Errors
-    /// The selector matches nothing, or the API does not answer.
+    /// The selector matches nothing, a container has not begun, or the API does not answer.
     pub async fn read(&self) -> Result<Vec<(String, String)>, KubernetesError> {
-        let api: Api<k8s_openapi::api::core::v1::Pod> =
-            Api::namespaced(self.pods.kubernetes.client().clone(), &self.pods.namespace);
-        let params = LogParams {
-            since_seconds: self.since.map(|d| i64::try_from(d.as_millis().div_ceil(1000)).unwrap_or(i64::MAX)),
-            tail_lines: self.tail.map(i64::from),
-            timestamps: true,
-            ..Default::default()
-        };
+        let mut logs: Vec<(String, String)> = Vec::new();
+        for (pod, _, text) in self.of_containers().await? {
+            match logs.last_mut().filter(|(last, _)| *last == pod) {
+                Some((_, before)) => before.push_str(&text),
+                None => logs.push((pod, text)),
+            }
+        }
+        Ok(logs)
+    }
+
+    /// What the containers have written, for a test to look at: by pod, then by container, each in its order.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn lines(&self) -> Result<Vec<LogLine>, KubernetesError> {
+        let mut lines = Vec::new();
+        for (pod, container, text) in self.of_containers().await? {
+            for line in text.lines() {
+                let (at, text) = line.split_once(' ').unwrap_or((line, ""));
+                let (pod, container, at, text) = (pod.clone(), container.clone(), at.parse().ok(), text.to_owned());
+                lines.push(LogLine { pod, container, at, text });
+            }
+        }
+        Ok(lines)
+    }
+
+    /// Pod, container, text.
+    async fn of_containers(&self) -> Result<Vec<(String, String, String)>, KubernetesError> {
+        let api: Api<Pod> = Api::namespaced(self.pods.kubernetes.client().clone(), &self.pods.namespace);
         let mut logs = Vec::new();
-        for pod in self.pods.targets().await? {
+        for pod in self.pods.with_finished().await? {
             let name = pod.metadata.name.unwrap_or_default();
-            let read = api.logs(&name, &params).await;
-            let text = read.map_err(KubernetesError::api(format!("read the log of {}/{name}", self.pods.namespace)))?;
-            logs.push((name, text));
+            for container in pod.spec.into_iter().flat_map(|spec| spec.containers) {
+                let params = LogParams {
+                    container: Some(container.name.clone()),
+                    since_seconds: self.since.map(|d| i64::try_from(d.as_millis().div_ceil(1000)).unwrap_or(i64::MAX)),
+                    tail_lines: self.tail.map(i64::from),
+                    timestamps: true,
+                    ..Default::default()
+                };
+                let doing = format!("read the log of {}/{name}, container {}", self.pods.namespace, container.name);
+                let text = api.logs(&name, &params).await.map_err(KubernetesError::api(doing))?;
+                logs.push((name.clone(), container.name, text));
+            }
         }
         Ok(logs)
     }

@@ -7,6 +7,7 @@
 mod access;
 mod context;
 mod deny;
+mod forward;
 mod logs;
 mod pods;
 mod selector;
@@ -17,7 +18,8 @@ mod witness;
 pub use access::{Kubernetes, KubernetesError};
 pub use context::{Context, ContextError};
 pub use deny::{DenyTraffic, Direction};
-pub use logs::PodLogs;
+pub(crate) use forward::{Backend, Forward};
+pub use logs::{LogLine, PodLogs};
 pub use pods::Pods;
 pub use selector::{Selector, SelectorError};
 pub use service::{NodePorts, Service};

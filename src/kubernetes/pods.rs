@@ -68,7 +68,12 @@ impl Pods {
     /// # Errors
     /// The selector is malformed or matches nothing, or the API does not answer.
     pub async fn targets(&self) -> Result<Vec<Pod>, KubernetesError> {
-        Ok(self.select().await?.0)
+        Ok(self.select(is_live).await?.0)
+    }
+
+    /// As [`targets`](Self::targets), with those that have finished.
+    pub(super) async fn with_finished(&self) -> Result<Vec<Pod>, KubernetesError> {
+        Ok(self.select(|pod| !is_ours(pod)).await?.0)
     }
 
     /// The pods, if a fault may touch them.
@@ -79,7 +84,7 @@ impl Pods {
         if PROTECTED.contains(&self.namespace.as_str()) {
             return Err(KubernetesError::ProtectedNamespace { namespace: self.namespace.clone() });
         }
-        let (targets, all) = self.select().await?;
+        let (targets, all) = self.select(is_live).await?;
         if targets.len() * 100 > all * usize::from(self.percent) {
             return Err(KubernetesError::TooManySelected {
                 namespace: self.namespace.clone(),
@@ -92,7 +97,7 @@ impl Pods {
         Ok(targets)
     }
 
-    async fn select(&self) -> Result<(Vec<Pod>, usize), KubernetesError> {
+    async fn select(&self, counts: impl Fn(&Pod) -> bool) -> Result<(Vec<Pod>, usize), KubernetesError> {
         let selector = self.selector()?;
         let api: Api<Pod> = Api::namespaced(self.kubernetes.client().clone(), &self.namespace);
         let all = api
@@ -100,7 +105,7 @@ impl Pods {
             .await
             .map_err(KubernetesError::api(format!("list the pods of namespace {}", self.namespace)))?
             .items;
-        let live: Vec<Pod> = all.into_iter().filter(is_live).collect();
+        let live: Vec<Pod> = all.into_iter().filter(counts).collect();
         let count = live.len();
         let known: BTreeSet<String> =
             live.iter().flat_map(|pod| pod.metadata.labels.iter().flatten()).map(pair).collect();
@@ -125,8 +130,11 @@ fn pair((key, value): (&String, &String)) -> String {
 /// Not finished, and not one of ours.
 fn is_live(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    let ours = pod.metadata.labels.as_ref().is_some_and(|l| l.contains_key(crate::rollback::OWNER_LABEL));
-    !matches!(phase, Some("Succeeded" | "Failed")) && !ours
+    !matches!(phase, Some("Succeeded" | "Failed")) && !is_ours(pod)
+}
+
+fn is_ours(pod: &Pod) -> bool {
+    pod.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(crate::rollback::OWNER_LABEL))
 }
 
 /// `pod default/back-5d9-x2k4q`.

@@ -1,5 +1,8 @@
 //! Services, and how they are reached from outside a cluster.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
 use futures_util::future::BoxFuture;
 use http::Uri;
 use k8s_openapi::api::core::v1::Service as ServiceObject;
@@ -43,13 +46,21 @@ impl Service {
 pub struct NodePorts {
     kubernetes: Kubernetes,
     host: String,
+    mapped: Option<BTreeMap<u16, SocketAddr>>,
 }
 
 impl NodePorts {
     /// Node ports that are open on `host`.
     #[must_use]
     pub fn new(kubernetes: Kubernetes, host: impl Into<String>) -> Self {
-        Self { kubernetes, host: host.into() }
+        Self { kubernetes, host: host.into(), mapped: None }
+    }
+
+    /// Only these node ports are open, each where it is mapped to.
+    #[must_use]
+    pub fn mapped(mut self, ports: BTreeMap<u16, SocketAddr>) -> Self {
+        self.mapped = Some(ports);
+        self
     }
 }
 
@@ -80,10 +91,20 @@ impl Resolve for NodePorts {
                 None if ports.len() > 1 => return Err(why("has several ports; name one with `.port(PORT)`")),
                 None => ports.first().ok_or_else(|| why("has no ports"))?,
             };
-            let remedy =
-                "has no node port; make it a Service of type NodePort, on a port that kind maps to this machine";
-            let node_port = chosen.node_port.ok_or_else(|| why(remedy))?;
-            format!("http://{}:{node_port}{path}", self.host).parse().map_err(|_| why("has no usable address"))
+            let remedy = "has no node port; use `namespace.port_of_service(..)`, or make it a Service of type NodePort on a port that kind maps to this machine";
+            let node_port = chosen.node_port.and_then(|port| u16::try_from(port).ok()).ok_or_else(|| why(remedy))?;
+            let at = match &self.mapped {
+                None => format!("{}:{node_port}", self.host),
+                Some(mapped) => {
+                    let unmapped = || {
+                        why(&format!(
+                            "has node port {node_port}, which the kind cluster does not map to this machine; map it by `extraPortMappings` of its configuration, or use `namespace.port_of_service(..)`"
+                        ))
+                    };
+                    mapped.get(&node_port).ok_or_else(unmapped)?.to_string()
+                }
+            };
+            format!("http://{at}{path}").parse().map_err(|_| why("has no usable address"))
         })
     }
 }

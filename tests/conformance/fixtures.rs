@@ -1,0 +1,107 @@
+//! What a test prepares and reads on a cluster.
+
+use k8s_openapi::api::core::v1::{Pod, Service};
+use serde_json::json;
+use steadfast::cluster::Port;
+use steadfast::prelude::*;
+
+use crate::support::{Place, object, template};
+
+/// A pod of `back` and a service in front of it, on another port than its own and by name.
+async fn back(place: &Place) -> steadfast::Result {
+    let mut pod = template("back", "back");
+    pod["metadata"]["name"] = json!("back");
+    let _: Pod = place.create(pod).await?;
+    let ports = json!([{"name": "http", "port": 80, "targetPort": "http"}]);
+    let service = json!({"metadata": {"name": "back"}, "spec": {"selector": {"app": "back"}, "ports": ports}});
+    let _: Service = place.create(service).await?;
+    let ready = |pod: &Pod| {
+        let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    };
+    place.cluster.wait_for(&place.name, "back", "it is ready", ready, secs(60)).await?;
+    Ok(())
+}
+
+/// Whether a probe of a path on a port gets an answer.
+async fn answers(cluster: &Cluster, port: &Port, path: &str) -> Result<Verdict, steadfast::Error> {
+    let hypothesis = Hypothesis::new("it answers").check(http::get(port.url(path)).expect(status(200)));
+    Ok(Experiment::new("a look", hypothesis).without_recovery().run(cluster).await?.verdict)
+}
+
+/// Seen on 1.34.4, by port-forward: a service's port leads to the port of a pod that it names, a pod's to its own.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn ports_of_services_and_pods_are_reached(cluster: Cluster) -> steadfast::Result {
+    let place = Place::new(&cluster).await?;
+    back(&place).await?;
+    let namespace = cluster.namespace(&place.name);
+    let settled = async || namespace.port_of_service("back", 80).await.ok();
+    let by_service = place.eventually(secs(10), "the service has its endpoint", settled).await;
+    let by_pod = namespace.port_of_pod("app=back", 8002).await?;
+    assert_eq!((by_service.is_forwarded(), by_pod.is_forwarded()), (cluster.lab().is_err(), cluster.lab().is_err()));
+    for port in [&by_service, &by_pod] {
+        assert_eq!(answers(&cluster, port, "/health").await?, Met);
+        assert_eq!(answers(&cluster, port, "no/such/path").await?, Verdict::Inconclusive);
+    }
+    // A load opens many connections, some of them at once.
+    let traffic = load::get(by_service.url("/")).per_second(20).lasting(secs(2)).named("traffic");
+    let served = Hypothesis::new("all are served").check(traffic.success_ratio().expect(at_least(1.0)));
+    let journal = Experiment::new("a load", served).background(&traffic).without_recovery().run(&cluster).await?;
+    journal.assert_verdict(Met);
+    place.end().await
+}
+
+/// Seen on 1.34.4: a node port that kind's configuration maps is reached on this machine without the API.
+#[steadfast::test(setup = steadfast::shop)]
+async fn a_mapped_node_port_is_not_forwarded(cluster: Cluster) -> steadfast::Result {
+    let front = cluster.namespace("default").port_of_service("front", 8000).await?;
+    assert_eq!(front.is_forwarded(), cluster.lab().is_err() && cluster.kind_name().is_none());
+    assert_eq!(answers(&cluster, &front, "/").await?, Met);
+    Ok(())
+}
+
+/// Seen on 1.34.4: of a port that nobody has, the error says what there is.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn a_port_that_nobody_has_is_told_at_once(cluster: Cluster) -> steadfast::Result {
+    let place = Place::new(&cluster).await?;
+    let namespace = cluster.namespace(&place.name);
+    let error = namespace.port_of_service("back", 80).await.err().expect("there is no service").to_string();
+    assert!(error.contains("there is no such service"), "{error}");
+    let ports = json!([{"name": "http", "port": 80, "targetPort": "http"}]);
+    let service = json!({"metadata": {"name": "back"}, "spec": {"selector": {"app": "back"}, "ports": ports}});
+    place.api::<Service>().create(&Default::default(), &object(service)).await?;
+    let error = namespace.port_of_service("back", 81).await.err().expect("there is no port").to_string();
+    assert!(error.contains("the service has: 80"), "{error}");
+    let error = namespace.port_of_service("back", 80).await.err().expect("there is no pod").to_string();
+    assert!(error.contains("no pod behind it is ready"), "{error}");
+    let error = namespace.port_of_pod("app=back", 80).await.err().expect("there is no pod").to_string();
+    assert!(error.contains("no pod in namespace"), "{error}");
+    place.end().await
+}
+
+/// Seen on 1.34.4: a pod's lines come in their order, with their times, of each of its containers; also once it ended.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn a_test_reads_what_pods_have_written(cluster: Cluster) -> steadfast::Result {
+    let place = Place::new(&cluster).await?;
+    let mut pod = template("talkers", "back");
+    pod["metadata"]["name"] = json!("talkers");
+    pod["spec"]["restartPolicy"] = json!("Never");
+    // Neither knows its role: each says so, and ends.
+    let mut second = pod["spec"]["containers"][0].clone();
+    second["name"] = json!("second");
+    second["args"] = json!(["second-role"]);
+    pod["spec"]["containers"] = json!([pod["spec"]["containers"][0], second]);
+    pod["spec"]["containers"][0]["args"] = json!(["first-role"]);
+    let _: Pod = place.create(pod).await?;
+    let ended = |pod: &Pod| pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Failed");
+    cluster.wait_for(&place.name, "talkers", "it has ended", ended, secs(60)).await?;
+    let logs = cluster.namespace(&place.name).pods("app=talkers").logs();
+    let lines = logs.lines().await?;
+    let said = |container: &str, role: &str| {
+        let mut of = lines.iter().filter(|line| line.container == container);
+        of.any(|line| line.pod == "talkers" && line.at.is_some() && line.text.contains(role))
+    };
+    assert!(said("main", "first-role") && said("second", "second-role"), "{lines:?}");
+    assert_eq!(logs.tail(1).lines().await?.len(), 2, "one of each container");
+    place.end().await
+}
