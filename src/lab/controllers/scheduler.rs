@@ -19,6 +19,7 @@ use super::{Controller, Key};
 use crate::clock::{Clock, Timestamp};
 use crate::kubernetes::Selector;
 use crate::lab::resource::{NAMESPACES, NODES, PODS};
+use crate::lab::store::admission::quantity;
 use crate::lab::store::{Change, ChangeKind, Object, Part, Store, seconds};
 
 /// Who says so in events and conditions.
@@ -264,13 +265,13 @@ fn resources(pod: &Value, node: &Value, here: &Here) -> Result<(), Unfit> {
     let room = &node["status"]["allocatable"];
     let mut short = Vec::new();
     let mut might = true;
-    let pods = room["pods"].as_str().and_then(quantity).unwrap_or(110.0);
-    if here.pods.len() as f64 + 1.0 > pods {
+    let pods = amount(&room["pods"]).map_or(110, |nanos| nanos / 1_000_000_000);
+    if here.pods.len() as i128 + 1 > pods {
         short.push("Too many pods".to_owned());
     }
     for (name, wanted) in requests(pod) {
-        let all = room[&name].as_str().and_then(quantity).unwrap_or(0.0);
-        if wanted > 0.0 && wanted > all - here.used(&name) {
+        let all = amount(&room[&name]).unwrap_or(0);
+        if wanted > 0 && wanted > all - here.used(&name) {
             short.push(format!("Insufficient {name}"));
             might &= wanted <= all;
         }
@@ -278,16 +279,16 @@ fn resources(pod: &Value, node: &Value, here: &Here) -> Result<(), Unfit> {
     if short.is_empty() { Ok(()) } else { Err((short, might)) }
 }
 
-/// What a pod asks for: all containers together, or the most demanding init container.
-fn requests(pod: &Value) -> BTreeMap<String, f64> {
+/// What a pod asks for, in billionths: all containers together, or the most demanding init container.
+fn requests(pod: &Value) -> BTreeMap<String, i128> {
     let mut sum = BTreeMap::new();
-    let of = |list: &Value| -> Vec<BTreeMap<String, f64>> {
+    let of = |list: &Value| -> Vec<BTreeMap<String, i128>> {
         let containers = list.as_array().into_iter().flatten();
         let requests = containers.map(|container| {
             let mut all = BTreeMap::new();
             for field in ["limits", "requests"] {
                 for (name, value) in container["resources"][field].as_object().into_iter().flatten() {
-                    all.insert(name.clone(), value.as_str().and_then(quantity).or(value.as_f64()).unwrap_or(0.0));
+                    all.insert(name.clone(), amount(value).unwrap_or(0));
                 }
             }
             all
@@ -296,36 +297,21 @@ fn requests(pod: &Value) -> BTreeMap<String, f64> {
     };
     for container in of(&pod["spec"]["containers"]) {
         for (name, value) in container {
-            *sum.entry(name).or_insert(0.0) += value;
+            *sum.entry(name).or_insert(0) += value;
         }
     }
     for container in of(&pod["spec"]["initContainers"]) {
         for (name, value) in container {
-            let all = sum.entry(name).or_insert(0.0);
-            *all = all.max(value);
+            let all = sum.entry(name).or_insert(0);
+            *all = (*all).max(value);
         }
     }
     sum
 }
 
-/// A quantity as a number: `100m`, `16Gi`, `1e3`.
-fn quantity(text: &str) -> Option<f64> {
-    let suffixes = [
-        ("Ki", 1024.0),
-        ("Mi", 1024.0 * 1024.0),
-        ("Gi", 1024.0 * 1024.0 * 1024.0),
-        ("Ti", 1024.0 * 1024.0 * 1024.0 * 1024.0),
-        ("n", 1e-9),
-        ("u", 1e-6),
-        ("m", 1e-3),
-        ("k", 1e3),
-        ("M", 1e6),
-        ("G", 1e9),
-        ("T", 1e12),
-    ];
-    let found = suffixes.iter().find_map(|(suffix, factor)| Some((text.strip_suffix(suffix)?, *factor)));
-    let (number, factor) = found.unwrap_or((text, 1.0));
-    Some(number.parse::<f64>().ok()? * factor)
+/// An amount in billionths, exact: a tenth and two tenths are three.
+fn amount(value: &Value) -> Option<i128> {
+    quantity::nanos(value.as_str()?)
 }
 
 /// Required anti-affinity, of the pod against those here and of those here against it. The lab knows no topology but
@@ -416,6 +402,7 @@ mod tests {
         assert_eq!(told(cpu("100"), json!({}), &[]), no("Insufficient cpu", never));
         assert_eq!(told(cpu("1500m"), json!({}), &[cpu("1")]), no("Insufficient cpu", maybe));
         assert_eq!(told(cpu("1"), json!({}), &[cpu("1")]), "n");
+        assert_eq!(told(cpu("300m"), json!({}), &[cpu("1100m"), cpu("600m")]), "n", "to the last thousandth");
         assert_eq!(told(json!({}), json!({}), &[json!({}), json!({}), json!({})]), no("Too many pods", maybe));
         let apart = json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
             {"labelSelector": {"matchLabels": {"app": "x"}}, "topologyKey": "kubernetes.io/hostname"}]}}});

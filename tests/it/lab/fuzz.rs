@@ -97,7 +97,8 @@ const CONTENTS: [&str; 10] = [
     "/;",
 ];
 
-const KEYS: [&str; 22] = [
+/// What stands in the queries of requests; those that make an answer wait are left out.
+pub(super) const KEYS: [&str; 25] = [
     "limit",
     "continue",
     "resourceVersion",
@@ -120,6 +121,9 @@ const KEYS: [&str; 22] = [
     "previous",
     "%00",
     "includeObject",
+    "container",
+    "pretty",
+    "orphanDependents",
 ];
 
 /// A text as it may stand in a query: random bytes, and numbers at the ends of their ranges.

@@ -170,29 +170,7 @@ fn path() -> impl Strategy<Value = String> {
         "/token",
         "/x/y/z",
     ]);
-    let key = prop::sample::select(vec![
-        "limit",
-        "continue",
-        "resourceVersion",
-        "resourceVersionMatch",
-        "labelSelector",
-        "fieldSelector",
-        "watch",
-        "timeoutSeconds",
-        "sendInitialEvents",
-        "dryRun",
-        "fieldManager",
-        "force",
-        "fieldValidation",
-        "gracePeriodSeconds",
-        "propagationPolicy",
-        "tailLines",
-        "follow",
-        "sinceTime",
-        "container",
-        "pretty",
-        "orphanDependents",
-    ]);
+    let key = prop::sample::select([&super::fuzz::KEYS[..], &["timeoutSeconds", "follow"]].concat());
     let value = prop_oneof![
         prop::sample::select(vec![
             "",

@@ -22,7 +22,7 @@ pub(super) struct Placed {
 pub(super) struct Here {
     pub(super) pods: BTreeMap<Key, Object>,
     /// Those that ask for resources, with what they ask for.
-    requests: BTreeMap<Key, BTreeMap<String, f64>>,
+    requests: BTreeMap<Key, BTreeMap<String, i128>>,
     /// Those that take ports of the node.
     ports: BTreeMap<Key, BTreeSet<(u64, String)>>,
     /// Those that avoid others.
@@ -86,7 +86,7 @@ impl Placed {
 
 impl Here {
     /// How much of a resource is asked for.
-    pub(super) fn used(&self, resource: &str) -> f64 {
+    pub(super) fn used(&self, resource: &str) -> i128 {
         self.requests.values().filter_map(|requests| requests.get(resource).copied()).sum()
     }
 
@@ -129,14 +129,14 @@ mod tests {
             let spec = json!({"nodeName": node, "containers": [container]});
             store.create(&PODS, "a", json!({"metadata": {"name": name}, "spec": spec}), false).unwrap();
         }
-        assert_eq!(seen(&store), Some((2, 1.0, false)));
+        assert_eq!(seen(&store), Some((2, 1_000_000_000, false)));
         let finish = |before: &Value| {
             let mut after = before.clone();
             after["status"] = json!({"phase": "Succeeded"});
             Ok(after)
         };
         store.modify(&PODS, "a", "x", Part::Status, false, finish).unwrap();
-        assert_eq!(seen(&store), Some((1, 0.5, false)), "a pod that has finished takes nothing");
+        assert_eq!(seen(&store), Some((1, 500_000_000, false)), "a pod that has finished takes nothing");
         store.delete(&PODS, "a", "y", &Preconditions::default(), Some(0), false).unwrap();
         assert_eq!(seen(&store), None);
     }

@@ -9,7 +9,7 @@ mod decode;
 mod defaults;
 mod model;
 mod plugins;
-mod quantity;
+pub(in crate::lab) mod quantity;
 mod time;
 pub(super) mod validation;
 mod zero;

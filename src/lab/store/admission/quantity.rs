@@ -53,7 +53,7 @@ fn divide_up(value: i128, by: i128) -> i128 {
 }
 
 /// The amount in billionths of the unit.
-pub(super) fn nanos(text: &str) -> Option<i128> {
+pub(in crate::lab) fn nanos(text: &str) -> Option<i128> {
     read(text.trim()).map(|(value, _)| value)
 }
 
