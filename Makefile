@@ -5,10 +5,11 @@ CARGO ?= cargo
 export K8S_OPENAPI_ENABLED_VERSION ?= 1.34
 
 PROFILE ?= bench
-# The kind cluster of test-kind: kind or kind:NAME.
+# The kind cluster of the kind targets: kind or kind:NAME.
 KIND ?= kind
+KIND_NAME = $(patsubst kind:%,%,$(filter kind:%,$(KIND)))
 
-.PHONY: demo test test-kind lab-check fmt clippy doc features bench bench-cluster dependent ci
+.PHONY: demo test test-kind kind-up kind-down lab-check fmt clippy doc features bench bench-cluster dependent ci
 
 demo: ## lab4 of the Chaos Toolkit demos on the embedded lab
 	@$(CARGO) run --quiet --features cli -- demo
@@ -19,6 +20,12 @@ test: ## everything that needs no cluster
 test-kind: ## the conformance suite and lab4 on a kind cluster, made if it is absent; needs Docker and kind
 	STEADFAST_CLUSTER=$(KIND) $(CARGO) test --features cli --test conformance
 	STEADFAST_CLUSTER=$(KIND) $(CARGO) test --features cli --test it lab4::front
+
+kind-up: ## the kind cluster, made if it is absent, with the images of the witness and the shop; prints its KUBECONFIG
+	@$(CARGO) run --quiet --features cli -- kind up $(KIND_NAME)
+
+kind-down: ## deletes the kind cluster and what is remembered of it
+	@$(CARGO) run --quiet --features cli -- kind down $(KIND_NAME)
 
 lab-check: ## the lab judged by kubectl, the official Python client and Chaos Toolkit, as far as they are here
 	$(CARGO) test --features cli --test tools

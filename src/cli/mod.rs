@@ -4,6 +4,7 @@
 //! used, so that a log reads as a screen does. Exit codes: 0 as expected, 1 not, 2 wrong usage, 5 a fault may be left.
 
 mod demo;
+mod kind;
 mod lab;
 
 use std::process::ExitCode;
@@ -29,6 +30,8 @@ enum Verb {
     ///
     /// When it is ready it prints one line of JSON: kubeconfig, api, prometheus, front, image.
     Lab(lab::Options),
+    /// Makes or deletes a kind cluster for tests.
+    Kind(kind::Options),
 }
 
 /// Runs the command line of this process.
@@ -37,5 +40,6 @@ pub fn main() -> ExitCode {
     match Command::parse().verb {
         Verb::Demo => demo::run(),
         Verb::Lab(options) => lab::run(&options),
+        Verb::Kind(options) => kind::run(&options),
     }
 }

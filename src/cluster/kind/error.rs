@@ -60,11 +60,37 @@ pub enum KindError {
         /// What docker said.
         why: String,
     },
+    /// The node did not start.
+    #[error(
+        "failed to create kind cluster {name}: its node did not start ({why}); is {image} a node image of kind, and are memory and disk free?"
+    )]
+    NoNode {
+        /// The cluster.
+        name: String,
+        /// The node image.
+        image: String,
+        /// What kind said.
+        why: String,
+    },
+    /// The configuration cannot be read.
+    #[error(
+        "failed to read the kind configuration {path}: {source}; name a file that is there, or none for the built-in one"
+    )]
+    NoConfig {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The configuration is none.
-    #[error("kind refuses the configuration of cluster {name}: {why}")]
+    #[error(
+        "kind refuses the configuration {config} of cluster {name}: {why}; see https://kind.sigs.k8s.io/docs/user/configuration"
+    )]
     BadConfig {
         /// The cluster.
         name: String,
+        /// The file.
+        config: PathBuf,
         /// What kind said.
         why: String,
     },
@@ -75,6 +101,28 @@ pub enum KindError {
         name: String,
         /// How long was waited.
         within: Duration,
+    },
+    /// Its nodes are stopped, and it is not ours to make anew.
+    #[error(
+        "kind cluster {name} is stopped and does not start: {why}; delete it with `kind delete cluster --name {name}` and run again"
+    )]
+    Stopped {
+        /// The cluster.
+        name: String,
+        /// What docker said.
+        why: String,
+    },
+    /// Its nodes run, its API server does not.
+    #[error(
+        "kind cluster {name} does not answer within {within:?}: {why}; see `docker logs {name}-control-plane`, or delete it with `kind delete cluster --name {name}` and run again"
+    )]
+    NotAnswering {
+        /// The cluster.
+        name: String,
+        /// How long was waited.
+        within: Duration,
+        /// What was seen last.
+        why: String,
     },
     /// A program failed.
     #[error("failed to {doing}: {why}")]

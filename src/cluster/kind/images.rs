@@ -158,9 +158,13 @@ fn shop_program() -> Result<PathBuf, KindError> {
     let (target, triple) = (cache()?.join("target"), format!("{}-unknown-linux-gnu", std::env::consts::ARCH));
     let (manifest, folder) = (concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"), target.to_string_lossy());
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    // Cargo's own variables of the test that runs are not meant for this build.
-    let mut args = vec!["-u", "CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS=-C target-feature=+crt-static", &cargo, "build"];
-    args.extend(["--quiet", "--manifest-path", manifest, "--target", &triple, "--target-dir", &*folder]);
+    // What cargo says of the test that runs is not meant for this build: build scripts would run anew for it.
+    let of_the_test = |name: &&String| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|part| name.starts_with(part));
+    let names: Vec<String> = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
+    let names = names.iter().filter(of_the_test).map(String::as_str).chain(["CARGO_ENCODED_RUSTFLAGS"]);
+    let mut args: Vec<&str> = names.flat_map(|name| ["-u", name]).collect();
+    args.extend(["RUSTFLAGS=-C target-feature=+crt-static", &cargo, "build", "--quiet"]);
+    args.extend(["--manifest-path", manifest, "--target", &triple, "--target-dir", &*folder]);
     args.extend(["--no-default-features", "--features", "shop", "--bin", "steadfast-shop", "--profile", "shop"]);
     tools::run("build the shop's program (a Rust toolchain is needed)", "env", &args)?;
     Ok(target.join(triple).join("shop").join("steadfast-shop"))

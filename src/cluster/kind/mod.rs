@@ -6,14 +6,17 @@
 
 mod error;
 mod images;
+mod ready;
 mod tools;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use ring::digest;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +27,7 @@ use crate::rollback::StateDir;
 
 pub use error::KindError;
 pub(super) use images::{Images, from_scratch};
+use tools::{Node, Source};
 
 /// The cluster that is made without a configuration of the user's: one node, with the ports of the shop.
 const DEFAULT_CONFIG: &str = include_str!("../../../kind-config.yaml");
@@ -60,7 +64,17 @@ struct Record {
     config: String,
     /// The images that were loaded into it: their names and ids.
     #[serde(default)]
-    images: std::collections::BTreeMap<String, String>,
+    images: BTreeMap<String, String>,
+    /// The containers of its nodes: those of another cluster of this name are others.
+    #[serde(default)]
+    nodes: Vec<String>,
+}
+
+/// A cluster that runs, or has just been started.
+struct Up {
+    kubeconfig: PathBuf,
+    /// When its stopped nodes were started again, if they were.
+    started: Option<Timestamp>,
 }
 
 /// A cluster of this machine while nobody else may change it.
@@ -98,7 +112,7 @@ impl Kind {
     ///
     /// # Errors
     /// Docker or kind is missing, the configuration is wrong or another one than the cluster's, a port is taken, the
-    /// image cannot be had; a cluster that could not be made is deleted again.
+    /// image cannot be had; a cluster that could not be made is deleted again. One that is there does not answer.
     pub async fn create_or_reuse(&self) -> Result<Cluster, super::ClusterError> {
         self.open("experiment").await
     }
@@ -117,7 +131,15 @@ impl Kind {
         Cluster::on_network(network, test)
     }
 
-    /// Deletes it. One that is not there is no error.
+    /// Where its kubeconfig lies, once it has been made.
+    ///
+    /// # Errors
+    /// The name cannot be a cluster's, or there is no state folder.
+    pub fn kubeconfig(&self) -> Result<PathBuf, KindError> {
+        Ok(kubeconfig(&self.name, &folder(&self.name)?))
+    }
+
+    /// Deletes it, and what this machine remembers of it. One that is not there is no error.
     ///
     /// # Errors
     /// Docker or kind is missing, or kind fails.
@@ -132,79 +154,140 @@ impl Kind {
         .await
     }
 
-    /// The context of the cluster, made if there is none.
+    /// The context of the cluster, made if there is none, started if it was stopped; it answers.
     pub(super) async fn context(&self) -> Result<Context, super::ClusterError> {
         let kind = self.clone();
-        let kubeconfig = blocking(move || kind.up()).await?;
-        Ok(Context::in_file(&kubeconfig, &format!("kind-{}", self.name)).await?)
+        let up = blocking(move || kind.up()).await?;
+        let context = Context::in_file(&up.kubeconfig, &format!("kind-{}", self.name)).await?;
+        match up.started {
+            Some(since) => ready::again(&self.name, &context, since, self.ready_within).await?,
+            None => ready::answers(&self.name, &context).await?,
+        }
+        Ok(context)
     }
 
-    fn up(&self) -> Result<PathBuf, KindError> {
+    fn up(&self) -> Result<Up, KindError> {
         tools::check()?;
         let held = Held::take(&self.name)?;
         let (path, config) = self.configuration()?;
         let sum = hex(digest::digest(&digest::SHA256, config.as_bytes()).as_ref());
-        let kubeconfig = held.kubeconfig();
-        let exists = tools::clusters()?.contains(&self.name);
-        match held.record()? {
-            Some(record) if exists && record.stage == Stage::Ready => {
-                if self.config.is_some() && record.config != sum {
-                    return Err(KindError::OtherConfig { name: self.name.clone(), config: path });
-                }
-                tools::write_kubeconfig(&self.name, &kubeconfig)?;
-                return Ok(kubeconfig);
+        if tools::clusters()?.contains(&self.name) {
+            let nodes = tools::nodes(&self.name)?;
+            // That of another cluster of this name says nothing of this one.
+            let record = held.record()?.filter(|record| record.stage == Stage::Creating || record.is_of(&nodes));
+            if let Some(up) = self.reuse(&held, record, &nodes, &path, &sum)? {
+                return Ok(up);
             }
-            // Somebody made it by hand: it is theirs, and good enough.
-            None if exists => {
-                held.write(&Record { stage: Stage::Ready, config: sum, images: Default::default() })?;
-                tools::write_kubeconfig(&self.name, &kubeconfig)?;
-                return Ok(kubeconfig);
-            }
-            Some(_) if exists => {
-                crate::journal::complain(&format!("kind cluster {} was left half-made; making it anew", self.name));
-                tools::delete(&self.name, &kubeconfig)?;
-            }
-            _ => {}
+            tools::delete(&self.name, &held.kubeconfig())?;
         }
-        let mut record = Record { stage: Stage::Creating, config: sum, images: Default::default() };
+        self.make(&held, &path, &config, sum)
+    }
+
+    /// The cluster that is there, running; `None` if it is to be made anew.
+    fn reuse(
+        &self,
+        held: &Held,
+        record: Option<Record>,
+        nodes: &[Node],
+        config: &Path,
+        sum: &str,
+    ) -> Result<Option<Up>, KindError> {
+        let ours = record.is_some();
+        let record = match record {
+            Some(record) if record.stage == Stage::Creating => {
+                crate::journal::complain(&format!("kind cluster {} was left half-made; making it anew", self.name));
+                return Ok(None);
+            }
+            Some(record) if self.config.is_some() && record.config != sum => {
+                return Err(KindError::OtherConfig { name: self.name.clone(), config: config.to_owned() });
+            }
+            Some(record) => record,
+            // Somebody made it by hand: it is theirs, and good enough.
+            None => Record { stage: Stage::Ready, config: sum.into(), images: BTreeMap::new(), nodes: ids(nodes) },
+        };
+        let started = match tools::start(&self.name, nodes) {
+            Ok(started) => started,
+            Err(error) if ours => {
+                let why = format!("kind cluster {} is stopped and does not start; making it anew: {error}", self.name);
+                crate::journal::complain(&why);
+                return Ok(None);
+            }
+            Err(error) => return Err(KindError::Stopped { name: self.name.clone(), why: error.to_string() }),
+        };
         held.write(&record)?;
+        tools::write_kubeconfig(&self.name, &held.kubeconfig())?;
+        Ok(Some(Up { kubeconfig: held.kubeconfig(), started }))
+    }
+
+    fn make(&self, held: &Held, path: &Path, config: &str, sum: String) -> Result<Up, KindError> {
+        let mut record = Record { stage: Stage::Creating, config: sum, images: BTreeMap::new(), nodes: Vec::new() };
+        held.write(&record)?;
+        let kubeconfig = held.kubeconfig();
         let image = self.image.clone().or_else(|| std::env::var("STEADFAST_KIND_IMAGE").ok().filter(|i| !i.is_empty()));
         let file = tempfile::Builder::new().prefix("kind-config-").suffix(".yaml").tempfile();
-        let written = file.and_then(|file| fs::write(file.path(), &config).map(|()| file));
-        let file = written.map_err(KindError::file("write", &path))?;
-        let made = tools::create(&self.name, file.path(), image.as_deref(), self.ready_within, &kubeconfig);
+        let written = file.and_then(|file| fs::write(file.path(), config).map(|()| file));
+        let made = written.map_err(KindError::file("write", path)).and_then(|file| {
+            let from = Source { config: file.path(), named: path, image: image.as_deref() };
+            tools::create(&self.name, &from, self.ready_within, &kubeconfig)
+        });
         if let Err(error) = made {
             // What kind leaves of a failed cluster would be in the way of the next.
-            tools::delete(&self.name, &kubeconfig)?;
-            held.forget()?;
+            match tools::delete(&self.name, &kubeconfig) {
+                Ok(()) => held.forget()?,
+                // The record stays: by it the next run knows that it is half-made.
+                Err(left) => crate::journal::complain(&left.to_string()),
+            }
             return Err(error);
         }
         record.stage = Stage::Ready;
+        record.nodes = ids(&tools::nodes(&self.name)?);
         held.write(&record)?;
-        Ok(kubeconfig)
+        Ok(Up { kubeconfig, started: None })
     }
 
     /// Where the configuration comes from, and its text.
     fn configuration(&self) -> Result<(PathBuf, String), KindError> {
         let local = Path::new(CONFIG_FILE);
         match &self.config {
-            Some(path) => Ok((path.clone(), fs::read_to_string(path).map_err(KindError::file("read", path))?)),
-            None if local.is_file() => {
-                Ok((local.to_owned(), fs::read_to_string(local).map_err(KindError::file("read", local))?))
-            }
+            Some(path) => Ok((path.clone(), read_config(path)?)),
+            None if local.is_file() => Ok((local.to_owned(), read_config(local)?)),
             None => Ok((local.to_owned(), DEFAULT_CONFIG.to_owned())),
         }
     }
 }
 
+impl Record {
+    /// Whether it was written of the cluster that has these nodes.
+    fn is_of(&self, nodes: &[Node]) -> bool {
+        self.nodes.is_empty() || self.nodes == ids(nodes)
+    }
+}
+
+fn ids(nodes: &[Node]) -> Vec<String> {
+    nodes.iter().map(|node| node.id.clone()).collect()
+}
+
+fn read_config(path: &Path) -> Result<String, KindError> {
+    fs::read_to_string(path).map_err(|source| KindError::NoConfig { path: path.to_owned(), source })
+}
+
+/// The folder of what is known of a cluster; its name is one that a cluster can have.
+fn folder(name: &str) -> Result<PathBuf, KindError> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-');
+    if name.is_empty() || !name.chars().all(fits) || name.starts_with(['.', '-']) {
+        return Err(KindError::BadName { name: name.into() });
+    }
+    Ok(StateDir::from_env()?.kind()?)
+}
+
+fn kubeconfig(name: &str, folder: &Path) -> PathBuf {
+    folder.join(format!("{name}.kubeconfig"))
+}
+
 impl Held {
     /// Waits until nobody else changes this cluster.
     fn take(name: &str) -> Result<Self, KindError> {
-        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-');
-        if name.is_empty() || !name.chars().all(fits) || name.starts_with(['.', '-']) {
-            return Err(KindError::BadName { name: name.into() });
-        }
-        let folder = StateDir::from_env()?.kind()?;
+        let folder = folder(name)?;
         let path = folder.join(format!("{name}.lock"));
         let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let lock = lock.and_then(|lock| lock.lock().map(|()| lock)).map_err(KindError::file("lock", &path))?;
@@ -212,7 +295,7 @@ impl Held {
     }
 
     fn kubeconfig(&self) -> PathBuf {
-        self.folder.join(format!("{}.kubeconfig", self.name))
+        kubeconfig(&self.name, &self.folder)
     }
 
     fn record_path(&self) -> PathBuf {

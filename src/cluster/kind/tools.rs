@@ -6,10 +6,16 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::KindError;
+use crate::clock::Clock;
 
 /// How much of what a program said stands in an error, in characters.
 const WHY_LENGTH: usize = 600;
+
+/// What kind begins with when it could make no cluster.
+const FAILED: &str = "ERROR: failed to create cluster: ";
 
 /// Whether docker and kind are there, and an engine answers.
 pub(super) fn check() -> Result<(), KindError> {
@@ -61,19 +67,64 @@ pub(super) fn clusters() -> Result<Vec<String>, KindError> {
     Ok(run("list kind clusters", "kind", &["get", "clusters"])?.lines().map(str::to_owned).collect())
 }
 
+/// A container that is a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Node {
+    pub(super) id: String,
+    name: String,
+    /// `running`, `exited`, `paused` and other words of docker's.
+    state: String,
+}
+
+/// The nodes of a cluster, in the order of their ids.
+pub(super) fn nodes(cluster: &str) -> Result<Vec<Node>, KindError> {
+    let of = format!("label=io.x-k8s.kind.cluster={cluster}");
+    let args = ["ps", "--all", "--no-trunc", "--filter", &of, "--format", "{{.ID}} {{.Names}} {{.State}}"];
+    let told = run(&format!("look at the nodes of kind cluster {cluster}"), "docker", &args)?;
+    let mut nodes: Vec<Node> = told.lines().filter_map(node).collect();
+    nodes.sort_by(|one, other| one.id.cmp(&other.id));
+    Ok(nodes)
+}
+
+fn node(line: &str) -> Option<Node> {
+    let mut words = line.split_whitespace().map(str::to_owned);
+    Some(Node { id: words.next()?, name: words.next()?, state: words.next()? })
+}
+
+/// Starts those nodes that do not run; when, if any was down and not only paused.
+pub(super) fn start(cluster: &str, nodes: &[Node]) -> Result<Option<Timestamp>, KindError> {
+    let mut since = None;
+    for node in nodes.iter().filter(|node| node.state != "running") {
+        crate::journal::complain(&format!("kind cluster {cluster}: starting {} ({})", node.name, node.state));
+        let verb = if node.state == "paused" { "unpause" } else { "start" };
+        if verb == "start" {
+            since = since.or(Some(Clock::real().now()));
+        }
+        run(&format!("start node {}", node.name), "docker", &[verb, &node.id])?;
+    }
+    Ok(since)
+}
+
+/// What a cluster is made from.
+pub(super) struct Source<'a> {
+    pub(super) config: &'a Path,
+    /// The user's name for the configuration.
+    pub(super) named: &'a Path,
+    pub(super) image: Option<&'a str>,
+}
+
 /// Creates a cluster. What kind says of its progress goes to standard error as it comes.
 pub(super) fn create(
     name: &str,
-    config: &Path,
-    image: Option<&str>,
+    from: &Source<'_>,
     ready_within: Duration,
     kubeconfig: &Path,
 ) -> Result<(), KindError> {
     let failed = |why: String| KindError::Failed { doing: format!("create kind cluster {name}"), why };
     let mut command = Command::new("kind");
     command.args(["create", "cluster", "--name", name, "--wait", &format!("{}s", ready_within.as_secs())]);
-    command.arg("--config").arg(config).arg("--kubeconfig").arg(kubeconfig);
-    command.args(image.into_iter().flat_map(|image| ["--image", image]));
+    command.arg("--config").arg(from.config).arg("--kubeconfig").arg(kubeconfig);
+    command.args(from.image.into_iter().flat_map(|image| ["--image", image]));
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
     let mut child = child.map_err(|error| failed(error.to_string()))?;
     let mut told = String::new();
@@ -89,7 +140,7 @@ pub(super) fn create(
     }
     let status = child.wait().map_err(|error| failed(error.to_string()))?;
     if !status.success() {
-        return Err(why(name, &told));
+        return Err(why(name, from, &told));
     }
     if told.contains("WARNING: Timed out waiting for Ready") {
         return Err(KindError::NotReady { name: name.into(), within: ready_within });
@@ -98,34 +149,38 @@ pub(super) fn create(
 }
 
 /// What went wrong, from kind's words.
-fn why(name: &str, told: &str) -> KindError {
+fn why(name: &str, from: &Source<'_>, told: &str) -> KindError {
     let name = name.to_owned();
-    let line = |part: &str| told.lines().find(|line| line.contains(part)).map(|line| line.trim().to_owned());
+    let line = |part: &str| told.lines().find(|line| line.contains(part)).map(str::trim);
     if let Some(taken) = line("port is already allocated").or_else(|| line("address already in use")) {
-        return KindError::PortTaken { port: port(&taken).unwrap_or_else(|| "of the configuration".into()), name };
+        return KindError::PortTaken { port: port(taken).unwrap_or_else(|| "of the configuration".into()), name };
     }
     for part in ["failed to pull image", "No such image", "manifest unknown", "pull access denied"] {
         if let Some(why) = line(part) {
-            return KindError::NoImage { name, why: shortened(&why) };
+            let why = why.strip_prefix(FAILED).unwrap_or(why);
+            let more = line("Error response from daemon").map(|more| format!("; {more}")).unwrap_or_default();
+            return KindError::NoImage { name, why: shortened(&format!("{why}{more}")) };
         }
     }
-    for part in [
-        "unable to decode config",
-        "invalid configuration",
-        "unknown apiVersion",
-        "error converting YAML",
-        "error unmarshaling",
-    ] {
-        if let Some(why) = line(part) {
-            return KindError::BadConfig { name, why: shortened(&why) };
-        }
+    if let Some(why) = line("could not find a log line") {
+        let image = from.image.unwrap_or("the default").to_owned();
+        return KindError::NoNode { name, image, why: why.strip_prefix(FAILED).unwrap_or(why).to_owned() };
+    }
+    // It reads the configuration before it says that it begins.
+    if let Some((before, why)) = told.split_once(FAILED)
+        && !before.contains("Creating cluster")
+        && !why.contains("already exist")
+    {
+        let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
+        return KindError::BadConfig { name, config: from.named.to_owned(), why: shortened(&why) };
     }
     KindError::Failed { doing: format!("create kind cluster {name}"), why: shortened(told) }
 }
 
-/// `30080` of `… Bind for 127.0.0.1:30080 failed: port is already allocated`.
+/// `30080` of `… Bind for 127.0.0.1:30080 failed: port is already allocated` and of
+/// `… listen tcp4 127.0.0.1:30080: bind: address already in use`.
 fn port(line: &str) -> Option<String> {
-    let words = line.split([' ', '/']).filter_map(|word| word.rsplit_once(':'));
+    let words = line.split([' ', '/']).filter_map(|word| word.trim_end_matches(':').rsplit_once(':'));
     words.map(|(_, port)| port.to_owned()).find(|port| port.parse::<u16>().is_ok())
 }
 
@@ -152,17 +207,51 @@ pub(super) fn write_kubeconfig(name: &str, path: &Path) -> Result<(), KindError>
 mod tests {
     use super::*;
 
+    fn told(text: &str) -> String {
+        let from = Source { config: Path::new("/tmp/copy.yaml"), named: Path::new("my.yaml"), image: Some("a/b:1") };
+        why("steadfast", &from, text).to_string()
+    }
+
     #[test]
     fn kinds_words_are_understood() {
-        let taken = "ERROR: failed to create cluster: command \"docker run\" failed\n\
+        let bind = "Creating cluster\nERROR: failed to create cluster: command \"docker run\" failed\n\
             docker: Error response from daemon: driver failed: Bind for 127.0.0.1:30080 failed: port is already allocated.";
-        let error = why("steadfast", taken).to_string();
-        assert!(error.contains("port 30080 of this machine is taken"), "{error}");
-        let absent = "ERROR: failed to create cluster: failed to pull image \"nobody/node:v1\": command failed";
-        let error = why("steadfast", absent).to_string();
-        assert!(error.contains("nobody/node:v1") && error.contains("STEADFAST_KIND_IMAGE"), "{error}");
-        let error = why("steadfast", "something else\nat the end").to_string();
-        assert!(error.ends_with("at the end"), "{error}");
+        let proxy = "docker: Error response from daemon: driver failed: Error starting userland proxy: \
+            listen tcp4 127.0.0.1:30080: bind: address already in use";
+        for text in [bind, proxy] {
+            assert!(told(text).contains("port 30080 of this machine is taken"), "{}", told(text));
+        }
+        let absent = told(
+            "Creating cluster\nERROR: failed to create cluster: failed to pull image \"nobody/node:v1\": failed\n\
+            Command Output: Error response from daemon: no such host",
+        );
+        for part in ["(failed to pull image \"nobody/node:v1\"", "no such host)", "STEADFAST_KIND_IMAGE"] {
+            assert!(absent.contains(part), "{absent}");
+        }
+        let error = told("Creating cluster\nERROR: failed to create cluster: could not find a log line that matches x");
+        assert!(error.contains("is a/b:1 a node image of kind"), "{error}");
+        let error = told("Creating cluster\nERROR: failed to create cluster: something else\nat the end");
+        assert!(
+            error.starts_with("failed to create kind cluster steadfast: Creating") && error.ends_with("at the end")
+        );
+    }
+
+    #[test]
+    fn what_kind_says_before_it_begins_is_of_the_configuration() {
+        let error =
+            told("ERROR: failed to create cluster: unable to decode config: yaml: errors:\n  line 3: no nodez\n");
+        assert!(
+            error.contains("my.yaml of cluster steadfast: unable to decode config: yaml: errors: line 3: no nodez;")
+        );
+        let exists = told("ERROR: failed to create cluster: node(s) already exist for a cluster with the name \"x\"");
+        assert!(exists.starts_with("failed to create kind cluster steadfast: ERROR"), "{exists}");
+    }
+
+    #[test]
+    fn dockers_list_of_nodes_is_read() {
+        let read = node("0123 steadfast-control-plane exited").unwrap();
+        assert_eq!((&*read.id, &*read.name, &*read.state), ("0123", "steadfast-control-plane", "exited"));
+        assert_eq!(node(""), None);
     }
 
     #[test]

@@ -1,0 +1,104 @@
+//! `steadfast kind`.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::BoxError;
+use crate::cluster::{Cluster, Kind};
+
+/// What a cluster that is not to be had exits with.
+const USAGE: u8 = 2;
+
+/// A kind cluster of this machine, as tests with `STEADFAST_CLUSTER=kind[:NAME]` have it.
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Makes the cluster if it is absent, starts it if it is stopped, and brings the images of the witness and the shop.
+    ///
+    /// Prints `export KUBECONFIG=…` of a file of its own, so that `eval "$(steadfast kind up)"` brings kubectl there.
+    Up {
+        /// Its name
+        #[arg(default_value = DEFAULT_NAME)]
+        name: String,
+        /// The kind configuration [default: kind-config.yaml of this folder, else one node with ports 30080 and 30090]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// The node image [default: STEADFAST_KIND_IMAGE, else kind's own]
+        #[arg(long)]
+        image: Option<String>,
+    },
+    /// Deletes the cluster, its kubeconfig and what is remembered of it. One that is not there is no error.
+    Down {
+        /// Its name
+        #[arg(default_value = DEFAULT_NAME)]
+        name: String,
+    },
+}
+
+/// The cluster of `STEADFAST_CLUSTER=kind`.
+const DEFAULT_NAME: &str = "steadfast";
+
+/// Does it.
+pub(super) fn run(options: &Options) -> ExitCode {
+    let done = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(BoxError::from).and_then(
+        |runtime| {
+            runtime.block_on(async {
+                match &options.verb {
+                    Verb::Up { name, config, image } => {
+                        let kind = Cluster::kind(name);
+                        let kind = config.iter().fold(kind, |kind, config| kind.config(config));
+                        up(name, &image.iter().fold(kind, |kind, image| kind.image(image))).await
+                    }
+                    Verb::Down { name } => {
+                        Cluster::kind(name).delete().await?;
+                        eprintln!("Kind cluster {name} is deleted.");
+                        Ok(())
+                    }
+                }
+            })
+        },
+    );
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("steadfast kind: {error}");
+            USAGE.into()
+        }
+    }
+}
+
+async fn up(name: &str, kind: &Kind) -> Result<(), BoxError> {
+    let cluster = kind.create_or_reuse().await?;
+    crate::cluster::shop_image(&cluster).await?;
+    let target = if name == DEFAULT_NAME { "kind".to_owned() } else { format!("kind:{name}") };
+    writeln!(io::stdout(), "export KUBECONFIG={}", quoted(&kind.kubeconfig()?))?;
+    eprintln!(
+        "Kind cluster {name} is ready. kubectl: the line above; tests: STEADFAST_CLUSTER={target} cargo test; \
+         `steadfast kind down {name}` deletes it."
+    );
+    Ok(())
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_takes_any_path() {
+        let path = "/tmp/it's a $HOME `here`";
+        let script = format!("printf %s {}", quoted(Path::new(path)));
+        let told = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&told.stdout), path);
+    }
+}
