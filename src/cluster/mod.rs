@@ -16,6 +16,7 @@ mod outputs;
 mod queue;
 #[cfg(feature = "lab")]
 mod shop;
+mod sweep;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

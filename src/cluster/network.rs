@@ -7,7 +7,7 @@ use super::ClusterError;
 use super::node_ports::{self, Mapped};
 use crate::clock::Clock;
 use crate::kubernetes::{Context, KubeUndoer, Kubernetes, NodePorts};
-use crate::rollback::{Connect, Header, Ledger, LedgerError, StateDir, Undoer};
+use crate::rollback::{Connect, Header, Ledger, LedgerError, StateDir, Undoer, this_host};
 use crate::transport::{Network, Transport};
 
 /// A context and who the cluster behind it is.
@@ -21,7 +21,8 @@ pub(super) struct NetworkCluster {
 }
 
 impl NetworkCluster {
-    /// Asks the cluster who it is, so that one that does not answer is known before anything is planned.
+    /// Asks the cluster who it is, so that one that does not answer is known before anything is planned; then undoes
+    /// what dead runs left there, once in this process.
     pub(super) async fn open(context: Context, kind: Option<String>) -> Result<Self, ClusterError> {
         let uid = context.connect()?.cluster_uid().await.map_err(|error| {
             let (name, server) = (context.name.clone(), context.server.clone());
@@ -31,7 +32,14 @@ impl NetworkCluster {
             Some(kind) => super::kind::blocking(move || node_ports::mapped(&kind)).await?,
             None => Mapped::new(),
         };
-        Ok(Self { context, uid, kind, mapped })
+        let network = Self { context, uid, kind, mapped };
+        super::sweep::once(&network).await?;
+        Ok(network)
+    }
+
+    /// The uid of its `kube-system`.
+    pub(super) fn uid(&self) -> &str {
+        &self.uid
     }
 
     /// The name of the kind cluster, where it is one.
@@ -81,7 +89,7 @@ impl NetworkCluster {
             context: self.context.name.clone(),
             kubeconfig: self.context.kubeconfig.clone().or_else(|| std::env::var_os("KUBECONFIG").map(Into::into)),
             pid: std::process::id(),
-            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            host: this_host(),
             started: clock.now(),
         };
         Ledger::create(&StateDir::from_env()?, header)

@@ -68,6 +68,10 @@ impl KubeUndoer {
                 match api.get_opt(&object.name).await {
                     Ok(None) => return UndoOutcome::Reverted,
                     Ok(Some(now)) if now.metadata.uid != uid => return UndoOutcome::Reverted,
+                    // It takes the cluster many seconds, and nothing can stop it.
+                    Ok(Some(now)) if object.kind == "Namespace" && now.metadata.deletion_timestamp.is_some() => {
+                        return UndoOutcome::TargetGone { proof: format!("{object} is being deleted") };
+                    }
                     Ok(Some(_)) => tokio::time::sleep(READ_BACK_EVERY).await,
                     Err(error) => {
                         let why = format!("{object} was deleted but cannot be read back: {error}");

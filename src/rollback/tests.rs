@@ -30,7 +30,7 @@ fn header(run: &str) -> Header {
         context: "x".into(),
         kubeconfig: None,
         pid: 1,
-        host: "h".into(),
+        host: this_host(),
         started: Timestamp::UNIX_EPOCH,
     }
 }

@@ -106,7 +106,7 @@ pub struct Field {
 pub enum UndoOutcome {
     /// Taken back, and read back to be sure.
     Reverted,
-    /// What was to be undone is not there any more.
+    /// What was to be undone is not there any more, or is a namespace whose deletion nothing can stop.
     TargetGone {
         /// What shows it.
         proof: String,

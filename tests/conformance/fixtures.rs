@@ -105,3 +105,22 @@ async fn a_test_reads_what_pods_have_written(cluster: Cluster) -> steadfast::Res
     assert_eq!(logs.tail(1).lines().await?.len(), 2, "one of each container");
     place.end().await
 }
+
+/// Seen on 1.34.4: a namespace of a test's own goes with all that is in it.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn a_namespace_of_its_own_goes(cluster: Cluster) -> steadfast::Result {
+    let namespace = cluster.own_namespace("fixtures").await?;
+    let name = namespace.name().to_owned();
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "namespace": name}});
+    cluster.apply(&map).await?;
+    namespace.delete().await?;
+    let api: kube::Api<k8s_openapi::api::core::v1::Namespace> = kube::Api::all(cluster.client());
+    assert!(api.get_opt(&name).await?.is_none());
+
+    let dropped = cluster.own_namespace("fixtures").await?;
+    let name = dropped.name().to_owned();
+    drop(dropped);
+    let left = api.get_opt(&name).await?;
+    assert!(left.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some()));
+    Ok(())
+}

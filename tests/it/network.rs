@@ -269,3 +269,151 @@ fn asks_for_a_kind_cluster() {
     let opened = runtime.block_on(Cluster::open(&Target::Kind("nope".into()), "x"));
     println!("refused: {}", opened.map(drop).expect_err("it is absent"));
 }
+
+/// A run of this binary in a process of its own, on the served lab, with its own state folder.
+struct Elsewhere(std::process::Child);
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        // It may have been killed already, which is what these tests do.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Elsewhere {
+    /// Runs one of the tests below that only this calls, until it says that it is ready.
+    fn start(served: &Served, test: &str, state: &str) -> (Self, String) {
+        use std::io::BufRead;
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command
+            .args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"])
+            .env("KUBECONFIG", served.folder.path().join("kubeconfig"))
+            .env("STEADFAST_STATE_DIR", served.folder.path().join(state))
+            .env("STEADFAST_TEST_ELSEWHERE", "1")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+        let ready = lines.map_while(Result::ok).find_map(|line| Some(line.split_once("ready: ")?.1.to_owned()));
+        let mut running = Self(child);
+        let ready = ready.unwrap_or_else(|| panic!("{test} did not get ready: {}", running.complaints()));
+        (running, ready)
+    }
+
+    /// As a crash ends it: nothing of it runs any more.
+    fn killed(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    /// What it has said on standard error, to its end.
+    fn complaints(&mut self) -> String {
+        drop(self.0.stdin.take());
+        let mut said = String::new();
+        std::io::Read::read_to_string(&mut self.0.stderr.take().unwrap(), &mut said).unwrap();
+        self.0.wait().unwrap();
+        said
+    }
+}
+
+/// Whether this test is run by [`Elsewhere`]; with `--ignored` alone it is not.
+fn is_elsewhere() -> bool {
+    std::env::var_os("STEADFAST_TEST_ELSEWHERE").is_some()
+}
+
+fn on_a_runtime(body: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(body);
+}
+
+async fn opened() -> Cluster {
+    Cluster::open(&Target::Context("steadfast-lab".into()), "elsewhere").await.unwrap()
+}
+
+/// Says that it is ready, and waits to be killed or let go.
+fn wait_for_the_end(ready: &str) {
+    println!("ready: {ready}");
+    let _ = std::io::Read::read(&mut std::io::stdin(), &mut [0]);
+}
+
+#[test]
+#[ignore = "run by what_a_killed_run_leaves_the_next_one_undoes"]
+fn holds_a_namespace_and_a_fault() {
+    if is_elsewhere() {
+        on_a_runtime(async {
+            let cluster = opened().await;
+            let namespace = cluster.own_namespace("left").await.unwrap();
+            let run = Run::start("killed", &cluster).await.unwrap();
+            let _guard = run.inject(cut(&cluster)).await.unwrap();
+            wait_for_the_end(namespace.name());
+        });
+    }
+}
+
+#[test]
+#[ignore = "run by what_a_killed_run_leaves_the_next_one_undoes"]
+fn opens_the_cluster() {
+    if is_elsewhere() {
+        on_a_runtime(async {
+            let _cluster = opened().await;
+            let _again = opened().await;
+            wait_for_the_end("opened");
+        });
+    }
+}
+
+/// The namespaces of tests that are not being deleted.
+fn standing(served: &Served) -> Vec<String> {
+    let (all, _) = served.lab.store().list(&steadfast::lab::resource::NAMESPACES, None);
+    let standing = all.iter().filter(|n| n["metadata"]["deletionTimestamp"].is_null());
+    let ours = standing.filter(|n| !n["metadata"]["labels"]["steadfast.dev/owner"].is_null());
+    ours.map(|n| n["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn what_a_killed_run_leaves_the_next_one_undoes() {
+    let served = Served::start();
+    let (alive, its_own) = Elsewhere::start(&served, "network::holds_a_namespace_and_a_fault", "state");
+    let (dead, left) = Elsewhere::start(&served, "network::holds_a_namespace_and_a_fault", "state");
+    assert_eq!((standing(&served).len(), served.policies(), served.ledgers()), (2, 2, 4));
+    dead.killed();
+
+    let (mut next, _) = Elsewhere::start(&served, "network::opens_the_cluster", "state");
+    assert_eq!(standing(&served), std::slice::from_ref(&its_own), "the one of the run that lives stays");
+    assert_eq!((served.policies(), served.ledgers()), (1, 2));
+    let said = next.complaints();
+    let told: Vec<_> = said.lines().filter(|line| line.contains("undid what dead runs left on")).collect();
+    assert_eq!(told.len(), 1, "once, though it was opened twice: {said}");
+    assert!(told[0].contains(&format!("delete namespace {left}")), "{said}");
+    assert!(told[0].contains("delete networkpolicy default/") && !told[0].contains(&its_own), "{said}");
+
+    // The ledger is in a folder that the next run does not know: what the namespace says of its process is enough. Of
+    // the policy nothing is proved.
+    alive.killed();
+    let (mut stranger, _) = Elsewhere::start(&served, "network::opens_the_cluster", "another-state");
+    assert_eq!((standing(&served).len(), served.policies()), (0, 1));
+    assert!(stranger.complaints().contains(&format!("delete namespace {its_own}")));
+
+    let (mut last, _) = Elsewhere::start(&served, "network::opens_the_cluster", "state");
+    assert_eq!((served.policies(), served.ledgers()), (0, 0));
+    assert!(last.complaints().contains("delete networkpolicy default/"));
+}
+
+#[test]
+fn a_namespace_of_a_tests_own_is_undone_however_it_ends() {
+    with_served(false, async |served| {
+        let cluster = served.cluster().await;
+        let dropped = cluster.own_namespace("dropped").await.unwrap();
+        assert_eq!((standing(served).len(), served.ledgers()), (1, 1));
+        drop(dropped);
+        // A ledger that is gone had nothing left to tell of.
+        assert_eq!((standing(served).len(), served.ledgers()), (0, 0));
+
+        let deleted = cluster.own_namespace("deleted").await.unwrap();
+        let name = deleted.name().to_owned();
+        deleted.delete().await.unwrap();
+        let found = served.lab.store().find(&steadfast::lab::resource::NAMESPACES, "", &name);
+        assert_eq!((found, served.ledgers()), (None, 0), "it was waited for");
+    });
+}
