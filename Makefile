@@ -51,6 +51,9 @@ bench-cluster: ## what one fault costs, on the embedded cluster and on a kind on
 	$(CARGO) bench --profile $(PROFILE) --bench cluster
 	STEADFAST_CLUSTER=$(KIND) $(CARGO) bench --profile $(PROFILE) --bench cluster
 
+bench-load: ## the load generator beside wrk and vegeta, as far as they are here, of a release build; ONLY=closed, open, all-sent, frozen or memory
+	$(CARGO) bench --bench load -- $(ONLY)
+
 dependent: ## a fresh crate that depends on this one: does it build, and with how many crates?
 	.ci/dependent
 

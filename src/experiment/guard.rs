@@ -7,7 +7,6 @@ use tokio::sync::Mutex;
 
 use super::recorder::Recorder;
 use super::{Armed, Check, ExperimentError, Fault, Proof, Scene};
-use crate::clock::Timestamp;
 use crate::journal::{EventKind, FaultEnd, FaultRecord, FaultWindow, Sighting, SightingTime, UndoRecord};
 use crate::rollback::{Standing, UndoGuard, UndoOutcome};
 use crate::tolerance::Outcome;
@@ -95,7 +94,7 @@ impl FaultGuard {
 
         let mark = recorder.mark();
         recorder.event(EventKind::FaultRequested, &what, "");
-        recorder.journal().faults[number].window.requested = recorder.clock.now();
+        recorder.stamp(number, |window, now| window.requested = now);
         let armed = fault.arm(&mark).await.map_err(failed)?;
         let guard = make(recorder, &mark.owner, &what, armed, &failed).await?;
         let life = Life { fault: guard, stage, check, ended: false };
@@ -105,13 +104,13 @@ impl FaultGuard {
             None => by_application,
         };
         let proved = landed && before != Some(false);
-        let now = recorder.clock.now();
-        {
+        let effective = {
             let mut journal = recorder.journal();
             let record = &mut journal.faults[number];
             record.proved = proved;
-            record.window.effective = (proved || record.trusted.is_some()).then_some(now);
-        }
+            proved || record.trusted.is_some()
+        };
+        recorder.stamp(number, |window, now| window.effective = effective.then_some(now));
         recorder.event(EventKind::FaultEffective, &what, if proved { "proved" } else { "not proved" });
 
         let life = Arc::new(Mutex::new(life));
@@ -158,18 +157,14 @@ impl Drop for FaultGuard {
             return;
         }
         life.ended = true;
-        let window = |change: &dyn Fn(&mut FaultWindow, Timestamp)| {
-            let now = self.recorder.clock.now();
-            change(&mut self.recorder.journal().faults[self.number].window, now);
-        };
-        window(&|w, now| w.undo_requested = Some(now));
+        self.recorder.stamp(self.number, |window, now| window.undo_requested = Some(now));
         let mut records = settle_now(&mut life.fault);
         if let Some(stage) = &mut life.stage {
             records.extend(settle_now(stage));
         }
         let clean = records.iter().all(|r| r.outcome.is_clean());
         if clean {
-            window(&|w, now| w.undone = Some(now));
+            self.recorder.stamp(self.number, |window, now| window.undone = Some(now));
         }
         let mut journal = self.recorder.journal();
         let record = &mut journal.faults[self.number];
@@ -266,10 +261,10 @@ async fn end(recorder: &Recorder, number: usize, life: &mut Life, by: FaultEnd) 
     if life.ended {
         return;
     }
+    recorder.stamp(number, |window, now| window.undo_requested = Some(now));
     let name = {
         let mut journal = recorder.journal();
         let record = &mut journal.faults[number];
-        record.window.undo_requested = Some(recorder.clock.now());
         if record.end == FaultEnd::None {
             record.end = by;
         }
@@ -297,11 +292,9 @@ async fn end(recorder: &Recorder, number: usize, life: &mut Life, by: FaultEnd) 
     life.ended = true;
     let clean = undo.iter().all(|u| u.outcome.is_clean());
     let told: Vec<_> = undo.iter().map(|u| format!("{}: {}", u.undo, u.outcome)).collect();
-    {
-        let mut journal = recorder.journal();
-        let record = &mut journal.faults[number];
-        record.undo = undo;
-        record.window.undone = clean.then(|| recorder.clock.now());
+    recorder.journal().faults[number].undo = undo;
+    if clean {
+        recorder.stamp(number, |window, now| window.undone = Some(now));
     }
     recorder.event(if clean { EventKind::Undone } else { EventKind::UndoFailed }, &name, &told.join("; "));
 }

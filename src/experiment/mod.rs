@@ -42,7 +42,7 @@ pub use hypothesis::Hypothesis;
 pub use plan::{Plan, PlannedStep};
 pub use probe::{Action, Background, Check, Finding, Judged, Observed, Probe};
 pub use run::Run;
-pub use scene::{Phase, Scene};
+pub use scene::{Faults, Phase, Scene};
 use step::{Step, Work};
 pub use strategy::{HypothesisStrategy, RollbackStrategy};
 

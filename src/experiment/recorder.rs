@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::interrupt::{Interruptible, Ticket};
-use super::{Environment, ExperimentError, Hypothesis, Mark, Phase, Scene};
+use super::{Environment, ExperimentError, Faults, Hypothesis, Mark, Phase, Scene};
 use crate::clock::{Clock, Timestamp};
 use crate::journal::{
-    CheckRecord, Ended, Evaluation, Event, EventKind, FaultEnd, JOURNAL_VERSION, Journal, Reason, StepRecord,
-    StepStatus, Verdict,
+    CheckRecord, Ended, Evaluation, Event, EventKind, FaultEnd, FaultWindow, JOURNAL_VERSION, Journal, Reason,
+    StepRecord, StepStatus, Verdict,
 };
 use crate::rollback::{Ledger, Undoer};
 
@@ -24,6 +24,7 @@ pub(super) struct Recorder {
     pub(super) ledger: Ledger,
     ticket: Mutex<Option<Ticket>>,
     journal: Mutex<Journal>,
+    faults: Faults,
     observer: Option<Observer>,
     outputs: PathBuf,
     path: PathBuf,
@@ -82,6 +83,7 @@ impl Recorder {
             ledger,
             ticket: Mutex::new(None),
             journal: Mutex::new(journal),
+            faults: Faults::default(),
             observer,
             outputs,
             path,
@@ -127,8 +129,18 @@ impl Recorder {
             clock: self.clock.clone(),
             transport: self.environment.transport(),
             outputs: self.outputs.clone(),
-            faults: self.journal().faults.iter().map(|fault| fault.window.clone()).collect(),
+            faults: self.faults.clone(),
         }
+    }
+
+    /// Stamps a fault's window with the time, in the journal and for whoever watches the faults.
+    pub(super) fn stamp(&self, fault: usize, change: impl FnOnce(&mut FaultWindow, Timestamp)) {
+        self.faults.publish(fault, || {
+            let mut journal = self.journal();
+            let window = &mut journal.faults[fault].window;
+            change(window, self.clock.now());
+            window.clone()
+        });
     }
 
     pub(super) fn begin_method(&self) {

@@ -1,6 +1,9 @@
 //! Where and when a probe looks.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -65,9 +68,54 @@ pub struct Scene {
     /// The clock of the run.
     pub clock: Clock,
     /// The way to the system under test.
-    pub transport: std::sync::Arc<dyn Transport>,
+    pub transport: Arc<dyn Transport>,
     /// The folder for outputs; relative paths are relative to it.
     pub outputs: PathBuf,
-    /// The faults so far, each with the time it was on.
-    pub faults: Vec<FaultWindow>,
+    /// The faults, each with the time it was on, as they come and go.
+    pub faults: Faults,
+}
+
+/// The faults of a run while it goes on: those whose change has been sent to the cluster. Clones see the same.
+///
+/// A stamp is taken while it is published: whoever looks later than an instant sees all faults that began or ended
+/// up to it. A load knows so of each request, when it ends, in which phase it was intended.
+#[derive(Clone, Debug, Default)]
+pub struct Faults(Arc<Published>);
+
+#[derive(Debug, Default)]
+struct Published {
+    /// Odd while something is being published.
+    version: AtomicU64,
+    /// By the fault's number in the journal.
+    windows: Mutex<BTreeMap<usize, FaultWindow>>,
+}
+
+impl Faults {
+    /// Faults that do not change.
+    #[must_use]
+    pub fn of(windows: Vec<FaultWindow>) -> Self {
+        let windows = Mutex::new(windows.into_iter().enumerate().collect());
+        Self(Arc::new(Published { version: AtomicU64::new(2), windows }))
+    }
+
+    /// Changes whenever the faults do. Cheap.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.0.version.load(Ordering::SeqCst)
+    }
+
+    /// The faults so far, in the order in which they were asked for, with the version that they are of.
+    #[must_use]
+    pub fn windows(&self) -> (u64, Vec<FaultWindow>) {
+        let windows = self.0.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.version(), windows.values().cloned().collect())
+    }
+
+    /// Stamps and publishes a window in one.
+    pub(super) fn publish(&self, number: usize, stamp: impl FnOnce() -> FaultWindow) {
+        let mut windows = self.0.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.version.fetch_add(1, Ordering::SeqCst);
+        windows.insert(number, stamp());
+        self.0.version.fetch_add(1, Ordering::SeqCst);
+    }
 }

@@ -83,6 +83,16 @@ pub trait Transport: Send + Sync {
     /// [`Failure::NoAnswer`] when nobody takes the connection, [`Failure::Error`] when it could not be tried.
     fn connect<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Connection, Failure>>;
 
+    /// The URL under which real sockets of this machine reach an address; `None` where there are none, as in the
+    /// lab. A load's own threads open their connections to it.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    fn url<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Option<http::Uri>, Failure>> {
+        let _ = address;
+        Box::pin(async { Ok(None) })
+    }
+
     /// Sends one request on a new connection and reads the whole answer within the request's time-out.
     ///
     /// # Errors

@@ -45,7 +45,7 @@ impl Network {
         Ok(Self { client, services })
     }
 
-    async fn url(&self, address: &Address) -> Result<Uri, Failure> {
+    async fn found(&self, address: &Address) -> Result<Uri, Failure> {
         match (address.checked().map_err(Error::from)?, &self.services) {
             (Address::Url(uri), _) => Ok(uri.clone()),
             (service, Some(services)) => Ok(services.resolve(service).await?),
@@ -63,7 +63,7 @@ impl Network {
 impl Transport for Network {
     fn connect<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Connection, Failure>> {
         Box::pin(async move {
-            let uri = self.url(address).await?;
+            let uri = self.found(address).await?;
             if uri.scheme_str() == Some("https") {
                 let why = "connections of a load are plain http so far; use an http:// address".to_owned();
                 return Err(Error::from(super::AddressError { text: address.to_string(), why }).into());
@@ -84,9 +84,13 @@ impl Transport for Network {
         })
     }
 
+    fn url<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Option<Uri>, Failure>> {
+        Box::pin(async move { Ok(Some(self.found(address).await?)) })
+    }
+
     fn send<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Response, Failure>> {
         Box::pin(async move {
-            let uri = self.url(&request.address).await?;
+            let uri = self.found(&request.address).await?;
             let sent = self
                 .client
                 .request(request.method.clone(), uri.to_string())

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
-
 use super::{DOTS, Page, Phase, Series};
 use crate::clock::Timestamp;
 use crate::journal::FaultWindow;
-use crate::load::recording::{Hit, Recording};
+use crate::load::recording::Recording;
 
 /// The whole page.
 pub(in crate::load) fn page(recording: &Recording, faults: &[FaultWindow]) -> String {
@@ -22,7 +20,7 @@ pub(in crate::load) fn page(recording: &Recording, faults: &[FaultWindow]) -> St
     for (term, percent) in [("median", 50.0), ("95 %", 95.0), ("99 %", 99.0), ("longest", 100.0)] {
         series.fact(term, super::scale::latency_label(super::series::nanos(recording.percentile(percent).0)));
     }
-    for hit in &recording.hits {
+    for hit in &recording.drawn() {
         series.add(hit.intended, hit.latency(), &hit.outcome.name(), hit.outcome.is_success());
     }
     for fault in faults {
@@ -31,7 +29,7 @@ pub(in crate::load) fn page(recording: &Recording, faults: &[FaultWindow]) -> St
         let undone = fault.undone.or(fault.undo_requested);
         series.band(&fault.fault, at(fault.requested), undone.map(at));
     }
-    for phase in phases(recording, faults) {
+    for phase in phases(recording) {
         series.phase(phase);
     }
     let note = format!("{} requests a second, started {}", recording.rate, recording.started);
@@ -41,38 +39,34 @@ pub(in crate::load) fn page(recording: &Recording, faults: &[FaultWindow]) -> St
 }
 
 /// Before the first fault, during each, and after the last: the requests by their intended instants.
-fn phases(recording: &Recording, faults: &[FaultWindow]) -> Vec<Phase> {
-    let since = |stamp: Timestamp| stamp.duration_since(recording.started);
-    let Some(first) = faults.iter().map(|fault| since(fault.requested)).min() else { return Vec::new() };
-    let undone = |fault: &FaultWindow| fault.undone.map(since);
+fn phases(recording: &Recording) -> Vec<Phase> {
+    let faults = &recording.faults;
+    let Some(first) = faults.iter().map(|fault| recording.offset(fault.requested)).min() else { return Vec::new() };
+    let undone = |fault: &FaultWindow| fault.undone.map(|stamp| recording.offset(stamp));
     let last = faults.iter().map(undone).try_fold(first, |last, undone| Some(last.max(undone?)));
-    let offset = |hit: &Hit| SignedDuration::try_from(hit.intended).unwrap_or(SignedDuration::MAX);
-    let mut named: Vec<(String, Vec<&Hit>)> = Vec::new();
-    let of =
-        |within: &dyn Fn(SignedDuration) -> bool| recording.hits.iter().filter(|hit| within(offset(hit))).collect();
-    named.push(("before".to_owned(), of(&|at| at < first)));
+    let mut phases = Vec::new();
+    let mut add = |name: String, inside: &dyn Fn(Duration) -> bool| {
+        let (stats, latencies) = recording.within(inside);
+        if stats.requests() > 0 {
+            phases.push(Phase { name, requests: stats.requests(), success: stats.success_ratio(), latencies });
+        }
+    };
+    add("before".to_owned(), &|at| at < first);
     for fault in faults {
-        let (from, to) = (since(fault.requested), undone(fault));
-        named.push((format!("during {}", fault.fault), of(&|at| at >= from && to.is_none_or(|to| at < to))));
+        let (from, to) = (recording.offset(fault.requested), undone(fault));
+        add(format!("during {}", fault.fault), &|at| at >= from && to.is_none_or(|to| at < to));
     }
-    named.push(("after".to_owned(), of(&|at| last.is_some_and(|last| at >= last))));
-    named.into_iter().filter(|(_, hits)| !hits.is_empty()).map(|(name, hits)| phase(name, &hits)).collect()
-}
-
-fn phase(name: String, hits: &[&Hit]) -> Phase {
-    let mut latencies: Vec<Duration> = hits.iter().map(|hit| hit.latency()).collect();
-    latencies.sort_unstable();
-    let at = |percent: usize| latencies[(latencies.len() * percent).div_ceil(100).max(1) - 1];
-    let good = hits.iter().filter(|hit| hit.outcome.is_success()).count();
-    #[expect(clippy::cast_precision_loss, reason = "a share")]
-    let success = good as f64 / hits.len() as f64;
-    Phase { name, requests: hits.len() as u64, success, latencies: [at(50), at(95), at(99), at(100)] }
+    add("after".to_owned(), &|at| last.is_some_and(|last| at >= last));
+    phases
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
-    use crate::load::recording::Outcome;
+
+    use crate::load::recording::{Hit, Outcome};
 
     #[test]
     fn a_request_belongs_to_the_phase_of_its_intended_instant() {
@@ -81,11 +75,13 @@ mod tests {
             number,
             intended: Duration::from_secs(number),
             sent: Duration::from_secs(number),
+            first_byte: Duration::from_secs(number + 5),
             done: Duration::from_secs(number + 5),
             outcome: Outcome::Status(if number == 4 { 500 } else { 200 }),
             bytes: 0,
+            bytes_out: 0,
         };
-        let recording = Recording { name: "n".into(), started, rate: 1.0, hits: (0..10).map(hit).collect() };
+        let hits: Vec<_> = (0..10).map(hit).collect();
         let at = |seconds: i64| started + SignedDuration::from_secs(seconds);
         let window = FaultWindow {
             fault: "deny".into(),
@@ -95,7 +91,8 @@ mod tests {
             undone: Some(at(7)),
         };
         let rows = |faults: &[FaultWindow]| -> Vec<(String, u64, f64)> {
-            phases(&recording, faults).into_iter().map(|phase| (phase.name, phase.requests, phase.success)).collect()
+            let recording = Recording::with_faults("n", &hits, faults);
+            phases(&recording).into_iter().map(|phase| (phase.name, phase.requests, phase.success)).collect()
         };
         let row = |name: &str, requests, success| (name.to_owned(), requests, success);
         assert_eq!(

@@ -1,0 +1,259 @@
+//! Ways to the system under test, and one exchange over them.
+
+mod http1;
+mod http2;
+mod sockets;
+mod stamped;
+mod tls;
+
+use std::time::Duration;
+
+use http::header::HOST;
+use http::{HeaderMap, Method, Uri};
+use hyper::body::Bytes;
+
+use super::pace::Pace;
+use super::recording::Class;
+use super::target::Target;
+use crate::BoxError;
+use crate::transport::{Address, Failure, NoAnswer, SharedTransport, Stream};
+
+pub(super) use http1::Http1;
+pub(super) use http2::Http2;
+pub use sockets::Names;
+pub(super) use sockets::Sockets;
+pub(super) use tls::Tls;
+pub use tls::Trust;
+
+/// Which versions of HTTP are spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Version {
+    /// HTTP/1.1 alone.
+    #[default]
+    Http1,
+    /// HTTP/2 where a TLS server chooses it, else HTTP/1.1.
+    Http2OverTls,
+    /// HTTP/2 at once, without TLS too.
+    Http2,
+}
+
+/// An exchange that ended without an answer.
+#[derive(Debug)]
+pub(super) struct Cut {
+    pub(super) class: Class,
+    /// In words, with its causes.
+    pub(super) text: String,
+    /// Whether the server closed the connection before a byte of an answer: on an old one that is no failure.
+    pub(super) stale: bool,
+}
+
+impl Cut {
+    fn new(class: Class, text: impl Into<String>) -> Self {
+        Self { class, text: text.into(), stale: false }
+    }
+
+    pub(super) fn timed_out(after: Duration) -> Self {
+        Self::new(Class::TimeOut, format!("no answer within {after:?}"))
+    }
+
+    pub(super) fn redirected(text: String) -> Self {
+        Self::new(Class::Protocol, text)
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The system under test: a result.
+    Cut(Cut),
+    /// An address that cannot be reached at all: a mistake, and the end of the load.
+    Mistake(BoxError),
+}
+
+impl From<Cut> for Refusal {
+    fn from(cut: Cut) -> Self {
+        Self::Cut(cut)
+    }
+}
+
+/// The way that connections are opened.
+pub(super) enum Way {
+    /// Over somebody else's streams: the lab's fabric.
+    Transport(SharedTransport),
+    /// Over this machine's sockets.
+    Sockets(Sockets),
+}
+
+/// An open stream, and who it leads to.
+pub(super) struct Opened {
+    stream: Box<dyn Stream>,
+    /// `host:port` and path, where the transport alone knows them.
+    place: Option<(String, String)>,
+    pub(super) http2: bool,
+}
+
+/// A target with all that can be prepared once.
+pub(super) struct Prepared {
+    pub(super) method: Method,
+    pub(super) address: Address,
+    /// As sockets see it.
+    pub(super) uri: Option<Uri>,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// For records.
+    pub(super) url: std::sync::Arc<str>,
+    /// Which pool it uses.
+    pub(super) pool: usize,
+}
+
+impl Prepared {
+    /// A target; for sockets with its URL.
+    pub(super) fn new(target: &Target, uri: Option<Uri>, pool: usize) -> Self {
+        let url = uri.as_ref().map_or_else(|| target.address.to_string(), ToString::to_string);
+        let mut prepared = Self {
+            method: target.method.clone(),
+            address: target.address.clone(),
+            uri,
+            headers: target.headers.clone(),
+            body: target.body.clone(),
+            url: url.into(),
+            pool,
+        };
+        if let Some(host) = prepared.uri.as_ref().and_then(host) {
+            prepared.headers.entry(HOST).or_insert(host);
+        }
+        prepared
+    }
+
+    /// The same request to where a redirect leads.
+    pub(super) fn redirected(&self, uri: Uri, method: Method) -> Self {
+        let mut headers = self.headers.clone();
+        if let Some(host) = host(&uri) {
+            headers.insert(HOST, host);
+        }
+        let body = if method == self.method { self.body.clone() } else { Bytes::new() };
+        let url = uri.to_string().into();
+        Self { method, address: Address::Url(uri.clone()), uri: Some(uri), headers, body, url, pool: self.pool }
+    }
+}
+
+/// The value of `Host`: without the port if it is the scheme's.
+fn host(uri: &Uri) -> Option<http::HeaderValue> {
+    let authority = uri.authority()?.as_str();
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let usual = if uri.scheme_str() == Some("https") { ":443" } else { ":80" };
+    authority.strip_suffix(usual).unwrap_or(authority).parse().ok()
+}
+
+impl Way {
+    pub(super) async fn open(&self, target: &Prepared) -> Result<Opened, Refusal> {
+        match self {
+            Self::Sockets(sockets) => Ok(sockets.open(target).await?),
+            Self::Transport(transport) => match transport.connect(&target.address).await {
+                Ok(connection) => Ok(Opened {
+                    stream: connection.stream,
+                    place: Some((connection.authority, connection.path)),
+                    http2: false,
+                }),
+                Err(Failure::Error(error)) => Err(Refusal::Mistake(error.into())),
+                Err(Failure::NoAnswer(why)) => {
+                    let class = match why {
+                        NoAnswer::Refused => Class::Connect,
+                        NoAnswer::Reset => Class::Reset,
+                        NoAnswer::TimedOut { .. } => Class::TimeOut,
+                        NoAnswer::NameNotResolved { .. } => Class::Name,
+                        NoAnswer::Broken(_) => Class::Protocol,
+                    };
+                    Err(Cut::new(class, why.to_string()).into())
+                }
+            },
+        }
+    }
+}
+
+/// An answer, read to its end.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    /// The length of the body, whether kept or not.
+    pub(super) bytes: u64,
+    /// As much of the body as is to be kept.
+    pub(super) body: Vec<u8>,
+    /// Since the load's start; the end if the transport does not tell.
+    pub(super) first_byte: Option<Duration>,
+}
+
+/// A connection that is kept.
+pub(super) enum Connection {
+    One(Box<Http1>),
+    Two(Http2),
+}
+
+impl Connection {
+    /// Shakes hands.
+    pub(super) async fn over(opened: Opened, pace: &Pace) -> Result<Self, Cut> {
+        if opened.http2 {
+            Ok(Self::Two(Http2::over(opened).await?))
+        } else {
+            Ok(Self::One(Box::new(Http1::over(opened, pace).await?)))
+        }
+    }
+
+    /// Sends a request and reads the answer, keeping up to `keep` bytes of its body.
+    pub(super) async fn exchange(
+        &mut self,
+        target: &Prepared,
+        extra: Option<(&http::HeaderName, u64)>,
+        last: bool,
+        keep: u64,
+    ) -> Result<Answer, Cut> {
+        match self {
+            Self::One(connection) => connection.exchange(target, extra, last, keep).await,
+            Self::Two(connection) => connection.exchange(target, extra, keep).await,
+        }
+    }
+
+    /// Whether another request may follow.
+    pub(super) fn is_open(&self) -> bool {
+        match self {
+            Self::One(connection) => connection.is_open(),
+            Self::Two(connection) => connection.is_open(),
+        }
+    }
+}
+
+/// An error with all its causes.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let told = inner.to_string();
+        if !text.ends_with(&told) {
+            text.push_str(": ");
+            text.push_str(&told);
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+/// What hyper's error is to a load.
+fn broken(error: &hyper::Error) -> Cut {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
+    let mut cause = std::error::Error::source(error);
+    let mut reset = error.is_incomplete_message() || error.is_canceled() || error.is_closed();
+    while let Some(inner) = cause {
+        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
+            let cut = [BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof];
+            reset |= cut.contains(&io.kind());
+        }
+        cause = inner.source();
+    }
+    Cut { class: if reset { Class::Reset } else { Class::Protocol }, text: causes(error), stale: reset }
+}
+
+/// Keeps the beginning of a body.
+fn keep_some(kept: &mut Vec<u8>, data: &[u8], most: u64) {
+    let room = usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(kept.len());
+    kept.extend_from_slice(&data[..data.len().min(room)]);
+}

@@ -1,0 +1,144 @@
+//! TLS: whom to trust, and what is spoken inside.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio_rustls::TlsConnector;
+
+use super::{Cut, Version, causes};
+use crate::BoxError;
+use crate::load::recording::Class;
+use crate::transport::Stream;
+
+/// Which servers are believed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Trust {
+    /// Those that the machine's roots vouch for.
+    #[default]
+    Machine,
+    /// Those that the certificates of these PEM files vouch for.
+    Files(Vec<PathBuf>),
+    /// All: whoever is in the middle reads along.
+    Anyone,
+}
+
+/// A set-up for TLS handshakes.
+pub(in crate::load) struct Tls {
+    connector: TlsConnector,
+}
+
+impl Tls {
+    /// Reads the roots, and the client's certificate and key if there are any, from PEM files.
+    pub(in crate::load) fn new(
+        trust: &Trust,
+        identity: Option<&(PathBuf, PathBuf)>,
+        version: Version,
+        resume: bool,
+    ) -> Result<Self, BoxError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+        let builder = match trust {
+            Trust::Anyone => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider))),
+            Trust::Machine => {
+                let mut roots = RootCertStore::empty();
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+                builder.with_root_certificates(roots)
+            }
+            Trust::Files(paths) => {
+                let mut roots = RootCertStore::empty();
+                for path in paths {
+                    let unusable = |why: &str| format!("{} holds no usable root certificate: {why}", path.display());
+                    let certificates = CertificateDer::pem_file_iter(path).map_err(|e| unusable(&e.to_string()))?;
+                    let before = roots.len();
+                    for certificate in certificates {
+                        let certificate = certificate.map_err(|e| unusable(&e.to_string()))?;
+                        roots.add(certificate).map_err(|e| unusable(&e.to_string()))?;
+                    }
+                    if roots.len() == before {
+                        return Err(unusable("it has no CERTIFICATE section").into());
+                    }
+                }
+                builder.with_root_certificates(roots)
+            }
+        };
+        let mut config = match identity {
+            None => builder.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let unusable = |path: &PathBuf, why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
+                let chain = CertificateDer::pem_file_iter(certificate)
+                    .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+                    .map_err(|e| unusable(certificate, &e))?;
+                let key_der = PrivateKeyDer::from_pem_file(key).map_err(|e| unusable(key, &e))?;
+                builder.with_client_auth_cert(chain, key_der).map_err(|e| unusable(certificate, &e))?
+            }
+        };
+        config.alpn_protocols = match version {
+            Version::Http1 => vec![b"http/1.1".to_vec()],
+            Version::Http2OverTls => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            Version::Http2 => vec![b"h2".to_vec()],
+        };
+        if !resume {
+            config.resumption = rustls::client::Resumption::disabled();
+        }
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)) })
+    }
+
+    /// Shakes hands; whether the server chose HTTP/2.
+    pub(super) async fn over(
+        &self,
+        stream: Box<dyn Stream>,
+        host: &str,
+        version: Version,
+    ) -> Result<(Box<dyn Stream>, bool), Cut> {
+        let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let failed = |why: String| Cut::new(Class::Tls, format!("TLS with {host} failed: {why}"));
+        let name = ServerName::try_from(bare).map_err(|error| failed(error.to_string()))?;
+        let stream = self.connector.connect(name, stream).await.map_err(|error| failed(causes(&error)))?;
+        let chosen = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        Ok((Box::new(stream), chosen || version == Version::Http2))
+    }
+}
+
+/// Believes every certificate, but not a broken signature.
+#[derive(Debug)]
+struct Anyone(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,438 @@
+//! One generator: sends its share of a plan on one thread, or on the caller's runtime.
+
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::HeaderName;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, Sleep};
+
+use super::connect::{Answer, Connection, Cut, Http2, Prepared, Refusal, Way};
+use super::pace::Pace;
+use super::pool::{Bounds, Due, Pool, Pushed};
+use super::recording::{Hit, Outcome, Recorder, Recording};
+use super::records::{Outbox, Record};
+use super::redirect;
+use super::schedule::Schedule;
+use super::target::Cycle;
+use crate::BoxError;
+use crate::clock::Timestamp;
+
+/// What a running load is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    Run,
+    /// Send nothing new, and let what is under way end.
+    Drain,
+    /// End now.
+    Abort,
+}
+
+/// How the next request is decided on.
+#[derive(Clone, Debug)]
+pub(super) enum Model {
+    /// By the clock.
+    Open(Schedule),
+    /// By the last answer: so many at once, for so long.
+    Closed { concurrency: usize, lasting: Duration },
+}
+
+/// Everything that generators of one load share.
+pub(super) struct Plan {
+    pub(super) targets: Vec<Prepared>,
+    pub(super) pools: usize,
+    pub(super) cycle: Cycle,
+    pub(super) model: Model,
+    pub(super) way: Way,
+    pub(super) keep_alive: bool,
+    pub(super) timeout: Duration,
+    /// How many redirects are followed; `None` takes them for the answer.
+    pub(super) redirects: Option<u32>,
+    pub(super) bounds: Bounds,
+    /// How many idle connections are kept.
+    pub(super) idle: usize,
+    /// How many connections HTTP/2 shares.
+    pub(super) shared: usize,
+    pub(super) keep: u64,
+    pub(super) number_header: Option<HeaderName>,
+    pub(super) started: Timestamp,
+}
+
+/// One generator.
+pub(super) struct Generator {
+    plan: Arc<Plan>,
+    pace: Pace,
+    recorder: Mutex<Recorder>,
+    outbox: Option<Mutex<Outbox>>,
+    pools: Vec<Pool>,
+    draining: AtomicBool,
+    mistake: Mutex<Option<BoxError>>,
+    sent: AtomicU64,
+    /// Its place among all, and their number.
+    share: (u64, u64),
+}
+
+impl Generator {
+    pub(super) fn new(
+        plan: Arc<Plan>,
+        pace: Pace,
+        recorder: Recorder,
+        outbox: Option<Outbox>,
+        share: (u64, u64),
+    ) -> Arc<Self> {
+        let pools = (0..plan.pools).map(|_| Pool::new(plan.bounds)).collect();
+        Arc::new(Self {
+            plan,
+            pace,
+            recorder: Mutex::new(recorder),
+            outbox: outbox.map(Mutex::new),
+            pools,
+            draining: AtomicBool::new(false),
+            mistake: Mutex::default(),
+            sent: AtomicU64::new(0),
+            share,
+        })
+    }
+
+    fn recorder(&self) -> MutexGuard<'_, Recorder> {
+        self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends all of it and waits for the answers. Dropped, it ends at once.
+    pub(super) async fn run(self: &Arc<Self>, orders: watch::Receiver<Order>) -> Result<(), BoxError> {
+        let mut tasks = JoinSet::new();
+        match &self.plan.model {
+            Model::Open(schedule) => self.send(schedule, &mut tasks, orders).await,
+            Model::Closed { concurrency, lasting } => {
+                let watch = self.clone();
+                // A task of its own, since the lines only look at the flag.
+                let mut draining = JoinSet::new();
+                draining.spawn(async move { watch.drained(orders).await });
+                for place in 0..*concurrency {
+                    let (generator, lasting) = (self.clone(), *lasting);
+                    tasks.spawn(async move { generator.again(place, lasting).await });
+                }
+                while let Some(ended) = tasks.join_next().await {
+                    ended?;
+                }
+            }
+        }
+        self.pools.iter().for_each(Pool::close);
+        while let Some(ended) = tasks.join_next().await {
+            ended?;
+        }
+        match self.mistake.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(mistake) => Err(mistake),
+            None => Ok(()),
+        }
+    }
+
+    async fn drained(&self, mut orders: watch::Receiver<Order>) {
+        if orders.wait_for(|order| *order != Order::Run).await.is_ok() {
+            self.drain();
+        }
+    }
+
+    fn drain(&self) {
+        if !self.draining.swap(true, Ordering::Relaxed) {
+            self.recorder().stopped();
+        }
+    }
+
+    /// The open model: each request at its instant, whatever became of the others.
+    async fn send(self: &Arc<Self>, schedule: &Schedule, tasks: &mut JoinSet<()>, mut orders: watch::Receiver<Order>) {
+        let (k, n) = self.share;
+        for (number, intended) in schedule.share(k, n) {
+            if self.pace.now() < intended {
+                tokio::select! {
+                    biased;
+                    () = self.pace.until(intended) => {}
+                    _ = orders.changed() => self.drain(),
+                }
+            } else if orders.has_changed().unwrap_or(true) {
+                self.drain();
+            } else if self.sent.fetch_add(1, Ordering::Relaxed) % 64 == 63 {
+                // Behind its plan it must not starve its own connections.
+                tokio::task::yield_now().await;
+            }
+            if self.draining.load(Ordering::Relaxed) {
+                return;
+            }
+            let now = self.pace.now();
+            self.recorder().woke(now.saturating_sub(intended));
+            let place = self.plan.targets[self.plan.cycle.at(number)].pool;
+            let pool = &self.pools[place];
+            match pool.push(Due { number, intended }, now) {
+                Pushed::Full => self.recorder().not_sent(),
+                Pushed::Taken { new_lines: 0 } => {}
+                Pushed::Taken { new_lines } => {
+                    for line in pool.newest(new_lines) {
+                        let generator = self.clone();
+                        tasks.spawn(async move { generator.serve(place, line).await });
+                    }
+                }
+            }
+        }
+    }
+
+    /// A line of the open model.
+    async fn serve(&self, place: usize, number: usize) {
+        let pool = &self.pools[place];
+        let mut line = Line::new(self, pool, number);
+        let mut refusal = None;
+        if self.plan.keep_alive
+            && let Some(target) = self.plan.targets.iter().find(|target| target.pool == place)
+        {
+            // The request that wanted it is not bound to it: a line that is free earlier takes it.
+            refusal = line.open_ahead(target).await;
+        }
+        pool.opened();
+        while let Some(due) = pool.next(number).await {
+            line.send(due, refusal.take()).await;
+            if pool.idle() >= self.plan.idle {
+                line.connection = None;
+            }
+        }
+    }
+
+    /// A line of the closed model.
+    async fn again(&self, place: usize, lasting: Duration) {
+        let Some(pool) = self.pools.first() else { return };
+        let mut line = Line::new(self, pool, place);
+        let (k, n) = self.share;
+        loop {
+            let intended = self.pace.now();
+            if intended >= lasting || self.draining.load(Ordering::Relaxed) {
+                return;
+            }
+            let number = self.sent.fetch_add(1, Ordering::Relaxed) * n + k;
+            let pool = &self.pools[self.plan.targets[self.plan.cycle.at(number)].pool];
+            if !std::ptr::eq(pool, line.pool) {
+                (line.pool, line.connection) = (pool, None);
+            }
+            line.send(Due { number, intended }, None).await;
+        }
+    }
+
+    fn stop_for(&self, mistake: BoxError) {
+        self.mistake.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(mistake);
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// What was recorded. Only after [`run`](Self::run) has ended.
+    pub(super) fn finish(self: Arc<Self>) -> Result<Recording, BoxError> {
+        let Some(generator) = Arc::into_inner(self) else { return Err("a request outlived its load".into()) };
+        let mut recorder = generator.recorder.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(outbox) = generator.outbox {
+            recorder.lost_records(outbox.into_inner().unwrap_or_else(PoisonError::into_inner).finish());
+        }
+        Ok(recorder.finish())
+    }
+}
+
+/// A place for one request at a time, with its connection.
+struct Line<'a> {
+    generator: &'a Generator,
+    pool: &'a Pool,
+    number: usize,
+    connection: Option<Connection>,
+    deadline: Deadline,
+}
+
+impl<'a> Line<'a> {
+    fn new(generator: &'a Generator, pool: &'a Pool, number: usize) -> Self {
+        Self { generator, pool, number, connection: None, deadline: Deadline(None) }
+    }
+
+    async fn open_ahead(&mut self, target: &Prepared) -> Option<Refusal> {
+        let timeout = self.generator.plan.timeout;
+        match tokio::time::timeout(timeout, connect(self.generator, self.pool, self.number, target)).await {
+            Ok(Ok(connection)) => {
+                self.connection = Some(connection);
+                None
+            }
+            Ok(Err(refusal)) => Some(refusal),
+            Err(_) => Some(Cut::timed_out(timeout).into()),
+        }
+    }
+
+    /// Sends one request, follows where it leads, and records how it ended.
+    async fn send(&mut self, due: Due, refusal: Option<Refusal>) {
+        let (generator, plan) = (self.generator, &*self.generator.plan);
+        let target = &plan.targets[plan.cycle.at(due.number)];
+        let sent = generator.pace.now();
+        let ended = match refusal {
+            Some(refusal) => Err(refusal),
+            None => {
+                let at = generator.pace.instant(sent.saturating_add(plan.timeout));
+                let (pool, number) = (self.pool, self.number);
+                let exchange = follow(generator, pool, number, &mut self.connection, target, due.number);
+                match self.deadline.within(at, exchange).await {
+                    Some(ended) => ended,
+                    None => Err(Cut::timed_out(plan.timeout).into()),
+                }
+            }
+        };
+        let done = generator.pace.now();
+        if !self.connection.as_ref().is_some_and(Connection::is_open) {
+            self.connection = None;
+        }
+        let (outcome, answer, error) = match ended {
+            Ok(answer) => (Outcome::Status(answer.status), Some(answer), None),
+            Err(Refusal::Cut(cut)) => {
+                self.connection = None;
+                (Outcome::NoAnswer(cut.class), None, Some(cut.text))
+            }
+            Err(Refusal::Mistake(mistake)) => return generator.stop_for(mistake),
+        };
+        let hit = Hit {
+            number: due.number,
+            intended: due.intended,
+            sent,
+            first_byte: answer.as_ref().and_then(|answer| answer.first_byte).unwrap_or(done),
+            done,
+            outcome,
+            bytes: answer.as_ref().map_or(0, |answer| answer.bytes),
+            bytes_out: target.body.len() as u64,
+        };
+        generator.recorder().record(&hit, error.as_deref());
+        if let Some(outbox) = &generator.outbox {
+            let (headers, body) = answer.map(|answer| (answer.headers, answer.body)).unwrap_or_default();
+            let record = Record {
+                hit,
+                sent: plan.started + sent,
+                method: target.method.clone(),
+                url: target.url.clone(),
+                error,
+                headers,
+                body,
+            };
+            outbox.lock().unwrap_or_else(PoisonError::into_inner).put(record, done);
+        }
+    }
+}
+
+/// A connection for a line: its own, or a share of one.
+async fn connect(generator: &Generator, pool: &Pool, line: usize, target: &Prepared) -> Result<Connection, Refusal> {
+    let plan = &*generator.plan;
+    let open = async {
+        let opened = plan.way.open(target).await?;
+        let connection = Connection::over(opened, &generator.pace).await?;
+        generator.recorder().connected();
+        Ok::<_, Refusal>(connection)
+    };
+    if plan.shared == 0 || !plan.keep_alive || pool.plain.load(Ordering::Relaxed) {
+        return open.await;
+    }
+    let mut shared = pool.shared.lock().await;
+    shared.retain(Http2::is_open);
+    if shared.len() >= plan.shared {
+        return Ok(Connection::Two(shared[line % shared.len()].clone()));
+    }
+    let connection = open.await?;
+    match &connection {
+        Connection::Two(two) => shared.push(two.clone()),
+        Connection::One(_) => pool.found_plain(),
+    }
+    Ok(connection)
+}
+
+/// One request on the line's connection; on a new one if there is none, or if the server had closed it.
+async fn ask(
+    generator: &Generator,
+    pool: &Pool,
+    line: usize,
+    connection: &mut Option<Connection>,
+    target: &Prepared,
+    number: u64,
+) -> Result<Answer, Refusal> {
+    let plan = &*generator.plan;
+    let extra = plan.number_header.as_ref().map(|name| (name, number));
+    let mut again = target.method.is_idempotent();
+    loop {
+        let reused = connection.is_some();
+        let open = match connection {
+            Some(open) => open,
+            None => connection.insert(connect(generator, pool, line, target).await?),
+        };
+        match open.exchange(target, extra, !plan.keep_alive, plan.keep).await {
+            Ok(answer) => {
+                if !open.is_open() {
+                    *connection = None;
+                }
+                return Ok(answer);
+            }
+            Err(cut) => {
+                *connection = None;
+                if !(cut.stale && reused && again) {
+                    return Err(cut.into());
+                }
+                again = false;
+                generator.recorder().retried();
+            }
+        }
+    }
+}
+
+/// A request and its redirects.
+async fn follow(
+    generator: &Generator,
+    pool: &Pool,
+    line: usize,
+    connection: &mut Option<Connection>,
+    target: &Prepared,
+    number: u64,
+) -> Result<Answer, Refusal> {
+    let mut answer = ask(generator, pool, line, connection, target, number).await?;
+    let Some(most) = generator.plan.redirects else { return Ok(answer) };
+    let mut followed = 0;
+    let mut here: Option<Prepared> = None;
+    loop {
+        let now = here.as_ref().unwrap_or(target);
+        let Some(next) = redirect::next(now, &answer).map_err(Cut::redirected)? else { return Ok(answer) };
+        if followed == most {
+            return Err(Cut::redirected(format!("stopped after {most} redirects")).into());
+        }
+        followed += 1;
+        answer = if redirect::same_origin(target, &next) {
+            ask(generator, pool, line, connection, &next, number).await?
+        } else {
+            // Elsewhere: a connection for this one request.
+            let opened = generator.plan.way.open(&next).await?;
+            let mut elsewhere = Connection::over(opened, &generator.pace).await?;
+            generator.recorder().connected();
+            let extra = generator.plan.number_header.as_ref().map(|name| (name, number));
+            elsewhere.exchange(&next, extra, true, generator.plan.keep).await?
+        };
+        here = Some(next);
+    }
+}
+
+/// A time-out that costs nothing as long as it does not come: its timer is only set again when it goes off early.
+struct Deadline(Option<Pin<Box<Sleep>>>);
+
+impl Deadline {
+    async fn within<T>(&mut self, at: Instant, future: impl Future<Output = T>) -> Option<T> {
+        let mut future = pin!(future);
+        let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        if sleep.is_elapsed() {
+            sleep.as_mut().reset(at);
+        }
+        std::future::poll_fn(|cx| {
+            if let std::task::Poll::Ready(done) = future.as_mut().poll(cx) {
+                return std::task::Poll::Ready(Some(done));
+            }
+            while sleep.as_mut().poll(cx).is_ready() {
+                if sleep.deadline() >= at {
+                    return std::task::Poll::Ready(None);
+                }
+                sleep.as_mut().reset(at);
+            }
+            std::task::Poll::Pending
+        })
+        .await
+    }
+}
