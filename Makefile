@@ -27,7 +27,7 @@ kind-up: ## the kind cluster, made if it is absent, with the images of the witne
 kind-down: ## deletes the kind cluster and what is remembered of it
 	@$(CARGO) run --quiet --features cli -- kind down $(KIND_NAME)
 
-lab-check: ## the lab judged by kubectl, the official Python client and Chaos Toolkit, as far as they are here
+lab-check: ## judged by kubectl, the official Python client, Chaos Toolkit and vegeta, as far as they are here
 	$(CARGO) test --features cli --test tools
 
 fmt: ## formatting, checked

@@ -6,10 +6,11 @@
 mod demo;
 mod kind;
 mod lab;
+mod vegeta;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// What wrong usage exits with.
 const USAGE: u8 = 2;
@@ -32,14 +33,18 @@ enum Verb {
     Lab(lab::Options),
     /// Makes or deletes a kind cluster for tests.
     Kind(kind::Options),
+    /// HTTP load with vegeta 12's commands, flags, files and reports.
+    Vegeta(vegeta::Options),
 }
 
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    match Command::parse().verb {
+    let arguments = vegeta::go_style(&Command::command(), std::env::args_os());
+    match Command::parse_from(arguments).verb {
         Verb::Demo => demo::run(),
         Verb::Lab(options) => lab::run(&options),
         Verb::Kind(options) => kind::run(&options),
+        Verb::Vegeta(options) => vegeta::run(&options),
     }
 }

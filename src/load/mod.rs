@@ -14,7 +14,7 @@ mod connect;
 mod drive;
 mod options;
 mod pace;
-mod plot;
+pub(crate) mod plot;
 mod pool;
 mod probes;
 mod recording;

@@ -1,4 +1,5 @@
-//! The lab, judged by tools that this project did not write: kubectl, the official Python client, Chaos Toolkit.
+//! Judged by tools that this project did not write: the lab by kubectl, the official Python client and Chaos
+//! Toolkit, `steadfast vegeta` by vegeta.
 //!
 //! Each needs a tool that a machine may not have; then it is ignored, and the reason is printed. `STEADFAST_REQUIRE`
 //! (`kubectl,python,chaos,vegeta`) turns such an ignore into a failure. `make lab-check` runs all of it.
@@ -7,6 +8,7 @@ mod chaos;
 mod kubectl;
 mod lab;
 mod python;
+mod vegeta;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -59,7 +61,8 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // All of them share one lab, and two processors.
     arguments.test_threads = arguments.test_threads.or(Some(2));
-    let (needs, trials): (Vec<_>, Vec<_>) = [kubectl::trials(), python::trials(), chaos::trials()].into_iter().unzip();
+    let (needs, trials): (Vec<_>, Vec<_>) =
+        [kubectl::trials(), python::trials(), chaos::trials(), vegeta::trials()].into_iter().unzip();
     let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
     lab::end();
     if conclusion.num_ignored > 0 {
