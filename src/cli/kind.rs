@@ -4,11 +4,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::USAGE;
 use crate::BoxError;
 use crate::cluster::{Cluster, Kind};
-
-/// What a cluster that is not to be had exits with.
-const USAGE: u8 = 2;
 
 /// A kind cluster of this machine, as tests with `STEADFAST_CLUSTER=kind[:NAME]` have it.
 #[derive(Debug, clap::Args)]

@@ -138,4 +138,6 @@ pub struct Witness {
     pub stage: Option<Armed>,
     /// The check: met while the fault is off, not met while it is on.
     pub check: std::sync::Arc<dyn Check>,
+    /// What may be the cause where the fault is on and the check does not see it, if that is known.
+    pub blind: Option<&'static str>,
 }

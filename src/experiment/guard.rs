@@ -34,6 +34,7 @@ struct Life {
     fault: UndoGuard,
     stage: Option<UndoGuard>,
     check: Option<Arc<dyn Check>>,
+    blind: Option<&'static str>,
     ended: bool,
 }
 
@@ -49,9 +50,9 @@ impl FaultGuard {
         recorder.heed_signals();
 
         let stage_mark = recorder.mark();
-        let (stage, check, missing) = match fault.witness(&stage_mark).await.map_err(failed)? {
-            Proof::Applied => (None, None, None),
-            Proof::Missing(why) => (None, None, Some(why)),
+        let (stage, check, blind, missing) = match fault.witness(&stage_mark).await.map_err(failed)? {
+            Proof::Applied => (None, None, None, None),
+            Proof::Missing(why) => (None, None, None, Some(why)),
             Proof::Witness(witness) => {
                 let stage = match witness.stage {
                     Some(stage) => {
@@ -59,7 +60,7 @@ impl FaultGuard {
                     }
                     None => None,
                 };
-                (stage, Some(witness.check), None)
+                (stage, Some(witness.check), witness.blind, None)
             }
         };
         let by_application = check.is_none() && missing.is_none();
@@ -84,7 +85,7 @@ impl FaultGuard {
             journal.faults.len() - 1
         };
         let before = match &check {
-            Some(check) => Some(look_until(recorder, number, &**check, SightingTime::Before, true).await),
+            Some(check) => Some(look_until(recorder, number, &**check, SightingTime::Before, true, None).await),
             None => missing.map(|why| {
                 let at = recorder.clock.now();
                 sighted(recorder, number, Sighting { when: SightingTime::Before, at, as_expected: false, saw: why });
@@ -97,10 +98,10 @@ impl FaultGuard {
         recorder.stamp(number, |window, now| window.requested = now);
         let armed = fault.arm(&mark).await.map_err(failed)?;
         let guard = make(recorder, &mark.owner, &what, armed, &failed).await?;
-        let life = Life { fault: guard, stage, check, ended: false };
+        let life = Life { fault: guard, stage, check, blind, ended: false };
 
         let landed = match &life.check {
-            Some(check) => look_until(recorder, number, &**check, SightingTime::Landed, false).await,
+            Some(check) => look_until(recorder, number, &**check, SightingTime::Landed, false, blind).await,
             None => by_application,
         };
         let proved = landed && before != Some(false);
@@ -243,6 +244,7 @@ async fn confirm(recorder: &Recorder, number: usize, life: &Life, when: Sighting
     if let (None, Some(check)) = (&gone, &life.check) {
         let (on, saw) = look(recorder, &**check).await;
         let as_expected = on == Some(false);
+        let saw = if recorder.journal().faults[number].proved { saw } else { explained(saw, on, life.blind) };
         sighted(recorder, number, Sighting { when, at: recorder.clock.now(), as_expected, saw: saw.clone() });
         if on == Some(true) && recorder.journal().faults[number].proved {
             gone = Some(format!("it is still there, but without effect ({saw})"));
@@ -277,7 +279,7 @@ async fn end(recorder: &Recorder, number: usize, life: &mut Life, by: FaultEnd) 
     if let Some(check) = &life.check
         && undo.iter().all(|u| u.outcome.is_clean())
     {
-        let back = look_until(recorder, number, &**check, SightingTime::After, true).await;
+        let back = look_until(recorder, number, &**check, SightingTime::After, true, None).await;
         if !back && proved {
             let why = format!("the change is gone, but after {PROOF_WITHIN:?} its witness still sees its effect");
             for record in &mut undo {
@@ -300,16 +302,33 @@ async fn end(recorder: &Recorder, number: usize, life: &mut Life, by: FaultEnd) 
 }
 
 /// Looks until the check is met (`wanted`) or not met, and records the last look; false if it never came to that.
-async fn look_until(recorder: &Recorder, number: usize, check: &dyn Check, when: SightingTime, wanted: bool) -> bool {
+/// `blind` explains a check that is met to the end where it should not be.
+async fn look_until(
+    recorder: &Recorder,
+    number: usize,
+    check: &dyn Check,
+    when: SightingTime,
+    wanted: bool,
+    blind: Option<&str>,
+) -> bool {
     let deadline = recorder.clock.elapsed() + PROOF_WITHIN;
     loop {
         let (met, saw) = look(recorder, check).await;
         let as_expected = met == Some(wanted);
         if as_expected || recorder.clock.elapsed() >= deadline {
+            let saw = explained(saw, met, blind);
             sighted(recorder, number, Sighting { when, at: recorder.clock.now(), as_expected, saw });
             return as_expected;
         }
         recorder.clock.sleep(LOOK_EVERY).await;
+    }
+}
+
+/// What a check saw, with what it may mean that it is met although the fault is on.
+fn explained(saw: String, met: Option<bool>, blind: Option<&str>) -> String {
+    match (met, blind) {
+        (Some(true), Some(blind)) => format!("{saw}; {blind}"),
+        _ => saw,
     }
 }
 

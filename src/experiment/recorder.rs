@@ -9,8 +9,8 @@ use super::interrupt::{Interruptible, Ticket};
 use super::{Environment, ExperimentError, Faults, Hypothesis, Mark, Phase, Scene};
 use crate::clock::{Clock, Timestamp};
 use crate::journal::{
-    CheckRecord, Ended, Evaluation, Event, EventKind, FaultEnd, FaultWindow, JOURNAL_VERSION, Journal, Reason,
-    StepRecord, StepStatus, Verdict,
+    CheckRecord, Ended, Evaluation, Event, EventKind, FaultEnd, FaultRecord, FaultWindow, JOURNAL_VERSION, Journal,
+    Reason, Sighting, SightingTime, StepRecord, StepStatus, Verdict,
 };
 use crate::rollback::{Ledger, Undoer};
 
@@ -263,7 +263,11 @@ impl Recorder {
                 let why = format!("{}; {remedy}", saw.unwrap_or_else(|| "nothing looked at its effect".into()));
                 Some(Reason::FaultNotProved { fault: fault.window.fault.clone(), why })
             }
-            _ => None,
+            // It was on; whether it still was when the hypothesis was judged, nobody could see.
+            _ => unconfirmed(fault).map(|saw| {
+                let why = format!("it was on, but not known to be still there: {saw}; is the cluster well?");
+                Reason::FaultNotProved { fault: fault.window.fault.clone(), why }
+            }),
         })
     }
 
@@ -306,4 +310,12 @@ impl Interruptible for Recorder {
 pub(super) fn panic_message(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a value that is no text".to_owned())
+}
+
+/// What was seen instead of a fault that had to be confirmed while the hypothesis was judged.
+fn unconfirmed(fault: &FaultRecord) -> Option<&str> {
+    use SightingTime::{AfterHypothesis, BeforeHypothesis, BeforePlannedEnd};
+    let confirms = |s: &&Sighting| matches!(s.when, BeforeHypothesis | AfterHypothesis | BeforePlannedEnd);
+    let missed = fault.sightings.iter().filter(confirms).find(|s| !s.as_expected);
+    missed.map(|s| s.saw.as_str())
 }

@@ -150,7 +150,7 @@ impl Fault for DenyTraffic {
     fn witness<'a>(&'a self, mark: &'a Mark) -> BoxFuture<'a, Result<Proof, BoxError>> {
         Box::pin(async move {
             if let Some(check) = &self.witness {
-                return Ok(Proof::Witness(Witness { stage: None, check: check.clone() }));
+                return Ok(Proof::Witness(Witness { stage: None, check: check.clone(), blind: None }));
             }
             if let Some(why) = &self.trusted {
                 return Ok(Proof::Missing(format!("nobody looked, it is believed: {why}")));

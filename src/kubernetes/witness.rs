@@ -28,6 +28,9 @@ const LISTEN_PORT: u16 = 7007;
 /// How long a look waits for two attempts; one takes at most 1.1 s.
 const LOOK_WITHIN: Duration = Duration::from_secs(5);
 
+/// What a connection that opens under a policy may mean.
+const NOT_ENFORCED: &str = "the network plug-in may not enforce NetworkPolicies, or another policy allows it";
+
 /// How often the log is read meanwhile.
 const READ_EVERY: Duration = Duration::from_millis(250);
 
@@ -91,7 +94,8 @@ fn proof(pods: &Pods, mark: &Mark, bodies: Vec<Value>, to: &'static str) -> Proo
     };
     let api: Api<Pod> = Api::namespaced(pods.kubernetes.client().clone(), &pods.namespace);
     let apply = Box::new(move || -> BoxFuture<'static, Applied> { Box::pin(create(api, bodies)) });
-    Proof::Witness(Witness { stage: Some(Armed { undo, apply }), check: Arc::new(check) })
+    let blind = Some(NOT_ENFORCED);
+    Proof::Witness(Witness { stage: Some(Armed { undo, apply }), check: Arc::new(check), blind })
 }
 
 /// Creates the pods one by one; a connector without an address gets that of the pod before it.

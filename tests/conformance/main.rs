@@ -6,6 +6,7 @@
 
 mod access;
 mod deletion;
+mod experiments;
 mod fixtures;
 mod metrics;
 mod network;

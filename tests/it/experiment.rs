@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt;
-use steadfast::experiment::{ExperimentError, HypothesisStrategy, RollbackStrategy};
+use futures_util::future::BoxFuture;
+use steadfast::experiment::{Check, ExperimentError, Finding, HypothesisStrategy, RollbackStrategy, Scene};
 use steadfast::journal::{Ended, FaultEnd, Reason, StepStatus};
 use steadfast::prelude::*;
+use steadfast::tolerance::Judgement;
 
 use crate::support::{front_answers, left_behind, objects, stored_journal};
 
@@ -32,7 +34,8 @@ async fn a_policy_that_is_not_enforced_is_no_proof(cluster: Cluster) -> steadfas
     let journal =
         Experiment::new("front answers", front_answers(&cluster)).inject(cut_back(&cluster)).run(&cluster).await?;
     journal.assert_verdict(Inconclusive);
-    assert!(matches!(journal.reason, Some(Reason::FaultNotProved { .. })), "{:?}", journal.reason);
+    let Some(Reason::FaultNotProved { why, .. }) = &journal.reason else { panic!("{:?}", journal.reason) };
+    assert!(why.contains("the network plug-in may not enforce NetworkPolicies"), "{why}");
     assert_eq!(left_behind(&cluster), Vec::<String>::new());
     Ok(())
 }
@@ -110,6 +113,38 @@ async fn a_fault_that_somebody_else_ends_is_no_ground_for_a_verdict(cluster: Clu
     journal.assert_verdict(Inconclusive);
     assert!(matches!(journal.reason, Some(Reason::FaultEndedEarly { .. })), "{:?}", journal.reason);
     assert!(matches!(journal.faults[0].end, FaultEnd::Early { .. }));
+    Ok(())
+}
+
+/// A witness that sees the fault come and go, but fails when it looks for the third time.
+struct FailsOnce(AtomicUsize);
+
+impl Check for FailsOnce {
+    fn describe(&self) -> String {
+        "a witness".to_owned()
+    }
+
+    fn validate(&self) -> Result<(), steadfast::BoxError> {
+        Ok(())
+    }
+
+    fn check<'a>(&'a self, _: &'a Scene) -> BoxFuture<'a, Result<Finding, steadfast::BoxError>> {
+        let look = self.0.fetch_add(1, Ordering::Relaxed);
+        let met = look == 0 || look > 3;
+        let judgement = Judgement::of(met, if met { "open" } else { "denied" }, "open", ("open", "denied"));
+        let finding = Finding { judgement, evidence: serde_json::Value::Null };
+        Box::pin(async move { if look == 2 { Err("nobody answers".into()) } else { Ok(finding) } })
+    }
+}
+
+#[steadfast::test(setup = steadfast::shop)]
+async fn a_fault_that_nobody_could_confirm_is_no_ground_for_a_verdict(cluster: Cluster) -> steadfast::Result {
+    let cut = cluster.namespace("default").pods("app=back").deny_ingress().witness(FailsOnce(AtomicUsize::new(0)));
+    let journal = Experiment::new("unseen", front_answers(&cluster)).inject(cut).run(&cluster).await?;
+    journal.assert_verdict(Inconclusive);
+    assert!(journal.faults[0].proved, "it was seen to come: {}", journal.summary());
+    let Some(Reason::FaultNotProved { why, .. }) = &journal.reason else { panic!("{:?}", journal.reason) };
+    assert!(why.contains("not known to be still there: a witness failed: nobody answers"), "{why}");
     Ok(())
 }
 

@@ -1,10 +1,12 @@
 //! Judged by tools that this project did not write: the lab by kubectl, the official Python client and Chaos
-//! Toolkit, `steadfast vegeta` by vegeta.
+//! Toolkit, `steadfast vegeta` by vegeta. And what needs Docker and kind, in `kind`.
 //!
 //! Each needs a tool that a machine may not have; then it is ignored, and the reason is printed. `STEADFAST_REQUIRE`
-//! (`kubectl,python,chaos,vegeta`) turns such an ignore into a failure. `make lab-check` runs all of it.
+//! (`kubectl,python,chaos,vegeta,kind`) turns such an ignore into a failure. `make lab-check` runs all of it.
 
 mod chaos;
+mod kind;
+mod kind_runs;
 mod kubectl;
 mod lab;
 mod python;
@@ -58,13 +60,17 @@ pub fn file(name: &str) -> PathBuf {
 }
 
 fn main() -> ExitCode {
+    if let Ok(run) = std::env::var(kind_runs::RUN) {
+        return kind_runs::main(&run);
+    }
     let mut arguments = Arguments::from_args();
     // All of them share one lab, and two processors.
     arguments.test_threads = arguments.test_threads.or(Some(2));
     let (needs, trials): (Vec<_>, Vec<_>) =
-        [kubectl::trials(), python::trials(), chaos::trials(), vegeta::trials()].into_iter().unzip();
+        [kubectl::trials(), python::trials(), chaos::trials(), vegeta::trials(), kind::trials()].into_iter().unzip();
     let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
     lab::end();
+    kind::end();
     if conclusion.num_ignored > 0 {
         for (tool, missing) in needs.iter().filter_map(|n| Some((n.tool, n.missing.as_ref()?))) {
             println!("not run for want of {tool}: {missing}");
