@@ -9,6 +9,8 @@ mod environment;
 mod fixtures;
 mod harness;
 mod kind;
+#[cfg(feature = "lab")]
+mod monitoring;
 mod namespace;
 mod network;
 mod node_ports;
@@ -40,7 +42,7 @@ use network::NetworkCluster;
 #[cfg(feature = "cli")]
 pub(crate) use outputs::folder as outputs_folder;
 #[cfg(feature = "lab")]
-pub use shop::{SHOP_IMAGE, SHOP_NODE_PORT, shop, shop_image};
+pub use shop::{SHOP_IMAGE, SHOP_NODE_PORT, shop, shop_image, shop_in};
 
 /// A cluster to experiment on. Cheap to clone; all clones are the same cluster.
 #[derive(Clone)]

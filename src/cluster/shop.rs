@@ -9,41 +9,49 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::kind::Images;
-use super::{Cluster, ClusterError, KindError};
+use super::{Cluster, ClusterError, monitoring};
 use crate::lab::Net;
 use crate::services::{Place, SERVICES, service};
 
 /// The image of the shop; its argument says which service it is: `front`, `middle` or `back`.
 pub const SHOP_IMAGE: &str = "steadfast-shop:1";
 
-/// The image of the Prometheus beside it, on a real cluster.
-const PROMETHEUS_IMAGE: &str = "prom/prometheus:v2.42.0";
-
-/// What that Prometheus is made of.
-const PROMETHEUS_MANIFESTS: &str = include_str!("../../fixtures/prometheus.yaml");
-
 /// Front's port on the node.
 pub const SHOP_NODE_PORT: u16 = 30080;
 
 /// How long the shop may take to get ready.
-const READY_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const READY_WITHIN: Duration = Duration::from_secs(60);
 
-/// Puts the shop into namespace `default` and waits until all of it is ready.
+/// Puts the shop into namespace `default` and waits until all of it is ready and, on a kind cluster, scraped.
 ///
 /// # Errors
-/// The cluster refuses a manifest, or the shop does not get ready within a minute.
+/// The cluster refuses a manifest, or the shop does not get so far within a minute.
 pub async fn shop(cluster: &Cluster) -> crate::Result {
+    shop_in(cluster, "default").await
+}
+
+/// As [`shop`], in another namespace, which is there. Several shops do not mix: counters of
+/// [`Namespace::prometheus`](super::Namespace::prometheus) are those of its namespace. Only the front of `default` has a
+/// node port; others are reached by [`Namespace::port_of_service`](super::Namespace::port_of_service).
+///
+/// # Errors
+/// As [`shop`].
+pub async fn shop_in(cluster: &Cluster, namespace: &str) -> crate::Result {
     shop_image(cluster).await?;
     if cluster.kind_name().is_some() {
-        prometheus(cluster).await?;
+        monitoring::prometheus(cluster).await?;
     }
     for (name, port, _) in SERVICES {
-        for manifest in manifests("default", name, port) {
+        for manifest in manifests(namespace, name, port) {
             cluster.apply(&manifest).await?;
         }
     }
     let names = SERVICES.map(|(name, ..)| name);
-    Ok(cluster.wait_for_deployments("default", &names, READY_WITHIN).await?)
+    cluster.wait_for_deployments(namespace, &names, READY_WITHIN).await?;
+    if cluster.kind_name().is_some() {
+        monitoring::scrape(cluster, namespace).await?;
+    }
+    Ok(())
 }
 
 /// Brings the shop's image to the cluster, for pods of a test's own: the lab is told what it runs, a kind cluster gets
@@ -59,17 +67,6 @@ pub async fn shop_image(cluster: &Cluster) -> crate::Result {
         Images::of(kind).shop().await.map_err(ClusterError::from)?;
     }
     Ok(())
-}
-
-/// The Prometheus of a kind cluster, which the lab has by itself.
-async fn prometheus(cluster: &Cluster) -> crate::Result {
-    // An image that is not on this machine the node may still get from its registry.
-    match cluster.load_image(PROMETHEUS_IMAGE).await {
-        Ok(()) | Err(ClusterError::Kind(KindError::ImageMissing { .. })) => {}
-        Err(error) => return Err(error.into()),
-    }
-    cluster.apply_yaml(PROMETHEUS_MANIFESTS).await?;
-    Ok(cluster.wait_for_deployments("steadfast-monitoring", &["prometheus"], READY_WITHIN).await?)
 }
 
 fn manifests(namespace: &str, name: &str, port: u16) -> [Value; 2] {
@@ -94,7 +91,7 @@ fn manifests(namespace: &str, name: &str, port: u16) -> [Value; 2] {
     });
     let mut service_port = json!({"name": "http", "port": port, "targetPort": "http"});
     let mut spec = json!({"selector": labels});
-    if name == "front" {
+    if name == "front" && namespace == "default" {
         spec["type"] = json!("NodePort");
         service_port["nodePort"] = json!(SHOP_NODE_PORT);
     }
