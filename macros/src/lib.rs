@@ -24,7 +24,7 @@ impl Parse for Arguments {
                 _ => {
                     return Err(syn::Error::new(
                         name.span(),
-                        "unknown argument; known are `setup = f` and `needs = \"kind\"`",
+                        "unknown argument; known are `setup = f` and `needs = \"kind\"` or `\"embedded\"`",
                     ));
                 }
             }
@@ -40,6 +40,7 @@ impl Parse for Arguments {
 ///
 /// - `setup = f`: first awaits `f(&cluster)`, which applies manifests; without it the cluster is empty.
 /// - `needs = "kind"`: ignored unless asked for with `--ignored`, with that reason.
+/// - `needs = "embedded"`: runs on the embedded lab, whatever `STEADFAST_CLUSTER` says.
 ///
 /// The function is `async`, takes the `Cluster` (or nothing) and returns `steadfast::Result`.
 #[proc_macro_attribute]
@@ -66,8 +67,13 @@ fn expand(arguments: Arguments, mut function: ItemFn) -> syn::Result<proc_macro2
     let setup = arguments.setup.map(|setup| quote!(#setup(&cluster).await?;));
     // `#[ignore]`, `#[cfg]` and doc comments belong to the outer test.
     let attributes = std::mem::take(&mut function.attrs);
-    let ignore = arguments.needs.map(|needs| {
-        let needs = needs.value();
+    let needs = arguments.needs.map(|needs| needs.value());
+    let target = if needs.as_deref() == Some("embedded") {
+        quote!(&::steadfast::cluster::Target::Embedded)
+    } else {
+        quote!(&::steadfast::cluster::Target::from_env()?)
+    };
+    let ignore = needs.filter(|needs| needs != "embedded").map(|needs| {
         let reason = format!("needs {needs}: STEADFAST_CLUSTER={needs} cargo test -- --ignored");
         quote!(#[ignore = #reason])
     });
@@ -77,7 +83,8 @@ fn expand(arguments: Arguments, mut function: ItemFn) -> syn::Result<proc_macro2
         #[::core::prelude::v1::test]
         fn #name() #output {
             #function
-            ::steadfast::cluster::run_test(
+            ::steadfast::cluster::run_test_on(
+                #target,
                 concat!(module_path!(), "::", stringify!(#name)),
                 async |cluster: ::steadfast::cluster::Cluster| {
                     #setup

@@ -30,9 +30,23 @@ pub fn run_test<F>(test: &str, body: F) -> Result<(), Error>
 where
     F: AsyncFnOnce(Cluster) -> Result<(), Error>,
 {
-    let target = Target::from_env()?;
-    let _turn = if target == Target::Embedded { None } else { Some(Turn::wait(&target, test)?) };
-    let real = real_time()? || target != Target::Embedded;
+    run_test_on(&Target::from_env()?, test, body)
+}
+
+/// As [`run_test`], on this cluster whatever `STEADFAST_CLUSTER` says.
+///
+/// # Errors
+/// The cluster is not to be had, or what `body` returns.
+///
+/// # Panics
+/// As `body`.
+#[doc(hidden)]
+pub fn run_test_on<F>(target: &Target, test: &str, body: F) -> Result<(), Error>
+where
+    F: AsyncFnOnce(Cluster) -> Result<(), Error>,
+{
+    let _turn = if *target == Target::Embedded { None } else { Some(Turn::wait(target, test)?) };
+    let real = real_time()? || *target != Target::Embedded;
     let mut builder = tokio::runtime::Builder::new_current_thread();
     if real {
         builder.enable_all();
@@ -42,7 +56,7 @@ where
     }
     let runtime = builder.build().map_err(|error| Error::Other(error.into()))?;
     let work = async {
-        let cluster = open(&target, real, test).await?;
+        let cluster = open(target, real, test).await?;
         body(cluster).await
     };
     let done = catch_unwind(AssertUnwindSafe(|| runtime.block_on(work)));

@@ -35,7 +35,7 @@ pub use choice::{ClusterError, Target};
 pub use fixtures::{ManifestError, NotYet, OwnNamespace, Port};
 #[cfg(feature = "lab")]
 pub use harness::block_on;
-pub use harness::run_test;
+pub use harness::{run_test, run_test_on};
 pub use kind::{Kind, KindError};
 pub use namespace::Namespace;
 use network::NetworkCluster;

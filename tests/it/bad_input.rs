@@ -19,7 +19,7 @@ fn assert_names(error: &str, parts: &[&str]) {
     }
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn a_malformed_url(cluster: Cluster) -> steadfast::Result {
     let hypothesis = Hypothesis::new("x").check(http::get("htp://front").expect(status(200)));
     let error = refused(&cluster, Experiment::new("x", hypothesis)).await;
@@ -27,7 +27,7 @@ async fn a_malformed_url(cluster: Cluster) -> steadfast::Result {
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn an_address_outside_the_lab(cluster: Cluster) -> steadfast::Result {
     for url in ["http://example.com/", "http://localhost:1234/", "http://10.0.0.1/x"] {
         let hypothesis = Hypothesis::new("x").check(http::get(url).expect(status(200)));
@@ -37,7 +37,7 @@ async fn an_address_outside_the_lab(cluster: Cluster) -> steadfast::Result {
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn a_selector_that_matches_nothing(cluster: Cluster) -> steadfast::Result {
     let typo = cluster.namespace("default").pods("app=bakc").deny_ingress();
     let error = refused(&cluster, Experiment::new("x", front_answers(&cluster)).inject(typo)).await;
@@ -45,7 +45,7 @@ async fn a_selector_that_matches_nothing(cluster: Cluster) -> steadfast::Result 
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn a_selector_that_is_none(cluster: Cluster) -> steadfast::Result {
     let broken = cluster.namespace("default").pods("app in back").deny_ingress();
     let error = refused(&cluster, Experiment::new("x", front_answers(&cluster)).inject(broken)).await;
@@ -53,7 +53,7 @@ async fn a_selector_that_is_none(cluster: Cluster) -> steadfast::Result {
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn more_pods_than_the_cap(cluster: Cluster) -> steadfast::Result {
     let everybody = cluster.namespace("default").pods("app").deny_ingress();
     let error = refused(&cluster, Experiment::new("x", front_answers(&cluster)).inject(everybody)).await;
@@ -63,7 +63,7 @@ async fn more_pods_than_the_cap(cluster: Cluster) -> steadfast::Result {
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn the_clusters_own_namespace(cluster: Cluster) -> steadfast::Result {
     let system = cluster.namespace("kube-system").pods("app=dns").deny_ingress();
     let error = refused(&cluster, Experiment::new("x", front_answers(&cluster)).inject(system)).await;
@@ -71,7 +71,7 @@ async fn the_clusters_own_namespace(cluster: Cluster) -> steadfast::Result {
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn a_query_that_does_not_parse(cluster: Cluster) -> steadfast::Result {
     let broken = cluster.namespace("default").prometheus().query("sum(up").expect(at_least(1.0));
     let error = refused(&cluster, Experiment::new("x", Hypothesis::new("x").check(broken))).await;
@@ -79,7 +79,7 @@ async fn a_query_that_does_not_parse(cluster: Cluster) -> steadfast::Result {
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn a_journal_that_cannot_be_written(cluster: Cluster) -> steadfast::Result {
     let cut = cluster.namespace("default").pods("app=back").deny_ingress();
     let experiment = Experiment::new("x", front_answers(&cluster)).inject(cut).journal_path("/proc/no/journal.json");
@@ -88,7 +88,7 @@ async fn a_journal_that_cannot_be_written(cluster: Cluster) -> steadfast::Result
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn a_service_that_does_not_exist(cluster: Cluster) -> steadfast::Result {
     let typo = http::get(cluster.namespace("default").service("fornt").url("/")).expect(status(200));
     let error = refused(&cluster, Experiment::new("x", Hypothesis::new("x").check(typo))).await;
@@ -96,7 +96,7 @@ async fn a_service_that_does_not_exist(cluster: Cluster) -> steadfast::Result {
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn a_plot_outside_the_outputs_folder(cluster: Cluster) -> steadfast::Result {
     let front = cluster.namespace("default").service("front").url("/");
     let traffic = load::get(front).named("traffic");

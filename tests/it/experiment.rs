@@ -17,7 +17,7 @@ fn cut_back(cluster: &Cluster) -> impl Fault + use<> {
     cluster.namespace("default").pods("app=back").deny_ingress()
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn what_holds_under_a_proved_fault_is_met(cluster: Cluster) -> steadfast::Result {
     let journal =
         Experiment::new("front answers", front_answers(&cluster)).inject(cut_back(&cluster)).run(&cluster).await?;
@@ -28,7 +28,7 @@ async fn what_holds_under_a_proved_fault_is_met(cluster: Cluster) -> steadfast::
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn a_policy_that_is_not_enforced_is_no_proof(cluster: Cluster) -> steadfast::Result {
     cluster.lab()?.fabric().enforce_policies(false);
     let journal =
@@ -40,7 +40,7 @@ async fn a_policy_that_is_not_enforced_is_no_proof(cluster: Cluster) -> steadfas
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn egress_is_proved_by_a_witness_with_the_targets_labels(cluster: Cluster) -> steadfast::Result {
     let cut = cluster.namespace("default").pods("app=middle").deny_egress();
     let journal = Experiment::new("front answers", front_answers(&cluster)).inject(cut).run(&cluster).await?;
@@ -50,7 +50,7 @@ async fn egress_is_proved_by_a_witness_with_the_targets_labels(cluster: Cluster)
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn an_own_witness_or_trust_takes_the_place_of_the_pod(cluster: Cluster) -> steadfast::Result {
     let shop = cluster.namespace("default");
     let fresh = http::get(shop.service("front").url("/")).expect(not(contains("error")));
@@ -67,7 +67,7 @@ async fn an_own_witness_or_trust_takes_the_place_of_the_pod(cluster: Cluster) ->
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn the_method_does_not_run_when_the_hypothesis_does_not_hold_before(cluster: Cluster) -> steadfast::Result {
     let front = cluster.namespace("default").service("front").url("/");
     let teapot = Hypothesis::new("front is a teapot").check(http::get(front).expect(status(418)));
@@ -82,7 +82,7 @@ async fn the_method_does_not_run_when_the_hypothesis_does_not_hold_before(cluste
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn a_baseline_is_given_time(cluster: Cluster) -> steadfast::Result {
     let asked = Arc::new(AtomicUsize::new(0));
     let seen = asked.clone();
@@ -95,7 +95,7 @@ async fn a_baseline_is_given_time(cluster: Cluster) -> steadfast::Result {
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn a_fault_that_somebody_else_ends_is_no_ground_for_a_verdict(cluster: Cluster) -> steadfast::Result {
     let client = cluster.client();
     let journal = Experiment::new("meddled", front_answers(&cluster))
@@ -137,7 +137,7 @@ impl Check for FailsOnce {
     }
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn a_fault_that_nobody_could_confirm_is_no_ground_for_a_verdict(cluster: Cluster) -> steadfast::Result {
     let cut = cluster.namespace("default").pods("app=back").deny_ingress().witness(FailsOnce(AtomicUsize::new(0)));
     let journal = Experiment::new("unseen", front_answers(&cluster)).inject(cut).run(&cluster).await?;
@@ -148,7 +148,7 @@ async fn a_fault_that_nobody_could_confirm_is_no_ground_for_a_verdict(cluster: C
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn a_lasting_fault_ends_by_plan(cluster: Cluster) -> steadfast::Result {
     let cut = cluster.namespace("default").pods("app=back").deny_ingress().lasting(secs(3));
     let journal =
@@ -160,7 +160,7 @@ async fn a_lasting_fault_ends_by_plan(cluster: Cluster) -> steadfast::Result {
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn a_panic_is_journalled_undone_and_goes_on(cluster: Cluster) -> steadfast::Result {
     let run = Experiment::new("panics", front_answers(&cluster))
         .inject(cut_back(&cluster))
@@ -178,7 +178,7 @@ async fn a_panic_is_journalled_undone_and_goes_on(cluster: Cluster) -> steadfast
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn a_failed_step_ends_the_method_and_names_its_line(cluster: Cluster) -> steadfast::Result {
     let error = Experiment::new("fails", front_answers(&cluster))
         .inject(cut_back(&cluster))
@@ -193,7 +193,7 @@ async fn a_failed_step_ends_the_method_and_names_its_line(cluster: Cluster) -> s
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn a_run_that_is_dropped_is_undone_and_journalled(cluster: Cluster) -> steadfast::Result {
     let run =
         Experiment::new("dropped", front_answers(&cluster)).inject(cut_back(&cluster)).pause(secs(3600)).run(&cluster);
@@ -205,7 +205,7 @@ async fn a_run_that_is_dropped_is_undone_and_journalled(cluster: Cluster) -> ste
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn strategies_say_when_the_hypothesis_is_judged(cluster: Cluster) -> steadfast::Result {
     use HypothesisStrategy::{AfterMethodOnly, BeforeMethodOnly, Continuously, Default, DuringMethodOnly, Skip};
     let (before, during, under) = ("before the method", "during the method", "under the fault");
@@ -231,7 +231,7 @@ async fn strategies_say_when_the_hypothesis_is_judged(cluster: Cluster) -> stead
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn what_is_seen_during_the_method_counts(cluster: Cluster) -> steadfast::Result {
     let front = cluster.namespace("default").service("front").url("/");
     let fresh = Hypothesis::new("front is fresh").check(http::get(front).expect(not(contains("error"))));
@@ -247,7 +247,7 @@ async fn what_is_seen_during_the_method_counts(cluster: Cluster) -> steadfast::R
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn rollback_strategies_govern_finally_and_never_faults(cluster: Cluster) -> steadfast::Result {
     use RollbackStrategy::{Always, Default, Deviated as OnDeviation, Never};
     for (strategy, fails, runs) in [
@@ -275,7 +275,7 @@ async fn rollback_strategies_govern_finally_and_never_faults(cluster: Cluster) -
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn a_rollback_that_fails_wins_over_every_verdict(cluster: Cluster) -> steadfast::Result {
     let client = cluster.client();
     let error = Experiment::new("held", front_answers(&cluster))
@@ -303,7 +303,7 @@ async fn a_rollback_that_fails_wins_over_every_verdict(cluster: Cluster) -> stea
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn another_verdict_than_expected_fails_with_a_summary(cluster: Cluster) -> steadfast::Result {
     let journal =
         Experiment::new("front answers", front_answers(&cluster)).inject(cut_back(&cluster)).run(&cluster).await?;
@@ -315,7 +315,7 @@ async fn another_verdict_than_expected_fails_with_a_summary(cluster: Cluster) ->
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn a_plan_names_everything_and_touches_nothing(cluster: Cluster) -> steadfast::Result {
     let before = cluster.lab()?.store().version();
     let plan = Experiment::new("planned", front_answers(&cluster))
@@ -341,7 +341,7 @@ async fn a_plan_names_everything_and_touches_nothing(cluster: Cluster) -> steadf
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn a_check_of_a_load_is_judged_once_it_has_run(cluster: Cluster) -> steadfast::Result {
     let front = cluster.namespace("default").service("front").url("/");
     let traffic = load::get(front).per_second(10).lasting(secs(5)).named("traffic");
@@ -358,7 +358,7 @@ async fn a_check_of_a_load_is_judged_once_it_has_run(cluster: Cluster) -> steadf
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn a_system_that_does_not_answer_is_an_observation(cluster: Cluster) -> steadfast::Result {
     let cut = cluster.namespace("default").pods("app=front").deny_ingress();
     let journal = Experiment::new("front cut off", front_answers(&cluster)).inject(cut).run(&cluster).await?;
@@ -368,7 +368,7 @@ async fn a_system_that_does_not_answer_is_an_observation(cluster: Cluster) -> st
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn guards_undo_when_rolled_back_and_when_dropped(cluster: Cluster) -> steadfast::Result {
     let run = Run::start("loops", &cluster).await?;
     run.require(&front_answers(&cluster)).await?;

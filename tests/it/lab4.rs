@@ -29,7 +29,7 @@ async fn front_degrades_when_back_is_cut_off(cluster: Cluster) -> steadfast::Res
 }
 
 /// The counter-test: the same experiment, expected to be met, fails.
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn expecting_met_fails(cluster: Cluster) -> steadfast::Result {
     let shop = cluster.namespace("default");
     let front = shop.service("front").url("/");

@@ -185,7 +185,7 @@ proptest! {
 
     #[test]
     fn dropped_anywhere_the_store_equals_the_store_before(order in permutation(), kill_at in 0..12_000_u64) {
-        steadfast::block_on(async |cluster| {
+        crate::support::on_the_lab(async |cluster| {
             let before = prepared(&cluster).await?;
             with_faults(&cluster, &cluster, &order, millis(kill_at)).await;
             // Endpoints follow pods once the controllers have run.
@@ -197,7 +197,7 @@ proptest! {
 
     #[test]
     fn killed_anywhere_then_swept_the_store_equals_the_store_before(order in permutation(), kill_at in 0..12_000_u64) {
-        steadfast::block_on(async |cluster| {
+        crate::support::on_the_lab(async |cluster| {
             let before = prepared(&cluster).await?;
             let killed = Killed { cluster: cluster.clone(), ledger: Ledger::memory("killed") };
             with_faults(&cluster, &killed, &order, millis(kill_at)).await;
@@ -213,7 +213,7 @@ proptest! {
 }
 
 /// Without the sweep the faults stay: the property above can see a leak.
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn without_a_sweep_a_killed_run_leaks(cluster: Cluster) -> steadfast::Result {
     let before = prepared(&cluster).await?;
     let killed = Killed { cluster: cluster.clone(), ledger: Ledger::memory("killed") };

@@ -31,3 +31,13 @@ pub fn stored_journal(cluster: &Cluster, name: &str) -> Journal {
     use steadfast::experiment::Environment;
     Journal::read(&cluster.outputs().join(name)).expect("a journal is stored on every path")
 }
+
+/// Runs an experiment on the lab, whatever `STEADFAST_CLUSTER` says.
+#[track_caller]
+pub fn on_the_lab<F: AsyncFnOnce(Cluster) -> steadfast::Result>(body: F) {
+    let place = std::panic::Location::caller();
+    let name = format!("{}-{}", place.file(), place.line());
+    if let Err(error) = steadfast::cluster::run_test_on(&steadfast::cluster::Target::Embedded, &name, body) {
+        panic!("{error}");
+    }
+}

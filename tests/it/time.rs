@@ -18,7 +18,7 @@ fn child(test: &str) -> Command {
 fn one_seed_gives_one_journal_to_the_byte() {
     let lab4 = || {
         let mut text = String::new();
-        steadfast::block_on(async |cluster| {
+        crate::support::on_the_lab(async |cluster| {
             steadfast::shop(&cluster).await?;
             let shop = cluster.namespace("default");
             let failed = shop.prometheus().counter("failed_call_total").label("job", "front");
@@ -56,13 +56,13 @@ fn a_real_socket_is_refused_with_our_explanation() {
 #[test]
 #[ignore = "run by a_real_socket_is_refused_with_our_explanation"]
 fn opens_a_socket() {
-    steadfast::block_on(async |_| {
+    crate::support::on_the_lab(async |_| {
         tokio::net::TcpStream::connect("127.0.0.1:1").await?;
         Ok(())
     });
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_process_holds_the_clock_and_then_moves_it(cluster: Cluster) -> steadfast::Result {
     let fires = tokio::spawn(tokio::time::sleep(secs(3600)));
     let before = cluster.clock().elapsed();
@@ -79,7 +79,7 @@ async fn a_process_holds_the_clock_and_then_moves_it(cluster: Cluster) -> steadf
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn processes_answer_and_fail_as_they_should(cluster: Cluster) -> steadfast::Result {
     let run = |args: &[&str]| steadfast::process::run(args[0]).args(args[1..].iter().map(|a| (*a).to_owned()));
     let literal = Hypothesis::new("no shell reads it")
@@ -98,7 +98,7 @@ async fn processes_answer_and_fail_as_they_should(cluster: Cluster) -> steadfast
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_time_out_kills_the_whole_group(cluster: Cluster) -> steadfast::Result {
     let folder = tempfile::tempdir()?;
     let pid_file = folder.path().join("pid");
@@ -159,7 +159,7 @@ fn a_signal_after_which_a_fault_is_left_ends_the_process_with_5() {
 }
 
 fn wait_with_a_fault_on(held: bool) {
-    steadfast::block_on(async |cluster| {
+    crate::support::on_the_lab(async |cluster| {
         steadfast::shop(&cluster).await?;
         let lab = cluster.lab()?.clone();
         let cut = cluster.namespace("default").pods("app=back").deny_ingress();
@@ -230,7 +230,7 @@ fn real_time_is_the_users_choice() {
 #[test]
 #[ignore = "run by real_time_is_the_users_choice"]
 fn tells_its_time() {
-    steadfast::block_on(async |cluster| {
+    crate::support::on_the_lab(async |cluster| {
         steadfast::shop(&cluster).await?;
         let wall = steadfast::clock::Stopwatch::start();
         let cut = cluster.namespace("default").pods("app=back").deny_ingress();

@@ -27,7 +27,7 @@ async fn account(cluster: &Cluster, name: &str, rules: Value) -> String {
     format!("system:serviceaccount:default:{name}")
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn what_no_role_allows_is_forbidden_before_anything_else(cluster: Cluster) -> steadfast::Result {
     let user = account(&cluster, "s", json!(null)).await;
     let as_user = [("Impersonate-User", user.as_str())];
@@ -76,7 +76,7 @@ async fn what_no_role_allows_is_forbidden_before_anything_else(cluster: Cluster)
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_role_allows_what_it_names(cluster: Cluster) -> steadfast::Result {
     let rules = json!([
         {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "watch"], "resourceNames": ["only"]},
@@ -96,7 +96,7 @@ async fn a_role_allows_what_it_names(cluster: Cluster) -> steadfast::Result {
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn reviews_say_who_may_what_and_why(cluster: Cluster) -> steadfast::Result {
     let rules = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]);
     let user = account(&cluster, "s", rules).await;
@@ -149,7 +149,7 @@ async fn reviews_say_who_may_what_and_why(cluster: Cluster) -> steadfast::Result
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn impersonation_needs_a_user_and_the_right_to_be_them(cluster: Cluster) -> steadfast::Result {
     let who = async |headers: &[(&str, &str)]| ask(&cluster, WHO, headers, json!({})).await;
     let info = |body: &Value| body["status"]["userInfo"].clone();
@@ -181,7 +181,7 @@ async fn impersonation_needs_a_user_and_the_right_to_be_them(cluster: Cluster) -
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn tokens_are_their_service_accounts(cluster: Cluster) -> steadfast::Result {
     let rules =
         json!([{"apiGroups": [""], "resources": ["users"], "verbs": ["impersonate"], "resourceNames": ["jane"]}]);
@@ -238,7 +238,7 @@ async fn tokens_are_their_service_accounts(cluster: Cluster) -> steadfast::Resul
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_token_ends_with_its_account(cluster: Cluster) -> steadfast::Result {
     account(&cluster, "s", json!(null)).await;
     let tokens = "POST /api/v1/namespaces/default/serviceaccounts/s/token";
@@ -252,7 +252,7 @@ async fn a_token_ends_with_its_account(cluster: Cluster) -> steadfast::Result {
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn nobody_grants_what_they_do_not_hold(cluster: Cluster) -> steadfast::Result {
     let rules = json!([
         {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles", "rolebindings"], "verbs": ["create", "patch"]},
@@ -281,7 +281,7 @@ async fn nobody_grants_what_they_do_not_hold(cluster: Cluster) -> steadfast::Res
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn aggregated_roles_follow_their_parts(cluster: Cluster) -> steadfast::Result {
     let roles = format!("{RBAC}/clusterroles");
     let selector = json!({"clusterRoleSelectors": [{"matchLabels": {"part-of": "whole"}}]});
@@ -317,7 +317,7 @@ fn client_of(cluster: &Cluster, user: &str) -> kube::Client {
 }
 
 /// "Is this Role enough?", asked of the lab by whoever writes one for their pipeline.
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn a_role_of_the_planned_rights_is_enough_and_one_verb_less_is_not(cluster: Cluster) -> steadfast::Result {
     use steadfast::kubernetes::Kubernetes;
     let deny = |kubernetes: &Kubernetes| kubernetes.pods("default", "app=back").deny_ingress();
@@ -354,7 +354,7 @@ async fn a_role_of_the_planned_rights_is_enough_and_one_verb_less_is_not(cluster
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn nobody_grants_more_than_they_hold_however_the_path_is_written(cluster: Cluster) -> steadfast::Result {
     let rules = json!([{"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles"], "verbs": ["create"]}]);
     let user = account(&cluster, "s", rules).await;

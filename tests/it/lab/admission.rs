@@ -28,7 +28,7 @@ fn deployment(name: &str) -> Value {
     json!({"metadata": {"name": name}, "spec": {"replicas": 0, "selector": {"matchLabels": {"app": name}}, "template": template}})
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_body_is_read_by_the_kinds_model(cluster: Cluster) -> steadfast::Result {
     let client = cluster.client();
     let start = "Deployment in version \"v1\" cannot be handled as a Deployment: ";
@@ -47,7 +47,7 @@ async fn a_body_is_read_by_the_kinds_model(cluster: Cluster) -> steadfast::Resul
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn what_is_not_valid_is_refused_with_every_fault(cluster: Cluster) -> steadfast::Result {
     let client = cluster.client();
     let (code, message) =
@@ -60,7 +60,7 @@ async fn what_is_not_valid_is_refused_with_every_fault(cluster: Cluster) -> stea
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn what_cannot_change_does_not(cluster: Cluster) -> steadfast::Result {
     let client = cluster.client();
     let map = json!({"metadata": {"name": "m"}, "data": {"k": "v"}, "immutable": true});
@@ -82,7 +82,7 @@ async fn what_cannot_change_does_not(cluster: Cluster) -> steadfast::Result {
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn services_get_addresses_and_ports_of_their_own(cluster: Cluster) -> steadfast::Result {
     let client = cluster.client();
     let mut seen = std::collections::BTreeSet::new();
@@ -105,7 +105,7 @@ async fn services_get_addresses_and_ports_of_their_own(cluster: Cluster) -> stea
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn pods_get_their_account_and_tolerations(cluster: Cluster) -> steadfast::Result {
     let client = cluster.client();
     let pods = "/api/v1/namespaces/default/pods";
@@ -134,7 +134,7 @@ fn chaos() -> Value {
     json!({"metadata": {"name": "networkchaos.chaos-mesh.org"}, "spec": {"group": "chaos-mesh.org", "scope": "Namespaced", "names": names, "versions": [version]}})
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_definition_makes_a_kind_and_takes_it_away(cluster: Cluster) -> steadfast::Result {
     let client = cluster.client();
     let kind = "/apis/chaos-mesh.org/v1alpha1/namespaces/default/networkchaos";
@@ -180,7 +180,7 @@ async fn a_definition_makes_a_kind_and_takes_it_away(cluster: Cluster) -> steadf
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_definition_has_to_be_structural(cluster: Cluster) -> steadfast::Result {
     let client = cluster.client();
     let mut wrong = chaos();

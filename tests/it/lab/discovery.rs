@@ -28,7 +28,7 @@ fn named<'a>(list: &'a Value, key: &str, name: &str) -> &'a Value {
     list.as_array().unwrap().iter().find(|entry| entry[key] == name).unwrap_or(&Value::Null)
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn kinds_are_listed_with_their_names_and_verbs(cluster: Cluster) -> steadfast::Result {
     let client = cluster.client();
     let core = json(&client, "/api/v1").await;
@@ -58,7 +58,7 @@ async fn kinds_are_listed_with_their_names_and_verbs(cluster: Cluster) -> steadf
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn all_of_it_in_one_answer_that_need_not_be_read_twice(cluster: Cluster) -> steadfast::Result {
     let client = cluster.client();
     let (code, kind, tag, body) = get(&client, "/apis", &[("accept", AGGREGATED)]).await;
@@ -81,7 +81,7 @@ async fn all_of_it_in_one_answer_that_need_not_be_read_twice(cluster: Cluster) -
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn what_is_not_there_is_not_there(cluster: Cluster) -> steadfast::Result {
     let client = cluster.client();
     for path in ["/nope", "/apis/nope", "/apis/nope/v1", "/apis/nope/v1/things", "/openid/v1/jwks", "/healthz/nope"] {
@@ -103,7 +103,7 @@ async fn what_is_not_there_is_not_there(cluster: Cluster) -> steadfast::Result {
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn health_and_version(cluster: Cluster) -> steadfast::Result {
     let client = cluster.client();
     for path in ["/healthz", "/livez", "/readyz", "/readyz/ping"] {
@@ -119,7 +119,7 @@ async fn health_and_version(cluster: Cluster) -> steadfast::Result {
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn openapi_tells_what_a_client_needs_before_it_applies(cluster: Cluster) -> steadfast::Result {
     let client = cluster.client();
     let index = json(&client, "/openapi/v3").await;
@@ -187,7 +187,7 @@ fn things() -> Value {
         "spec": {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]}})
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn custom_kinds_come_and_go_with_their_definition(cluster: Cluster) -> steadfast::Result {
     const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
     const THINGS: &str = "/apis/example.com/v1/namespaces/default/things";

@@ -36,7 +36,7 @@ fn success() -> Value {
     json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201})
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_pod_without_a_budget_goes(cluster: Cluster) -> steadfast::Result {
     pod(&cluster, "p", "x", "idle:1").await;
     tokio::time::sleep(secs(3)).await;
@@ -55,7 +55,7 @@ async fn a_pod_without_a_budget_goes(cluster: Cluster) -> steadfast::Result {
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn wrong_requests_are_refused(cluster: Cluster) -> steadfast::Result {
     pod(&cluster, "p", "x", "idle:1").await;
     tokio::time::sleep(secs(3)).await;
@@ -71,7 +71,7 @@ async fn wrong_requests_are_refused(cluster: Cluster) -> steadfast::Result {
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_pending_pod_asks_no_budget_and_a_wrong_uid_is_tried_for_ten_seconds(cluster: Cluster) -> steadfast::Result {
     pod(&cluster, "p", "x", "unknown:1").await;
     tokio::time::sleep(secs(3)).await;
@@ -85,7 +85,7 @@ async fn a_pending_pod_asks_no_budget_and_a_wrong_uid_is_tried_for_ten_seconds(c
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn two_budgets_are_one_too_many(cluster: Cluster) -> steadfast::Result {
     pod(&cluster, "p", "x", "idle:1").await;
     tokio::time::sleep(secs(3)).await;
@@ -100,7 +100,7 @@ async fn two_budgets_are_one_too_many(cluster: Cluster) -> steadfast::Result {
 
 /// What `kubectl drain` does, with a budget over two pods: one goes, the other only once somewhere else is its
 /// replacement.
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_drain_waits_for_the_budget_and_the_budget_for_a_node(cluster: Cluster) -> steadfast::Result {
     cluster.lab()?.image("idle:1", |_| axum::Router::new());
     let labels = json!({"app": "web"});

@@ -122,7 +122,7 @@ fn egress(rules: Value) -> Value {
     json!({"podSelector": labels("a"), "policyTypes": ["Egress"], "egress": rules})
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 #[expect(clippy::too_many_lines, reason = "a table")]
 async fn policies_let_through_what_a_real_cluster_does(cluster: Cluster) -> steadfast::Result {
     let net = Net::of(&cluster).await;
@@ -303,7 +303,7 @@ async fn policies_let_through_what_a_real_cluster_does(cluster: Cluster) -> stea
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn changes_of_labels_count_and_open_connections_live_on(cluster: Cluster) -> steadfast::Result {
     let net = Net::of(&cluster).await;
     let to = net.ip("x/a").await;
@@ -321,7 +321,7 @@ async fn changes_of_labels_count_and_open_connections_live_on(cluster: Cluster) 
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_denied_connection_opens_if_the_policy_goes_in_time(cluster: Cluster) -> steadfast::Result {
     let net = Net::of(&cluster).await;
     let deny = [ingress(json!([]))];
@@ -336,7 +336,7 @@ async fn a_denied_connection_opens_if_the_policy_goes_in_time(cluster: Cluster) 
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn services_balance_refuse_and_are_found_by_name(cluster: Cluster) -> steadfast::Result {
     let net = Net::of(&cluster).await;
     let service = |name: &str, spec: Value| {
@@ -383,7 +383,7 @@ async fn services_balance_refuse_and_are_found_by_name(cluster: Cluster) -> stea
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_killed_pod_resets_its_connections(cluster: Cluster) -> steadfast::Result {
     let net = Net::of(&cluster).await;
     let (from, to) = (net.ip("x/b").await, net.ip("x/a").await);
@@ -407,7 +407,7 @@ async fn echo(stream: &mut steadfast::lab::fabric::Wire, bytes: usize) -> std::t
     began.elapsed()
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn impairments_are_exact_and_lifted_when_dropped(cluster: Cluster) -> steadfast::Result {
     let net = Net::of(&cluster).await;
     let (from, to) = (net.ip("x/b").await, net.ip("x/a").await);

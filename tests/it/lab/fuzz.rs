@@ -234,7 +234,7 @@ proptest! {
 
     #[test]
     fn no_request_makes_the_api_panic(all in vec(request(), 1..24)) {
-        steadfast::block_on(async |cluster| {
+        crate::support::on_the_lab(async |cluster| {
             for asked in &all {
                 let Some((code, media, bytes)) = ask(&cluster, asked).await else { continue };
                 let text = String::from_utf8_lossy(&bytes);
@@ -263,7 +263,7 @@ proptest! {
 
     #[test]
     fn no_request_makes_prometheus_panic(all in vec(question(), 1..24)) {
-        steadfast::block_on(async |cluster| {
+        crate::support::on_the_lab(async |cluster| {
             steadfast::shop(&cluster).await?;
             let transport = cluster.lab()?.transport();
             for asked in &all {
@@ -372,7 +372,7 @@ fn question() -> impl Strategy<Value = Asked> {
     )
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_body_of_more_than_three_mebibytes_is_refused(cluster: Cluster) -> steadfast::Result {
     let map = |length: usize| {
         let fill = "x".repeat(length);

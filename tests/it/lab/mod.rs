@@ -33,7 +33,7 @@ fn config(name: &str, value: &str) -> ConfigMap {
     serde_json::from_value(json!({"metadata": {"name": name, "labels": {"app": name}}, "data": {"k": value}})).unwrap()
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn objects_are_created_changed_and_deleted_as_on_a_real_server(cluster: Cluster) -> steadfast::Result {
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client(), "default");
     let made = maps.create(&PostParams::default(), &config("a", "1")).await?;
@@ -68,7 +68,7 @@ async fn objects_are_created_changed_and_deleted_as_on_a_real_server(cluster: Cl
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn applies_create_and_merge(cluster: Cluster) -> steadfast::Result {
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client(), "default");
     for (key, value) in [("a", "1"), ("b", "2")] {
@@ -88,7 +88,7 @@ async fn applies_create_and_merge(cluster: Cluster) -> steadfast::Result {
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn lists_select_and_watches_follow(cluster: Cluster) -> steadfast::Result {
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client(), "default");
     for name in ["a", "b", "c"] {
@@ -120,7 +120,7 @@ async fn lists_select_and_watches_follow(cluster: Cluster) -> steadfast::Result 
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn deployments_scale_and_replace_their_pods(cluster: Cluster) -> steadfast::Result {
     let deployments: Api<Deployment> = Api::namespaced(cluster.client(), "default");
     let pods: Api<Pod> = Api::namespaced(cluster.client(), "default");
@@ -148,7 +148,7 @@ async fn deployments_scale_and_replace_their_pods(cluster: Cluster) -> steadfast
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn an_image_that_is_not_known_never_runs(cluster: Cluster) -> steadfast::Result {
     let pods: Api<Pod> = Api::namespaced(cluster.client(), "default");
     let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "nobody/knows:1", "imagePullPolicy": "Never"}]}});
@@ -163,7 +163,7 @@ async fn an_image_that_is_not_known_never_runs(cluster: Cluster) -> steadfast::R
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn own_services_run_as_pods(cluster: Cluster) -> steadfast::Result {
     cluster.lab()?.image("orders:1", |net| {
         Router::new().route(
@@ -195,7 +195,7 @@ async fn own_services_run_as_pods(cluster: Cluster) -> steadfast::Result {
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn denied_hangs_and_nobody_refuses(cluster: Cluster) -> steadfast::Result {
     let deployments: Api<Deployment> = Api::namespaced(cluster.client(), "default");
     let zero = Patch::Merge(json!({"spec": {"replicas": 0}}));
@@ -209,7 +209,7 @@ async fn denied_hangs_and_nobody_refuses(cluster: Cluster) -> steadfast::Result 
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn queries_beyond_lab4_are_answered(cluster: Cluster) -> steadfast::Result {
     let prometheus = cluster.namespace("default").prometheus();
     let front = cluster.namespace("default").service("front").url("/");
@@ -233,7 +233,7 @@ async fn queries_beyond_lab4_are_answered(cluster: Cluster) -> steadfast::Result
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn a_scraper_keeps_its_connection_and_the_kubelet_passes_policies(cluster: Cluster) -> steadfast::Result {
     let shop = cluster.namespace("default");
     let up = shop.prometheus().query(r#"up{job="back"}"#);
@@ -255,7 +255,7 @@ fn equals_one(value: &impl steadfast::tolerance::AsNumber) -> bool {
     value.number() == 1.0
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn a_stale_or_absent_series_is_never_met(cluster: Cluster) -> steadfast::Result {
     let prometheus = cluster.namespace("default").prometheus();
     for (counter, reason) in [
@@ -276,7 +276,7 @@ async fn a_stale_or_absent_series_is_never_met(cluster: Cluster) -> steadfast::R
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn a_target_that_is_down_is_never_met(cluster: Cluster) -> steadfast::Result {
     let counter = cluster.namespace("default").prometheus().counter("failed_call_total").label("job", "front");
     let client = cluster.client();
@@ -294,7 +294,7 @@ async fn a_target_that_is_down_is_never_met(cluster: Cluster) -> steadfast::Resu
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_prometheus_that_does_not_answer_as_one_is_unavailable(cluster: Cluster) -> steadfast::Result {
     use axum::http::StatusCode;
     cluster.lab()?.image("broken:1", |_| {
@@ -332,7 +332,7 @@ async fn a_prometheus_that_does_not_answer_as_one_is_unavailable(cluster: Cluste
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn logs_are_cut_as_asked(cluster: Cluster) -> steadfast::Result {
     let container =
         json!({"name": "c", "image": steadfast::kubernetes::WITNESS_IMAGE, "args": ["connect", "127.0.0.1:1"]});

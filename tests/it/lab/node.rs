@@ -49,7 +49,7 @@ fn told(events: &[(String, String, u64)], reason: &str, message: &str) -> u64 {
     events.iter().filter(|(r, m, _)| r == reason && m.contains(message)).map(|(.., count)| count).sum()
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_running_pod_looks_as_on_a_real_node(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     create(&api, "p", json!({"image": "web:1", "ports": [{"containerPort": 80}]}), json!({})).await;
@@ -86,7 +86,7 @@ async fn a_running_pod_looks_as_on_a_real_node(cluster: Cluster) -> steadfast::R
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_container_that_ends_is_started_again_with_back_off(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     create(&api, "p", json!({"image": "exit:1", "args": ["3"]}), json!({})).await;
@@ -113,7 +113,7 @@ async fn a_container_that_ends_is_started_again_with_back_off(cluster: Cluster) 
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn restart_policies_decide_and_phases_follow(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     for (name, code, policy) in
@@ -131,7 +131,7 @@ async fn restart_policies_decide_and_phases_follow(cluster: Cluster) -> steadfas
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn an_image_that_is_absent_is_asked_for_again_and_again(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     create(&api, "p", json!({"image": "nobody/knows:1"}), json!({})).await;
@@ -158,7 +158,7 @@ async fn an_image_that_is_absent_is_asked_for_again_and_again(cluster: Cluster) 
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn probes_decide_on_readiness_start_and_life(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     // Healthy from 10 s to 30 s of its run.
@@ -203,7 +203,7 @@ async fn probes_decide_on_readiness_start_and_life(cluster: Cluster) -> steadfas
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_deleted_pod_runs_on_for_its_grace_unless_its_program_cares(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     cluster.lab()?.program("polite:1", |net| async move {
@@ -236,7 +236,7 @@ async fn a_deleted_pod_runs_on_for_its_grace_unless_its_program_cares(cluster: C
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn init_containers_run_in_order_and_sidecars_beside(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     let init = |name: &str, seconds: &str| json!({"name": name, "image": "exit:1", "args": ["0", seconds]});
@@ -270,7 +270,7 @@ async fn init_containers_run_in_order_and_sidecars_beside(cluster: Cluster) -> s
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn the_environment_is_resolved_or_awaited(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     cluster.lab()?.program("tell:1", |net| async move {
@@ -305,7 +305,7 @@ async fn the_environment_is_resolved_or_awaited(cluster: Cluster) -> steadfast::
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_command_that_an_image_lacks_does_not_start(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     let pause_image = "registry.k8s.io/pause:3.10.1";
@@ -324,7 +324,7 @@ async fn a_command_that_an_image_lacks_does_not_start(cluster: Cluster) -> stead
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn what_fits_nowhere_waits_until_it_does(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     let node = "/api/v1/nodes/lab-control-plane";
@@ -345,7 +345,7 @@ async fn what_fits_nowhere_waits_until_it_does(cluster: Cluster) -> steadfast::R
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn readiness_gates_are_met_by_others(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     create(&api, "p", json!({"image": "idle:1"}), json!({"readinessGates": [{"conditionType": "x/y"}]})).await;

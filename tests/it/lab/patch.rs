@@ -50,7 +50,7 @@ fn message(answer: &(u16, Value)) -> (u16, &str) {
     (answer.0, answer.1["message"].as_str().unwrap_or_default())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn every_write_records_its_owner(cluster: Cluster) -> steadfast::Result {
     let made = map(&cluster, "m").await;
     let path = format!("{MAPS}/m");
@@ -74,7 +74,7 @@ async fn every_write_records_its_owner(cluster: Cluster) -> steadfast::Result {
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn applies_share_conflict_and_let_go(cluster: Cluster) -> steadfast::Result {
     let path = format!("{MAPS}/m");
     let by = |name: &str| format!("{path}?fieldManager={name}");
@@ -105,7 +105,7 @@ async fn applies_share_conflict_and_let_go(cluster: Cluster) -> steadfast::Resul
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn an_apply_that_is_none_is_refused(cluster: Cluster) -> steadfast::Result {
     let path = format!("{MAPS}/m");
     let by = format!("{path}?fieldManager=m");
@@ -144,7 +144,7 @@ async fn an_apply_that_is_none_is_refused(cluster: Cluster) -> steadfast::Result
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_patch_that_is_none_is_refused(cluster: Cluster) -> steadfast::Result {
     let made = map(&cluster, "m").await;
     let path = format!("{MAPS}/m");
@@ -181,7 +181,7 @@ fn deployment() -> Value {
     })
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn strategic_patches_merge_lists_by_key(cluster: Cluster) -> steadfast::Result {
     post(&cluster, DEPLOYMENTS, deployment()).await;
     let path = format!("{DEPLOYMENTS}/d");
@@ -210,7 +210,7 @@ async fn strategic_patches_merge_lists_by_key(cluster: Cluster) -> steadfast::Re
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn an_apply_of_a_status_leaves_the_rest(cluster: Cluster) -> steadfast::Result {
     post(&cluster, DEPLOYMENTS, deployment()).await;
     let mut config = deployment();
@@ -229,7 +229,7 @@ async fn an_apply_of_a_status_leaves_the_rest(cluster: Cluster) -> steadfast::Re
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn kubectls_own_way_of_taking_over_works(cluster: Cluster) -> steadfast::Result {
     let mut first = applied("m", json!({"k": "v"}));
     let kept = first.to_string();
@@ -251,7 +251,7 @@ async fn kubectls_own_way_of_taking_over_works(cluster: Cluster) -> steadfast::R
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn whoever_scales_owns_the_count(cluster: Cluster) -> steadfast::Result {
     post(&cluster, DEPLOYMENTS, deployment()).await;
     let scale = format!("{DEPLOYMENTS}/d/scale");
@@ -277,7 +277,7 @@ async fn whoever_scales_owns_the_count(cluster: Cluster) -> steadfast::Result {
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_put_of_another_object_is_a_conflict_and_nothing_else(cluster: Cluster) -> steadfast::Result {
     let made = map(&cluster, "m").await;
     for (field, value) in [("uid", "11111111-1111-1111-1111-111111111111"), ("resourceVersion", "1")] {

@@ -63,7 +63,7 @@ async fn exposing(cluster: &Cluster, page: &'static str) -> Arc<AtomicBool> {
     on
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn requests_are_answered_or_refused_as_by_the_real_one(cluster: Cluster) -> steadfast::Result {
     tokio::time::sleep(secs(10)).await;
     let found = query(&cluster, "up").await;
@@ -109,7 +109,7 @@ async fn requests_are_answered_or_refused_as_by_the_real_one(cluster: Cluster) -
     Ok(())
 }
 
-#[steadfast::test(setup = steadfast::shop)]
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn a_pod_that_goes_ends_its_series(cluster: Cluster) -> steadfast::Result {
     tokio::time::sleep(secs(10)).await;
     let pods: Api<Pod> = Api::namespaced(cluster.client(), "default");
@@ -132,7 +132,7 @@ async fn a_pod_that_goes_ends_its_series(cluster: Cluster) -> steadfast::Result 
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn stated_targets_are_scraped_and_told_of(cluster: Cluster) -> steadfast::Result {
     const PAGE: &str = "# TYPE jobs_total counter\njobs_total{job=\"inner\"} 3\nold 1 1000\n";
     let on = exposing(&cluster, PAGE).await;
@@ -170,7 +170,7 @@ async fn stated_targets_are_scraped_and_told_of(cluster: Cluster) -> steadfast::
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn alerts_wait_fire_and_go(cluster: Cluster) -> steadfast::Result {
     let on = exposing(&cluster, "x 1\n").await;
     let lab = cluster.lab()?;

@@ -40,7 +40,7 @@ fn kinds(events: &[Value]) -> Vec<(&str, &str)> {
     events.iter().map(|event| (text(&event["type"]), text(&event["object"]["metadata"]["name"]))).collect()
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn later_pages_and_exact_lists_show_the_past(cluster: Cluster) -> steadfast::Result {
     for name in ["a", "b", "c"] {
         make(&cluster, name, json!({"set": "x"})).await;
@@ -73,7 +73,7 @@ async fn later_pages_and_exact_lists_show_the_past(cluster: Cluster) -> steadfas
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_watch_tells_what_enters_and_leaves_and_how_far_it_has_come(cluster: Cluster) -> steadfast::Result {
     let made = make(&cluster, "a", json!({"w": "1"})).await;
     let patch = |labels: Value| json!({"metadata": {"labels": labels}});
@@ -111,7 +111,7 @@ async fn a_watch_tells_what_enters_and_leaves_and_how_far_it_has_come(cluster: C
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn finalizers_hold_what_is_deleted(cluster: Cluster) -> steadfast::Result {
     let map = json!({"metadata": {"name": "f", "finalizers": ["a.example.com/b"]}});
     ask(&cluster, &format!("POST {MAPS}"), &[], map.clone()).await;

@@ -31,7 +31,7 @@ async fn standing(cluster: &Cluster) -> (bool, bool) {
     (job, policy)
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn without_a_heartbeat_the_fault_goes(cluster: Cluster) -> steadfast::Result {
     armed(&cluster, 4).await;
     tokio::time::sleep(millis(3_900)).await;
@@ -41,7 +41,7 @@ async fn without_a_heartbeat_the_fault_goes(cluster: Cluster) -> steadfast::Resu
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn heartbeats_hold_the_fault_as_long_as_they_come(cluster: Cluster) -> steadfast::Result {
     armed(&cluster, 4).await;
     for beat in 1..=10_u64 {
@@ -58,7 +58,7 @@ async fn heartbeats_hold_the_fault_as_long_as_they_come(cluster: Cluster) -> ste
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_run_that_ends_takes_its_switch_by_background_deletion(cluster: Cluster) -> steadfast::Result {
     armed(&cluster, 600).await;
     let background = json!({"propagationPolicy": "Background"});
@@ -70,7 +70,7 @@ async fn a_run_that_ends_takes_its_switch_by_background_deletion(cluster: Cluste
 }
 
 /// The default of Jobs is to orphan: a plain delete disarms the switch and leaves the fault.
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_plain_delete_leaves_the_fault(cluster: Cluster) -> steadfast::Result {
     armed(&cluster, 4).await;
     let (code, answer) = ask(&cluster, &format!("DELETE {JOBS}/switch"), &[], Value::Null).await;

@@ -33,7 +33,7 @@ async fn maps(client: &Client) {
     }
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_list_becomes_rows_of_cells(cluster: Cluster) -> steadfast::Result {
     let client = cluster.client();
     maps(&client).await;
@@ -61,7 +61,7 @@ async fn a_list_becomes_rows_of_cells(cluster: Cluster) -> steadfast::Result {
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_watch_tells_the_columns_once(cluster: Cluster) -> steadfast::Result {
     let client = cluster.client();
     maps(&client).await;
@@ -79,7 +79,7 @@ async fn a_watch_tells_the_columns_once(cluster: Cluster) -> steadfast::Result {
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn metadata_alone_and_what_is_no_list(cluster: Cluster) -> steadfast::Result {
     let client = cluster.client();
     maps(&client).await;
@@ -97,7 +97,7 @@ async fn metadata_alone_and_what_is_no_list(cluster: Cluster) -> steadfast::Resu
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn other_writings_than_json(cluster: Cluster) -> steadfast::Result {
     let client = cluster.client();
     maps(&client).await;

@@ -34,7 +34,7 @@ proptest! {
 
     #[test]
     fn two_writers_on_one_object_never_lose_an_update(steps in vec(step(), 1..40)) {
-        steadfast::block_on(async |cluster| {
+        crate::support::on_the_lab(async |cluster| {
             let map = json!({"metadata": {"name": "m"}, "data": {"count": "0"}});
             let (code, made) = ask(&cluster, "POST /api/v1/namespaces/default/configmaps", &[], map).await;
             assert_eq!(code, 201, "{made}");
@@ -81,7 +81,7 @@ proptest! {
 
     #[test]
     fn whatever_is_asked_is_answered_and_a_failure_is_a_status(asked in vec(request(), 1..12)) {
-        steadfast::block_on(async |cluster| {
+        crate::support::on_the_lab(async |cluster| {
             for (method, path, content, body) in asked {
                 let (code, text) = send(&cluster, &method, &path, &content, body.clone()).await;
                 let told: Value = serde_json::from_str(&text).unwrap_or(Value::Null);

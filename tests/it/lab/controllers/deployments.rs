@@ -20,7 +20,7 @@ fn image(image: &str) -> Value {
     json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": image}]}}}})
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_rollout_keeps_within_surge_and_unavailability(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     api.create(DEPLOYMENTS, workload("Deployment", "web", slow("web:1"), json!({"replicas": 4}))).await;
@@ -70,7 +70,7 @@ async fn a_rollout_keeps_within_surge_and_unavailability(cluster: Cluster) -> st
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_rollout_without_progress_is_too_late_at_its_deadline(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     let more = json!({"replicas": 3, "progressDeadlineSeconds": 15});
@@ -103,7 +103,7 @@ async fn a_rollout_without_progress_is_too_late_at_its_deadline(cluster: Cluster
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn recreate_ends_the_old_pods_before_the_new_begin(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     let more = json!({"replicas": 2, "strategy": {"type": "Recreate"}});
@@ -123,7 +123,7 @@ async fn recreate_ends_the_old_pods_before_the_new_begin(cluster: Cluster) -> st
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn pausing_holds_a_rollout_and_scaling_goes_on(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     let web = "apps/v1/deployments/web";
@@ -146,7 +146,7 @@ async fn pausing_holds_a_rollout_and_scaling_goes_on(cluster: Cluster) -> steadf
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn the_history_is_as_long_as_its_limit(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     let web = "apps/v1/deployments/web";
@@ -167,7 +167,7 @@ async fn the_history_is_as_long_as_its_limit(cluster: Cluster) -> steadfast::Res
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_scaling_amid_a_rollout_is_shared_out(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     let web = "apps/v1/deployments/web";
@@ -191,7 +191,7 @@ async fn a_scaling_amid_a_rollout_is_shared_out(cluster: Cluster) -> steadfast::
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn availability_waits_for_min_ready_seconds(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     let more = json!({"replicas": 1, "minReadySeconds": 10});
@@ -206,7 +206,7 @@ async fn availability_waits_for_min_ready_seconds(cluster: Cluster) -> steadfast
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn pods_are_adopted_and_let_go_by_their_labels(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     let bare = json!({"metadata": {"name": "bare", "labels": {"app": "web"}},

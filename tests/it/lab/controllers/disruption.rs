@@ -16,7 +16,7 @@ async fn numbers(api: &Api, name: &str) -> [i64; 4] {
     ["expectedPods", "desiredHealthy", "currentHealthy", "disruptionsAllowed"].map(|f| status[f].as_i64().unwrap())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn budgets_count_what_controllers_ask_for(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     let web = workload("Deployment", "web", json!({"image": "idle:1"}), json!({"replicas": 3}));
@@ -50,7 +50,7 @@ async fn budgets_count_what_controllers_ask_for(cluster: Cluster) -> steadfast::
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn bare_pods_count_for_a_number_alone(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     for name in ["a", "b"] {

@@ -32,7 +32,7 @@ async fn slices(api: &Api) -> Vec<Value> {
     api.list("discovery.k8s.io/v1/endpointslices?labelSelector=kubernetes.io/service-name=web").await
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_pod_that_has_ended_is_no_endpoint(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     api.create("services", service(json!({}))).await;
@@ -48,7 +48,7 @@ async fn a_pod_that_has_ended_is_no_endpoint(cluster: Cluster) -> steadfast::Res
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_probe_waits_as_long_as_it_says(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     cluster.lab()?.image("slow:1", |_| {
@@ -67,7 +67,7 @@ async fn a_probe_waits_as_long_as_it_says(cluster: Cluster) -> steadfast::Result
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn ready_and_waiting_pods_are_told_apart(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     let made = api.create("services", service(json!({}))).await;
@@ -111,7 +111,7 @@ async fn ready_and_waiting_pods_are_told_apart(cluster: Cluster) -> steadfast::R
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_named_port_is_each_pods_own(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     api.create("services", service(json!({"ports": [{"name": "http", "port": 80, "targetPort": "web"}]}))).await;
@@ -131,7 +131,7 @@ async fn a_named_port_is_each_pods_own(cluster: Cluster) -> steadfast::Result {
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_headless_service_names_its_pods_and_may_publish_all(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     let more = json!({"clusterIP": "None", "publishNotReadyAddresses": true});
@@ -146,7 +146,7 @@ async fn a_headless_service_names_its_pods_and_may_publish_all(cluster: Cluster)
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn what_has_no_selector_is_left_alone(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     api.create("services", json!({"metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}})).await;

@@ -6,7 +6,7 @@ use steadfast::prelude::*;
 
 use super::{Api, name, pause, workload};
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn controllers_live_on_whatever_numbers_clients_write(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     let spec = json!({"containers": [{"name": "c", "image": "idle:1"}], "restartPolicy": "Never",
@@ -47,7 +47,7 @@ async fn controllers_live_on_whatever_numbers_clients_write(cluster: Cluster) ->
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_watch_may_be_asked_to_last_for_ever(cluster: Cluster) -> steadfast::Result {
     let path = format!("/api/v1/pods?watch=true&timeoutSeconds={}", i64::MAX);
     let request = ::http::Request::get(path).body(kube::client::Body::empty()).expect("a request");

@@ -29,7 +29,7 @@ fn remove(cluster: &Cluster, propagation: Propagation) -> Result<Object, Status>
     lab.store().remove(&CONFIG_MAPS, "default", "owner", &how).map(|deleted| deleted.object)
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_dependent_follows_its_last_owner(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     let (one, two) = (map(&api, "one", json!({})).await, map(&api, "two", json!({})).await);
@@ -45,7 +45,7 @@ async fn a_dependent_follows_its_last_owner(cluster: Cluster) -> steadfast::Resu
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn an_owner_that_is_not_there_collects(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     let mut owner = map(&api, "owner", json!({})).await;
@@ -60,7 +60,7 @@ async fn an_owner_that_is_not_there_collects(cluster: Cluster) -> steadfast::Res
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn an_owner_of_no_namespace_owns_in_all(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     let roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
@@ -76,7 +76,7 @@ async fn an_owner_of_no_namespace_owns_in_all(cluster: Cluster) -> steadfast::Re
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn foreground_deletion_waits_for_those_that_block(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     let owner = map(&api, "owner", json!({})).await;
@@ -99,7 +99,7 @@ async fn foreground_deletion_waits_for_those_that_block(cluster: Cluster) -> ste
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn orphans_forget_their_owner(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     let owner = map(&api, "owner", json!({})).await;

@@ -31,7 +31,7 @@ async fn pods(api: &Api, name: &str) -> Vec<Value> {
     api.pods(&format!("job-name={name}")).await
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_switch_falls_at_its_second_and_takes_what_it_owns(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     let more = json!({"parallelism": 0, "activeDeadlineSeconds": 4, "ttlSecondsAfterFinished": 0});
@@ -56,7 +56,7 @@ async fn a_switch_falls_at_its_second_and_takes_what_it_owns(cluster: Cluster) -
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_job_completes_with_its_completions(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     api.create(JOBS, job("ok", 0, 3, json!({"completions": 3, "parallelism": 2}))).await;
@@ -83,7 +83,7 @@ async fn a_job_completes_with_its_completions(cluster: Cluster) -> steadfast::Re
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn failed_pods_are_replaced_more_and_more_slowly(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     api.create(JOBS, job("bad", 1, 0, json!({"backoffLimit": 2}))).await;
@@ -102,7 +102,7 @@ async fn failed_pods_are_replaced_more_and_more_slowly(cluster: Cluster) -> stea
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_deadline_ends_the_pods_that_run(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     let more = json!({"parallelism": 2, "completions": 3, "activeDeadlineSeconds": 5});
@@ -119,7 +119,7 @@ async fn a_deadline_ends_the_pods_that_run(cluster: Cluster) -> steadfast::Resul
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn indexes_are_given_out_and_done(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     let more = json!({"completions": 3, "parallelism": 3, "completionMode": "Indexed"});
@@ -148,7 +148,7 @@ async fn indexes_are_given_out_and_done(cluster: Cluster) -> steadfast::Result {
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn suspending_ends_the_pods_and_counts_none_of_them(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     let path = "batch/v1/jobs/long";

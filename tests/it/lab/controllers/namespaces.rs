@@ -6,7 +6,7 @@ use steadfast::prelude::*;
 
 use super::{Api, condition, pause};
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_namespace_has_an_account_and_the_certificates_map(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     api.create("/api/v1/namespaces", json!({"metadata": {"name": "shop"}})).await;
@@ -23,7 +23,7 @@ async fn a_namespace_has_an_account_and_the_certificates_map(cluster: Cluster) -
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_deleted_namespace_is_emptied_after_five_seconds(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     api.create("/api/v1/namespaces", json!({"metadata": {"name": "shop"}})).await;
@@ -40,7 +40,7 @@ async fn a_deleted_namespace_is_emptied_after_five_seconds(cluster: Cluster) -> 
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_namespace_waits_for_pods_and_then_for_finalizers(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     api.create("/api/v1/namespaces", json!({"metadata": {"name": "shop"}})).await;

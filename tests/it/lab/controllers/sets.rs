@@ -24,7 +24,7 @@ fn images(pods: &[Value]) -> Vec<&str> {
     pods.iter().map(|pod| pod["spec"]["containers"][0]["image"].as_str().unwrap()).collect()
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_set_grows_and_shrinks_in_order(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     api.create(SETS, workload("StatefulSet", "db", slow("web:1"), json!({"replicas": 3, "serviceName": "db"}))).await;
@@ -71,7 +71,7 @@ async fn a_set_grows_and_shrinks_in_order(cluster: Cluster) -> steadfast::Result
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn an_update_goes_from_the_last_to_the_partition(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     let partition = |n: u32| json!({"type": "RollingUpdate", "rollingUpdate": {"partition": n}});
@@ -102,7 +102,7 @@ async fn an_update_goes_from_the_last_to_the_partition(cluster: Cluster) -> stea
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn a_parallel_set_waits_for_nobody_and_on_delete_for_people(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     let more = json!({"replicas": 3, "serviceName": "db", "podManagementPolicy": "Parallel",
@@ -120,7 +120,7 @@ async fn a_parallel_set_waits_for_nobody_and_on_delete_for_people(cluster: Clust
     Ok(())
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn each_node_has_its_pod(cluster: Cluster) -> steadfast::Result {
     let api = Api::of(&cluster);
     api.create(DAEMONS, workload("DaemonSet", "agent", slow("web:1"), json!({}))).await;
