@@ -83,6 +83,10 @@ pub(super) struct Cycle(Vec<usize>);
 impl Cycle {
     /// Interleaves weights as evenly as they go: 5, 1, 1 gives a a b a c a a.
     pub(super) fn of(weights: &[u32]) -> Result<Self, String> {
+        if !weights.is_empty() && weights.iter().all(|weight| *weight == 1) && weights.len() as u64 <= LONGEST_CYCLE {
+            // What follows would come to the same, in a time that grows with the square.
+            return Ok(Self((0..weights.len()).collect()));
+        }
         let divisor = weights.iter().fold(0, |a, b| greatest_common_divisor(a, *b)).max(1);
         let weights: Vec<i64> = weights.iter().map(|weight| i64::from(weight / divisor)).collect();
         let total: i64 = weights.iter().sum();

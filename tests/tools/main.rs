@@ -4,6 +4,7 @@
 //! Each needs a tool that a machine may not have; then it is ignored, and the reason is printed. `STEADFAST_REQUIRE`
 //! (`kubectl,python,chaos,vegeta,kind`) turns such an ignore into a failure. `make lab-check` runs all of it.
 
+mod attack;
 mod chaos;
 mod kind;
 mod kind_runs;

@@ -10,25 +10,26 @@ use serde_json::{Value, json};
 
 use super::{Needs, Outcome, find};
 
-const OURS: [&str; 2] = [env!("CARGO_BIN_EXE_steadfast"), "vegeta"];
-const THEIRS: [&str; 1] = ["vegeta"];
+pub const OURS: [&str; 2] = [env!("CARGO_BIN_EXE_steadfast"), "vegeta"];
+pub const THEIRS: [&str; 1] = ["vegeta"];
 
 const ENCODINGS: [&str; 3] = ["gob", "json", "csv"];
 
 pub fn trials() -> (Needs, Vec<Trial>) {
     let remedy = "no vegeta on the PATH: go install github.com/tsenart/vegeta/v12@latest";
     let needs = Needs::new("vegeta", find("vegeta").map(drop).ok_or(remedy.to_owned()));
-    let trials = vec![
+    let mut trials = vec![
         needs.trial("vegeta::reads_ours", || translated(&OURS, &THEIRS)),
         needs.trial("vegeta::is_read", || translated(&THEIRS, &OURS)),
         needs.trial("vegeta::reports_the_same", reports),
         needs.trial("vegeta::goes_on_where_a_file_is_cut", cut),
     ];
+    trials.extend(super::attack::trials(&needs));
     (needs, trials)
 }
 
 /// Runs a command in UTC: vegeta shows CSV's times in the machine's zone.
-fn run(command: &[&str], arguments: &[&str], stdin: Stdio) -> Result<String, String> {
+pub fn run(command: &[&str], arguments: &[&str], stdin: Stdio) -> Result<String, String> {
     let mut call = Command::new(command[0]);
     call.args(&command[1..]).args(arguments).env("TZ", "UTC").stdin(stdin);
     let output = call.output().map_err(|error| format!("{command:?}: {error}"))?;
@@ -45,7 +46,7 @@ fn fixture(encoding: &str) -> String {
 }
 
 /// Results as values: nothing is told from empty, and a time is an instant, since CSV has no zone.
-fn values(lines: &str) -> Result<Vec<Value>, String> {
+pub fn values(lines: &str) -> Result<Vec<Value>, String> {
     let value = |line: &str| {
         let mut value: Value = serde_json::from_str(line).map_err(|error| format!("{error}: {line}"))?;
         if value["body"].is_null() {

@@ -3,6 +3,7 @@
 //! What vegeta accepts means the same here. Where it would panic, hang or be silent there is an error; wrong usage
 //! exits with 2, everything else that fails with 1.
 
+mod attack;
 mod encode;
 mod flags;
 mod inputs;
@@ -31,7 +32,7 @@ Examples:
   steadfast vegeta report -type='hist[0,1ms,10ms,100ms]' results.gob
   steadfast vegeta encode -to=csv results.gob > results.csv
   steadfast vegeta plot results.gob > plot.html
-  vegeta attack -targets=targets.txt -duration=10s | steadfast vegeta report -every=1s";
+  steadfast vegeta attack -targets=targets.txt -duration=10s | steadfast vegeta report -every=1s";
 
 /// HTTP load with vegeta 12's commands, flags, files and reports
 #[derive(Debug, Args)]
@@ -52,6 +53,8 @@ pub(super) struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Sends requests at a rate, and writes their results
+    Attack(Box<attack::Options>),
     /// Reports on results: text, JSON, a histogram or a table of quantiles
     Report(report::Options),
     /// Draws results as one HTML file
@@ -82,6 +85,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match &options.verb {
+        Some(Verb::Attack(attack)) => attack::run(attack, options.cpus),
         Some(Verb::Report(options)) => report::run(options),
         Some(Verb::Plot(options)) => plot::run(options),
         Some(Verb::Encode(options)) => encode::run(options),
