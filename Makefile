@@ -9,13 +9,18 @@ PROFILE ?= bench
 KIND ?= kind
 KIND_NAME = $(patsubst kind:%,%,$(filter kind:%,$(KIND)))
 
-.PHONY: demo test test-kind suite-on-kind kind-up kind-down lab-check fmt clippy doc features bench bench-cluster dependent ci
+.PHONY: demo test test-goose test-kind suite-on-kind kind-up kind-down lab-check fmt clippy doc features bench bench-cluster dependent ci
 
 demo: ## lab4 of the Chaos Toolkit demos on the embedded lab
 	@$(CARGO) run --quiet --features cli -- demo
 
 test: ## everything that needs no cluster
 	$(CARGO) test --workspace --features cli
+
+test-goose: ## goose attacks, and what else depends on what that feature brings
+	$(CARGO) test --features cli,goose --lib load::goose
+	$(CARGO) test --features cli,goose --test it -- goose:: network::
+	$(CARGO) test --features cli,goose --doc load::goose
 
 test-kind: ## the conformance suite and lab4 on a kind cluster, made if it is absent, and kind misused; needs Docker and kind
 	@.ci/counted "on $(KIND)" $(MAKE) --no-print-directory suite-on-kind
@@ -39,13 +44,13 @@ fmt: ## formatting, checked
 	$(CARGO) fmt --all --check
 
 clippy: ## lints
-	$(CARGO) clippy --workspace --all-targets --features cli -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --features cli,goose -- -D warnings
 
 doc: ## documentation without warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --features cli
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --features cli,goose
 
 features: ## each feature by itself
-	@for f in kubernetes prometheus load shop lab macros insta cli; do \
+	@for f in kubernetes prometheus load shop lab macros insta goose cli; do \
 	  echo "feature $$f"; $(CARGO) check --quiet --no-default-features --features $$f || exit 1; done
 	$(CARGO) check --quiet --no-default-features
 

@@ -12,6 +12,8 @@
 mod attack;
 mod connect;
 mod drive;
+#[cfg(feature = "goose")]
+pub mod goose;
 mod options;
 mod pace;
 pub(crate) mod plot;
@@ -34,6 +36,8 @@ use tokio::sync::watch;
 use crate::BoxError;
 use crate::transport::Address;
 
+#[cfg(feature = "goose")]
+pub use self::goose::goose;
 pub use attack::{Attack, Stop};
 pub use connect::{Names, Trust, Version};
 pub use probes::{Part, Percentile, Plot, RateKept, SuccessRatio};

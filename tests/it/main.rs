@@ -3,6 +3,8 @@
 
 mod bad_input;
 mod experiment;
+#[cfg(feature = "goose")]
+mod goose;
 mod lab;
 mod lab4;
 mod network;
