@@ -9,7 +9,7 @@ PROFILE ?= bench
 KIND ?= kind
 KIND_NAME = $(patsubst kind:%,%,$(filter kind:%,$(KIND)))
 
-.PHONY: demo test test-goose test-kind suite-on-kind kind-up kind-down lab-check fmt clippy doc features bench bench-cluster dependent ci
+.PHONY: demo test test-goose test-kind suite-on-kind kind-up kind-down lab-check fmt clippy doc features bench bench-cluster bench-vegeta dependent ci
 
 demo: ## lab4 of the Chaos Toolkit demos on the embedded lab
 	@$(CARGO) run --quiet --features cli -- demo
@@ -63,6 +63,9 @@ bench-cluster: ## what one fault costs, on the embedded cluster and on a kind on
 
 bench-load: ## the load generator beside wrk and vegeta, as far as they are here, of a release build; ONLY=closed, open, all-sent, frozen or memory
 	$(CARGO) bench --bench load -- $(ONLY)
+
+bench-vegeta: ## reports on a million results, ours and vegeta's, of a release build
+	$(CARGO) bench --features cli --bench vegeta
 
 dependent: ## a fresh crate that depends on this one: does it build, and with how many crates?
 	.ci/dependent

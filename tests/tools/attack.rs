@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
+use steadfast::load::vegeta::{Decoder, Record};
 
 use super::vegeta::{OURS, THEIRS, run, values};
 use super::{Needs, Outcome};
@@ -18,6 +19,8 @@ pub fn trials(needs: &Needs) -> Vec<Trial> {
     vec![
         needs.trial("vegeta::reads_an_attack_of_ours", is_read),
         needs.trial("vegeta::sends_what_vegeta_sends", sends_the_same),
+        Trial::test("vegeta::a_lazy_attack_sends_each_target_once", lazy),
+        Trial::test("vegeta::without_a_rate_workers_are_the_limit", unlimited),
         Trial::test("vegeta::wrong_usage_is_one_error", wrong_usage),
         Trial::test("vegeta::the_first_signal_waits_for_answers", first_signal),
         Trial::test("vegeta::the_second_signal_waits_for_nothing", second_signal),
@@ -98,6 +101,14 @@ impl Server {
     }
 }
 
+fn records(results: &[u8]) -> Result<Vec<Record>, libtest_mimic::Failed> {
+    let (mut decoder, mut record, mut all) = (Decoder::detect(results)?, Record::default(), Vec::new());
+    while decoder.read(&mut record)? {
+        all.push(record.clone());
+    }
+    Ok(all)
+}
+
 fn attack(arguments: &[&str]) -> Command {
     let mut command = Command::new(OURS[0]);
     command.args(["vegeta", "attack"]).args(arguments).stdin(Stdio::null());
@@ -171,11 +182,13 @@ fn sends_the_same() -> Outcome {
         let files = [targets.to_str(), results.to_str(), body.to_str()].map(|path| path.expect("UTF-8").to_owned());
         let arguments = [
             "attack",
+            "-rate=1",
             "-rate",
             "40",
             "-duration=150ms",
             "-header",
             "X-All: all",
+            "-header=X-Two: 2",
             "-name=n",
             "-format",
             format,
@@ -204,6 +217,38 @@ fn sends_the_same() -> Outcome {
         assert_eq!((ours.len(), ours[0].headers["host"].as_str()), (6, "else.where"));
         // vegeta ends by the clock, and may leave out the last one.
         assert_eq!(ours[..5], theirs[..5]);
+    }
+    Ok(())
+}
+
+/// vegeta adds a result without a target for each worker that finds none.
+fn lazy() -> Outcome {
+    let (server, mut text) = (Server::new(), String::new());
+    let folder = tempfile::tempdir()?;
+    for number in 0..3 {
+        text.push_str(&format!("GET http://{}/{number}\n", server.address));
+    }
+    let targets = folder.path().join("targets");
+    fs::write(&targets, &text)?;
+    let targets = targets.to_str().expect("UTF-8");
+    for (duration, count) in [("0", 3), ("1h", 3), ("20ms", 2)] {
+        let done = attack(&["-lazy", "-rate=100", "-duration", duration, "-targets", targets]).output()?;
+        let mut records = records(&done.stdout)?;
+        records.sort_by_key(|record| record.seq);
+        let urls: String = records.iter().map(|record| format!("GET {}\n", record.url)).collect();
+        assert_eq!((records.len(), urls.as_str()), (count, &text[..urls.len()]), "{duration}");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+    Ok(())
+}
+
+fn unlimited() -> Outcome {
+    let server = Server::new();
+    let (_folder, targets) = target(&server, "/ok")?;
+    for rate in ["-rate=0", "-rate=infinity"] {
+        let done = attack(&[rate, "-max-workers=3", "-duration=300ms", "-targets", &targets]).output()?;
+        let records = records(&done.stdout)?;
+        assert!(records.len() > 3 && records.iter().all(|record| record.code == 200), "{rate}: {}", records.len());
     }
     Ok(())
 }
@@ -291,13 +336,9 @@ fn first_signal() -> Outcome {
     signal(&child);
     let done = child.wait_with_output()?;
     assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
-    let mut decoder = steadfast::load::vegeta::Decoder::detect(done.stdout.as_slice())?;
-    let (mut record, mut count) = (steadfast::load::vegeta::Record::default(), 0);
-    while decoder.read(&mut record)? {
-        assert_eq!(record.code, 200);
-        count += 1;
-    }
-    assert_eq!(server.wait_for(count).len(), count, "each that was sent is there");
+    let records = records(&done.stdout)?;
+    assert!(records.iter().all(|record| record.code == 200));
+    assert_eq!(server.wait_for(records.len()).len(), records.len(), "each that was sent is there");
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -22,7 +23,9 @@ pub fn trials() -> (Needs, Vec<Trial>) {
         needs.trial("vegeta::reads_ours", || translated(&OURS, &THEIRS)),
         needs.trial("vegeta::is_read", || translated(&THEIRS, &OURS)),
         needs.trial("vegeta::reports_the_same", reports),
-        needs.trial("vegeta::goes_on_where_a_file_is_cut", cut),
+        Trial::test("vegeta::goes_on_where_a_file_is_cut", cut),
+        Trial::test("vegeta::reports_while_results_come", every),
+        Trial::test("vegeta::draws_each_attack", plot),
     ];
     trials.extend(super::attack::trials(&needs));
     (needs, trials)
@@ -200,6 +203,42 @@ fn cut() -> Outcome {
         assert_eq!((report["requests"].as_u64(), output.status.code()), (Some(11), Some(1)), "{encoding}: {said}");
         let place = format!("cut off at byte {}", whole.len() - 100);
         assert!(said.contains(&place) && said.contains(&file), "{encoding}: {said}");
+    }
+    Ok(())
+}
+
+/// Two of twelve results on a pipe that stays open: the report is there, and again after a signal.
+fn every() -> Outcome {
+    let mut command = Command::new(OURS[0]);
+    command.args(["vegeta", "report", "-type=json", "-every=10ms"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn()?;
+    let mut stdin = child.stdin.take().expect("piped");
+    let whole = fs::read(fixture("json"))?;
+    let two = whole.split_inclusive(|byte| *byte == b'\n').take(2).map(<[u8]>::len).sum::<usize>();
+    stdin.write_all(&whole[..two + 10])?;
+    let mut reports = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut report = || -> Result<u64, libtest_mimic::Failed> {
+        let line = reports.next().ok_or("it has ended")??;
+        assert!(!line.contains('\x1b'), "no terminal, no terminal's codes: {line}");
+        let report: Value = serde_json::from_str(&line)?;
+        Ok(report["requests"].as_u64().ok_or("no requests")?)
+    };
+    while report()? < 2 {}
+    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status()?;
+    assert!(interrupted.success() && report()? == 2);
+    assert!(child.wait()?.success());
+    drop(stdin);
+    Ok(())
+}
+
+fn plot() -> Outcome {
+    let files = ENCODINGS.map(fixture);
+    let arguments = [&["plot", "-title=a < b", "-threshold=100"][..], &files.each_ref().map(String::as_str)].concat();
+    let page = run(&OURS, &arguments, Stdio::null())?;
+    for part in
+        ["<title>a &lt; b</title>", "zürich, &quot;a&quot;", "second", "200: 5", "200: 7", "no answer: 2", "503: 1"]
+    {
+        assert!(page.contains(part), "{part} is not in {page}");
     }
     Ok(())
 }
