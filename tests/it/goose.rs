@@ -363,7 +363,7 @@ fn attack_until_interrupted(before: bool, after: bool) {
             println!("now interrupt me");
             Ok(())
         };
-        let journal = experiment.act_with("tell", tell).pause(secs(600)).run(&cluster).await?;
+        let journal = experiment.act_with("tell", tell).pause(secs(30)).run(&cluster).await?;
         panic!("a signal should have come: {}", journal.summary())
     });
 }
