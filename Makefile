@@ -9,7 +9,7 @@ PROFILE ?= bench
 KIND ?= kind
 KIND_NAME = $(patsubst kind:%,%,$(filter kind:%,$(KIND)))
 
-.PHONY: demo test test-goose test-kind suite-on-kind kind-up kind-down lab-check fmt clippy doc features bench bench-cluster bench-vegeta dependent ci
+.PHONY: demo test test-goose test-kind suite-on-kind kind-up kind-down lab-check fmt clippy doc features bench bench-cluster bench-load bench-vegeta dependent ci
 
 demo: ## lab4 of the Chaos Toolkit demos on the embedded lab
 	@$(CARGO) run --quiet --features cli -- demo

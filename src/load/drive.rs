@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep};
 
-use super::connect::{Answer, Connection, Cut, Http2, Prepared, Refusal, Way};
+use super::connect::{Answer, Connection, Cut, Http2, Prepared, Refusal, Wanted, Way};
 use super::pace::Pace;
 use super::pool::{Bounds, Due, Pool, Pushed};
 use super::recording::{Hit, Outcome, Recorder, Recording};
@@ -107,6 +107,7 @@ impl Generator {
         match &self.plan.model {
             Model::Open(schedule) => self.send(schedule, &mut tasks, orders).await,
             Model::Closed { concurrency, lasting } => {
+                self.pace.until(Duration::ZERO).await;
                 let watch = self.clone();
                 // A task of its own, since the lines only look at the flag.
                 let mut draining = JoinSet::new();
@@ -118,6 +119,8 @@ impl Generator {
                 while let Some(ended) = tasks.join_next().await {
                     ended?;
                 }
+                // It holds the generator until it is gone.
+                draining.shutdown().await;
             }
         }
         self.pools.iter().for_each(Pool::close);
@@ -146,7 +149,7 @@ impl Generator {
     async fn send(self: &Arc<Self>, schedule: &Schedule, tasks: &mut JoinSet<()>, mut orders: watch::Receiver<Order>) {
         let (k, n) = self.share;
         for (number, intended) in schedule.share(k, n) {
-            if self.pace.now() < intended {
+            if !self.pace.is_due(intended) {
                 tokio::select! {
                     biased;
                     () = self.pace.until(intended) => {}
@@ -192,7 +195,7 @@ impl Generator {
         pool.opened();
         while let Some(due) = pool.next(number).await {
             line.send(due, refusal.take()).await;
-            if pool.idle() >= self.plan.idle {
+            if self.plan.idle < usize::MAX && pool.idle() >= self.plan.idle {
                 line.connection = None;
             }
         }
@@ -215,6 +218,13 @@ impl Generator {
             }
             line.send(Due { number, intended }, None).await;
         }
+    }
+
+    /// What an exchange of this load has to bring.
+    fn wanted(&self, number: u64, last: bool) -> Wanted<'_> {
+        let plan = &*self.plan;
+        let extra = plan.number_header.as_ref().map(|name| (name, number));
+        Wanted { extra, last, keep: plan.keep, headers: self.outbox.is_some() || plan.redirects.is_some() }
     }
 
     fn stop_for(&self, mistake: BoxError) {
@@ -320,7 +330,7 @@ async fn connect(generator: &Generator, pool: &Pool, line: usize, target: &Prepa
     let plan = &*generator.plan;
     let open = async {
         let opened = plan.way.open(target).await?;
-        let connection = Connection::over(opened, &generator.pace).await?;
+        let connection = Connection::over(opened, plan.keep_alive, &generator.pace).await?;
         generator.recorder().connected();
         Ok::<_, Refusal>(connection)
     };
@@ -335,7 +345,7 @@ async fn connect(generator: &Generator, pool: &Pool, line: usize, target: &Prepa
     let connection = open.await?;
     match &connection {
         Connection::Two(two) => shared.push(two.clone()),
-        Connection::One(_) => pool.found_plain(),
+        Connection::One(_) | Connection::Wire(_) => pool.found_plain(),
     }
     Ok(connection)
 }
@@ -350,15 +360,21 @@ async fn ask(
     number: u64,
 ) -> Result<Answer, Refusal> {
     let plan = &*generator.plan;
-    let extra = plan.number_header.as_ref().map(|name| (name, number));
+    let wanted = generator.wanted(number, !plan.keep_alive);
     let mut again = target.method.is_idempotent();
     loop {
+        // One that is known to be closed can be replaced whatever the request is.
+        if let Some(open) = connection
+            && open.has_ended().await
+        {
+            *connection = None;
+        }
         let reused = connection.is_some();
         let open = match connection {
             Some(open) => open,
             None => connection.insert(connect(generator, pool, line, target).await?),
         };
-        match open.exchange(target, extra, !plan.keep_alive, plan.keep).await {
+        match open.exchange(target, wanted, &generator.pace).await {
             Ok(answer) => {
                 if !open.is_open() {
                     *connection = None;
@@ -402,10 +418,9 @@ async fn follow(
         } else {
             // Elsewhere: a connection for this one request.
             let opened = generator.plan.way.open(&next).await?;
-            let mut elsewhere = Connection::over(opened, &generator.pace).await?;
+            let mut elsewhere = Connection::over(opened, false, &generator.pace).await?;
             generator.recorder().connected();
-            let extra = generator.plan.number_header.as_ref().map(|name| (name, number));
-            elsewhere.exchange(&next, extra, true, generator.plan.keep).await?
+            elsewhere.exchange(&next, generator.wanted(number, true), &generator.pace).await?
         };
         here = Some(next);
     }

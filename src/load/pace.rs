@@ -49,9 +49,14 @@ impl Pace {
         self.origin.checked_add(at).unwrap_or_else(|| self.origin + Duration::from_secs(100 * 365 * 24 * 3600))
     }
 
+    /// Whether an instant has come: before the start not even the first one has.
+    pub(super) fn is_due(&self, at: Duration) -> bool {
+        Instant::now() >= self.instant(at)
+    }
+
     /// Waits for an instant; answers at once if it has passed.
     pub(super) async fn until(&self, at: Duration) {
-        while Instant::now() < self.instant(at) {
+        while !self.is_due(at) {
             match &self.timer {
                 Timer::Wheel => tokio::time::sleep_until(self.instant(at)).await,
                 #[cfg(target_os = "linux")]

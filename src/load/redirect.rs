@@ -25,29 +25,15 @@ pub(super) fn next(target: &Prepared, answer: &Answer) -> Result<Option<Prepared
             if !matches!(uri.scheme_str(), Some("http" | "https")) {
                 return Err(unusable());
             }
-            Ok(Some(target.redirected(uri, method)))
+            Ok(Some(target.redirected(Address::Url(uri.clone()), Some(uri), method)))
         }
         // On somebody else's streams an address is followed as it is named there.
-        None if location.starts_with('/') => Ok(Some(Prepared {
-            method,
-            address: target.address.with_path(&location),
-            uri: None,
-            headers: target.headers.clone(),
-            body: target.body.clone(),
-            url: location.as_ref().into(),
-            pool: target.pool,
-        })),
+        None if location.starts_with('/') => {
+            Ok(Some(target.redirected(target.address.with_path(&location), None, method)))
+        }
         None => match Address::from(location.as_ref()) {
             Address::Malformed { .. } => Err(unusable()),
-            address => Ok(Some(Prepared {
-                method,
-                url: address.to_string().into(),
-                address,
-                uri: None,
-                headers: target.headers.clone(),
-                body: target.body.clone(),
-                pool: target.pool,
-            })),
+            address => Ok(Some(target.redirected(address, None, method))),
         },
     }
 }

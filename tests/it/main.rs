@@ -7,6 +7,7 @@ mod experiment;
 mod goose;
 mod lab;
 mod lab4;
+mod load;
 mod network;
 mod properties;
 mod support;

@@ -20,9 +20,8 @@ use crate::load::recording::Class;
 /// One connection.
 pub(in crate::load) struct Http1 {
     sender: http1::SendRequest<Full<Bytes>>,
-    driver: http1::Connection<TokioIo<Stamped>, Full<Bytes>>,
-    /// How the driver ended, if it has.
-    ended: Option<Result<(), hyper::Error>>,
+    /// Nothing once it has ended: dropped, it cancels what it did not send.
+    driver: Option<http1::Connection<TokioIo<Stamped>, Full<Bytes>>>,
     place: Option<(HeaderValue, Uri)>,
     first: Stamp,
     /// Whether the last exchange left it usable.
@@ -46,20 +45,16 @@ impl Http1 {
                 Some((host, path))
             }
         };
-        Ok(Self { sender, driver, ended: None, place, first, open: true })
+        Ok(Self { sender, driver: Some(driver), place, first, open: true })
     }
 
     /// Lets hyper read and write.
     fn drive(&mut self, cx: &mut Context<'_>) {
-        if self.ended.is_none()
-            && let Poll::Ready(ended) = Pin::new(&mut self.driver).poll(cx)
-        {
-            self.ended = Some(ended);
-        }
+        drive(&mut self.driver, cx);
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.open && self.ended.is_none() && !self.sender.is_closed()
+        self.open && self.driver.is_some() && !self.sender.is_closed()
     }
 
     fn request(
@@ -120,13 +115,9 @@ impl Http1 {
         .map_err(|error| broken(&error))?;
         let (head, mut body) = {
             let mut sending = pin!(self.sender.send_request(request));
-            let (driver, ended) = (&mut self.driver, &mut self.ended);
+            let driver = &mut self.driver;
             let response = poll_fn(|cx| {
-                if ended.is_none()
-                    && let Poll::Ready(end) = Pin::new(&mut *driver).poll(cx)
-                {
-                    *ended = Some(end);
-                }
+                drive(driver, cx);
                 sending.as_mut().poll(cx)
             });
             response.await.map_err(|error| broken(&error))?.into_parts()
@@ -164,5 +155,14 @@ impl Http1 {
             body: kept,
             first_byte: self.first.get(),
         })
+    }
+}
+
+/// Lets hyper read and write. How it ended is what its request is told.
+fn drive(driver: &mut Option<http1::Connection<TokioIo<Stamped>, Full<Bytes>>>, cx: &mut Context<'_>) {
+    if let Some(running) = driver
+        && Pin::new(running).poll(cx).is_ready()
+    {
+        *driver = None;
     }
 }

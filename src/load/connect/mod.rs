@@ -5,6 +5,7 @@ mod http2;
 mod sockets;
 mod stamped;
 mod tls;
+mod wire;
 
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ pub use sockets::Names;
 pub(super) use sockets::Sockets;
 pub(super) use tls::Tls;
 pub use tls::Trust;
+pub(super) use wire::Wire;
 
 /// Which versions of HTTP are spoken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,36 +106,37 @@ pub(super) struct Prepared {
     pub(super) url: std::sync::Arc<str>,
     /// Which pool it uses.
     pub(super) pool: usize,
+    /// Its bytes in HTTP/1.1 over sockets: up to where headers may follow, and the rest; and both in one.
+    written: (Vec<u8>, Vec<u8>),
+    whole: Vec<u8>,
 }
 
 impl Prepared {
     /// A target; for sockets with its URL.
     pub(super) fn new(target: &Target, uri: Option<Uri>, pool: usize) -> Self {
-        let url = uri.as_ref().map_or_else(|| target.address.to_string(), ToString::to_string);
-        let mut prepared = Self {
-            method: target.method.clone(),
-            address: target.address.clone(),
-            uri,
-            headers: target.headers.clone(),
-            body: target.body.clone(),
-            url: url.into(),
-            pool,
-        };
-        if let Some(host) = prepared.uri.as_ref().and_then(host) {
-            prepared.headers.entry(HOST).or_insert(host);
+        let mut headers = target.headers.clone();
+        if let Some(host) = uri.as_ref().and_then(host) {
+            headers.entry(HOST).or_insert(host);
         }
-        prepared
+        Self::of(target.method.clone(), target.address.clone(), uri, headers, target.body.clone(), pool)
     }
 
-    /// The same request to where a redirect leads.
-    pub(super) fn redirected(&self, uri: Uri, method: Method) -> Self {
+    fn of(method: Method, address: Address, uri: Option<Uri>, headers: HeaderMap, body: Bytes, pool: usize) -> Self {
+        let url = uri.as_ref().map_or_else(|| address.to_string(), ToString::to_string).into();
+        let path = uri.as_ref().and_then(Uri::path_and_query).map_or("/", http::uri::PathAndQuery::as_str);
+        let written = wire::written(&method, path, &headers, &body);
+        let whole = [written.0.as_slice(), &written.1].concat();
+        Self { method, address, uri, headers, body, url, pool, written, whole }
+    }
+
+    /// The same request to where a redirect leads, over sockets by its URL, else by its address.
+    pub(super) fn redirected(&self, address: Address, uri: Option<Uri>, method: Method) -> Self {
         let mut headers = self.headers.clone();
-        if let Some(host) = host(&uri) {
+        if let Some(host) = uri.as_ref().and_then(host) {
             headers.insert(HOST, host);
         }
         let body = if method == self.method { self.body.clone() } else { Bytes::new() };
-        let url = uri.to_string().into();
-        Self { method, address: Address::Url(uri.clone()), uri: Some(uri), headers, body, url, pool: self.pool }
+        Self::of(method, address, uri, headers, body, self.pool)
     }
 }
 
@@ -183,33 +186,45 @@ pub(super) struct Answer {
     pub(super) first_byte: Option<Duration>,
 }
 
-/// A connection that is kept.
+/// An open connection.
 pub(super) enum Connection {
     One(Box<Http1>),
     Two(Http2),
+    Wire(Box<Wire>),
+}
+
+/// What is wanted of an exchange beside its outcome.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    /// A header with the request's number.
+    pub(super) extra: Option<(&'a http::HeaderName, u64)>,
+    /// Whether the connection ends with it.
+    pub(super) last: bool,
+    /// How many bytes of the body.
+    pub(super) keep: u64,
+    /// The headers.
+    pub(super) headers: bool,
 }
 
 impl Connection {
-    /// Shakes hands.
-    pub(super) async fn over(opened: Opened, pace: &Pace) -> Result<Self, Cut> {
+    /// Shakes hands. One that is kept and leads over sockets is read without hyper.
+    pub(super) async fn over(opened: Opened, kept: bool, pace: &Pace) -> Result<Self, Cut> {
         if opened.http2 {
             Ok(Self::Two(Http2::over(opened).await?))
+        } else if kept && opened.place.is_none() {
+            Ok(Self::Wire(Box::new(Wire::over(opened))))
         } else {
             Ok(Self::One(Box::new(Http1::over(opened, pace).await?)))
         }
     }
 
-    /// Sends a request and reads the answer, keeping up to `keep` bytes of its body.
-    pub(super) async fn exchange(
-        &mut self,
-        target: &Prepared,
-        extra: Option<(&http::HeaderName, u64)>,
-        last: bool,
-        keep: u64,
-    ) -> Result<Answer, Cut> {
+    /// Sends a request and reads the answer.
+    pub(super) async fn exchange(&mut self, target: &Prepared, wanted: Wanted<'_>, pace: &Pace) -> Result<Answer, Cut> {
+        let Wanted { extra, last, keep, headers } = wanted;
         match self {
             Self::One(connection) => connection.exchange(target, extra, last, keep).await,
             Self::Two(connection) => connection.exchange(target, extra, keep).await,
+            Self::Wire(connection) => connection.exchange(target, extra, keep, headers, pace).await,
         }
     }
 
@@ -218,6 +233,16 @@ impl Connection {
         match self {
             Self::One(connection) => connection.is_open(),
             Self::Two(connection) => connection.is_open(),
+            Self::Wire(connection) => connection.is_open(),
+        }
+    }
+
+    /// Whether the server has ended it since the last answer, as far as that is known by now.
+    pub(super) async fn has_ended(&mut self) -> bool {
+        match self {
+            Self::One(connection) => !connection.is_open(),
+            Self::Two(connection) => !connection.is_open(),
+            Self::Wire(connection) => connection.has_ended().await,
         }
     }
 }

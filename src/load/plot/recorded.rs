@@ -32,7 +32,8 @@ pub(in crate::load) fn page(recording: &Recording, faults: &[FaultWindow]) -> St
     for phase in phases(recording) {
         series.phase(phase);
     }
-    let note = format!("{} requests a second, started {}", recording.rate, recording.started);
+    let rate = if recording.rate > 0.0 { format!("{} requests a second, ", recording.rate) } else { String::new() };
+    let note = format!("{rate}started {}", recording.started);
     let mut page = Page::new(&recording.name, DOTS).note(note);
     page.push(series);
     page.html()

@@ -42,7 +42,7 @@ pub struct Recording {
     pub name: String,
     /// When it began.
     pub started: Timestamp,
-    /// The requests intended for each second, on average; of a closed model the requests that were sent.
+    /// The requests intended for each second, on average; 0 for a closed model.
     pub rate: f64,
     /// How many requests were planned; `None` for a closed model and a load without an end.
     pub planned: Option<u64>,
@@ -116,13 +116,10 @@ impl Recording {
         if self.lasting != other.lasting || self.planned.is_some() != other.planned.is_some() {
             return Err(unlike("their plans differ"));
         }
-        if self.planned.is_some() && self.rate.total_cmp(&other.rate).is_ne() {
+        if self.rate.total_cmp(&other.rate).is_ne() {
             return Err(unlike("their rates differ"));
         }
         spans::merge(&mut self.spans, &other.spans).map_err(|why| NoParts(self.name.clone(), why))?;
-        if self.planned.is_none() {
-            self.rate += other.rate;
-        }
         self.started = self.started.min(other.started);
         self.planned = self.planned.zip(other.planned).map(|(one, two)| one + two);
         let mut sample = sample::Sample::of(&self.hits);
