@@ -27,6 +27,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const SEES_ALL: &[&str] = &["lib", "prelude", "cli", "main"];
 
 fn sources() -> Vec<(PathBuf, String)> {
+    files("src")
+}
+
+/// The Rust files of a folder, in order.
+fn files(folder: &str) -> Vec<(PathBuf, String)> {
     fn collect(folder: &Path, into: &mut Vec<(PathBuf, String)>) {
         let mut entries: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
         entries.sort();
@@ -40,8 +45,8 @@ fn sources() -> Vec<(PathBuf, String)> {
         }
     }
     let mut all = Vec::new();
-    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut all);
-    assert!(all.len() > 50, "the sources were found");
+    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut all);
+    assert!(all.len() > 10, "the sources were found");
     all
 }
 
@@ -118,6 +123,18 @@ fn files_are_short_and_lints_are_expected_not_allowed() {
     for (path, text) in sources() {
         assert!(text.lines().count() <= 700, "{} is too long", path.display());
         assert!(!text.contains("#[allow("), "{}: use #[expect(.., reason = ..)]", path.display());
+    }
+}
+
+/// `STEADFAST_CLUSTER=kind cargo test` takes to the cluster what is meant for it, and nothing else.
+#[test]
+fn tests_of_this_binary_say_that_they_need_the_lab() {
+    let attribute = ["#[steadfast", "::test"].concat();
+    let any_cluster = |path: &Path| ["lab4.rs", "ui.rs"].iter().any(|file| path.ends_with(file));
+    for (path, text) in files("tests/it").into_iter().filter(|(path, _)| !any_cluster(path)) {
+        for line in text.lines().filter(|line| line.starts_with(&attribute)) {
+            assert!(line.contains("needs = "), "{}: {line} says no `needs = \"embedded\"`", path.display());
+        }
     }
 }
 

@@ -239,7 +239,7 @@ fn tells_its_time() {
         let (shown, took) = (journal.finished.duration_since(journal.started), wall.elapsed());
         // Over half a second passes at least: the witness looks several times.
         assert!(shown.as_millis() > 500);
-        assert_eq!(took >= millis(500), journal.time == steadfast::clock::Time::Real);
+        assert!(took >= millis(500) || journal.time == steadfast::clock::Time::Virtual, "{took:?}");
         eprintln!("in {:?} time", journal.time);
         Ok(())
     });
