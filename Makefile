@@ -9,7 +9,7 @@ PROFILE ?= bench
 KIND ?= kind
 KIND_NAME = $(patsubst kind:%,%,$(filter kind:%,$(KIND)))
 
-.PHONY: demo test test-goose test-kind suite-on-kind kind-up kind-down lab-check fmt clippy doc features bench bench-cluster bench-load bench-vegeta dependent ci
+.PHONY: demo test test-goose test-kind suite-on-kind kind-up kind-down lab-check containers fmt clippy doc features bench bench-cluster bench-load bench-vegeta dependent ci
 
 demo: ## lab4 of the Chaos Toolkit demos on the embedded lab
 	@$(CARGO) run --quiet --features cli -- demo
@@ -40,17 +40,20 @@ kind-down: ## deletes the kind cluster and what is remembered of it
 lab-check: ## judged by kubectl, the official Python client, Chaos Toolkit and vegeta, as far as they are here
 	$(CARGO) test --features cli --test tools
 
+containers: ## fixtures in containers, as far as a Docker engine answers
+	$(CARGO) test --features cli,testcontainers --test containers
+
 fmt: ## formatting, checked
 	$(CARGO) fmt --all --check
 
 clippy: ## lints
-	$(CARGO) clippy --workspace --all-targets --features cli,goose -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --features cli,goose,testcontainers -- -D warnings
 
 doc: ## documentation without warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --features cli,goose
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --features cli,goose,testcontainers
 
 features: ## each feature by itself
-	@for f in kubernetes prometheus load shop lab macros insta goose cli; do \
+	@for f in kubernetes prometheus load shop lab macros insta goose testcontainers cli; do \
 	  echo "feature $$f"; $(CARGO) check --quiet --no-default-features --features $$f || exit 1; done
 	$(CARGO) check --quiet --no-default-features
 

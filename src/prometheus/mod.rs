@@ -5,6 +5,8 @@
 //! down, NaN and a server that does not answer are inconclusive, never met.
 
 mod client;
+#[cfg(feature = "testcontainers")]
+mod container;
 mod counter;
 mod decode;
 mod growth;
@@ -12,6 +14,8 @@ mod settle;
 mod value;
 
 pub use client::Prometheus;
+#[cfg(feature = "testcontainers")]
+pub use container::{ContainerError, PrometheusContainer};
 pub use counter::{Counter, CounterGrowth};
 pub use growth::{Growth, SeriesGrowth};
 pub use value::{InstantValue, RangeValues};
