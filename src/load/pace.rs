@@ -7,6 +7,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// A thread takes about so long to wake: the timer goes off earlier by that, and what is left is looked out for.
+#[cfg(target_os = "linux")]
+const EARLY: Duration = Duration::from_micros(20);
+
+/// The shortest wait for which looking out is worth its processor: at most a fifth of it.
+#[cfg(target_os = "linux")]
+const WORTH: Duration = Duration::from_micros(100);
+
 /// Tells the time since the load's start, and waits for an instant of it.
 pub(super) struct Pace {
     origin: Instant,
@@ -61,8 +69,12 @@ impl Pace {
                 Timer::Wheel => tokio::time::sleep_until(self.instant(at)).await,
                 #[cfg(target_os = "linux")]
                 Timer::Fd(timer) => {
-                    if timer.until(at).await.is_err() {
+                    let early = if at.saturating_sub(self.now()) >= WORTH { EARLY } else { Duration::ZERO };
+                    if timer.until(at - early).await.is_err() {
                         tokio::time::sleep_until(self.instant(at)).await;
+                    }
+                    while !self.is_due(at) && at.saturating_sub(self.now()) <= early {
+                        std::hint::spin_loop();
                     }
                 }
                 #[cfg(not(target_os = "linux"))]
