@@ -65,7 +65,7 @@ fn a_dropped_load_has_ended() {
 }
 
 #[tokio::test]
-async fn a_dropped_experiment_stops_its_load() {
+async fn a_load_without_end_ends_when_it_is_stopped() {
     use steadfast::experiment::Background;
     let server = Server::start(|_, _| Reply::ok());
     let traffic = load::get(server.url("/")).per_second(500).lasting(Duration::MAX);
