@@ -62,7 +62,8 @@ impl NetworkCluster {
 
     pub(super) fn transport(&self) -> Result<Arc<dyn Transport>, ClusterError> {
         let mut services = NodePorts::new(self.context.connect()?, "127.0.0.1");
-        if self.kind.is_some() {
+        // Elsewhere a node port of this machine would be somebody else's.
+        if self.kind.is_some() || !self.context.is_on_loopback() {
             services = services.mapped(self.mapped.clone());
         }
         Ok(Arc::new(Network::new(Some(Arc::new(services)))?))

@@ -56,7 +56,14 @@ async fn by_ledger(state: &StateDir, uid: &str, undoer: &dyn Undoer, done: &mut 
         Err(error) => return done.push(format!("not all, for {error}")),
     };
     for ledger in found {
-        let Finding::Undone(undone) = ledger.finding else { continue };
+        let undone = match ledger.finding {
+            Finding::Undone(undone) => undone,
+            Finding::Unreadable(why) => {
+                done.push(format!("not what {} says, which cannot be read: {why}", ledger.path.display()));
+                continue;
+            }
+            Finding::Alive | Finding::NotThisCluster | Finding::OtherMachine => continue,
+        };
         done.extend(undone.iter().map(|(undo, outcome)| told(undo, outcome)));
         // A line that was cut off is how a process dies.
         let strange = ledger.complaints.iter().filter(|complaint| !matches!(complaint, Complaint::Torn { .. }));

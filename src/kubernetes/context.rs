@@ -119,13 +119,18 @@ impl Context {
     }
 
     fn allowed_unnamed(&self) -> Result<(), ContextError> {
-        let loopback = self.config.cluster_url.host().is_some_and(is_loopback);
+        let loopback = self.is_on_loopback();
         let why = match (self.name.starts_with("kind-") || self.name == "steadfast-lab", loopback) {
             (true, true) => return Ok(()),
             (true, false) => "its API server is not on this machine",
             (false, _) => "only contexts of kind clusters are taken unnamed",
         };
         Err(ContextError::NotNamed { name: self.name.clone(), server: self.server.clone(), why })
+    }
+
+    /// Whether its API server is a loopback address: a cluster of this machine, or a tunnel.
+    pub(crate) fn is_on_loopback(&self) -> bool {
+        self.config.cluster_url.host().is_some_and(is_loopback)
     }
 
     /// A handle with a client of its own, on the runtime of the caller. Requests are not repeated by themselves:

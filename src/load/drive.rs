@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::connect::{Answer, Connection, Cut, Http2, Prepared, Refusal, Wanted, Way};
 use super::pace::Pace;
-use super::pool::{Bounds, Due, Pool, Pushed};
+use super::pool::{Bounds, Due, OPENS_WITHIN, Pool, Pushed};
 use super::recording::{Hit, Outcome, Recorder, Recording};
 use super::records::{Outbox, Record};
 use super::redirect;
@@ -36,7 +36,7 @@ pub(super) enum Order {
 pub(super) enum Model {
     /// By the clock.
     Open(Schedule),
-    /// By the last answer: so many at once, for so long.
+    /// By the last answer: so many at once in this process, for so long.
     Closed { concurrency: usize, lasting: Duration },
 }
 
@@ -51,7 +51,11 @@ pub(super) struct Plan {
     pub(super) timeout: Duration,
     /// How many redirects are followed; `None` takes them for the answer.
     pub(super) redirects: Option<u32>,
+    /// Of all generators of this process together.
     pub(super) bounds: Bounds,
+    pub(super) generators: usize,
+    /// This process's place among all processes, and their number.
+    pub(super) share: (u64, u64),
     /// How many idle connections are kept.
     pub(super) idle: usize,
     /// How many connections HTTP/2 shares.
@@ -59,6 +63,20 @@ pub(super) struct Plan {
     pub(super) keep: u64,
     pub(super) number_header: Option<HeaderName>,
     pub(super) started: Timestamp,
+}
+
+impl Plan {
+    /// What one generator of this process may have of so many, so that together they have exactly those.
+    fn part(&self, all: usize, (place, _): (u64, u64)) -> usize {
+        let (first, apart) = self.share;
+        let number = usize::try_from((place - first) / apart).unwrap_or(0);
+        part(all, number, self.generators)
+    }
+}
+
+/// The part of so many that number so-and-so of several has.
+fn part(all: usize, number: usize, several: usize) -> usize {
+    all / several + usize::from(number < all % several)
 }
 
 /// One generator.
@@ -83,7 +101,8 @@ impl Generator {
         outbox: Option<Outbox>,
         share: (u64, u64),
     ) -> Arc<Self> {
-        let pools = (0..plan.pools).map(|_| Pool::new(plan.bounds)).collect();
+        let bounds = Bounds { lines: plan.part(plan.bounds.lines, share), ..plan.bounds };
+        let pools = (0..plan.pools).map(|_| Pool::new(bounds)).collect();
         Arc::new(Self {
             plan,
             pace,
@@ -112,7 +131,7 @@ impl Generator {
                 // A task of its own, since the lines only look at the flag.
                 let mut draining = JoinSet::new();
                 draining.spawn(async move { watch.drained(orders).await });
-                for place in 0..*concurrency {
+                for place in 0..self.plan.part(*concurrency, self.share) {
                     let (generator, lasting) = (self.clone(), *lasting);
                     tasks.spawn(async move { generator.again(place, lasting).await });
                 }
@@ -190,11 +209,22 @@ impl Generator {
             && let Some(target) = self.plan.targets.iter().find(|target| target.pool == place)
         {
             // The request that wanted it is not bound to it: a line that is free earlier takes it.
-            refusal = line.open_ahead(target).await;
+            let mut opening = pin!(line.open_ahead(target));
+            let soon = tokio::time::timeout(OPENS_WITHIN, &mut opening).await;
+            pool.not_lately();
+            let ended = match soon {
+                Ok(ended) => ended,
+                Err(_) => opening.await,
+            };
+            refusal = ended.map(|refusal| (refusal, self.pace.now()));
+        } else {
+            pool.not_lately();
         }
         pool.opened();
         while let Some(due) = pool.next(number).await {
-            line.send(due, refusal.take()).await;
+            // What was intended later was not refused; it tries for itself.
+            let refused = refusal.take().filter(|(_, at)| due.intended <= *at).map(|(refusal, _)| refusal);
+            line.send(due, refused).await;
             if self.plan.idle < usize::MAX && pool.idle() >= self.plan.idle {
                 line.connection = None;
             }
@@ -449,5 +479,21 @@ impl Deadline {
             std::task::Poll::Pending
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_exactly_the_whole() {
+        for several in 1..9 {
+            for all in several..70 {
+                let parts: Vec<_> = (0..several).map(|number| part(all, number, several)).collect();
+                assert_eq!(parts.iter().sum::<usize>(), all);
+                assert!(parts.iter().all(|part| *part >= 1 && part.abs_diff(parts[0]) <= 1), "{parts:?}");
+            }
+        }
     }
 }

@@ -15,6 +15,9 @@ use super::connect::Http2;
 /// The most connections that are being opened at once.
 const OPENING: usize = 32;
 
+/// How long an opening counts as one: a server that never answers keeps no other request waiting.
+pub(super) const OPENS_WITHIN: Duration = Duration::from_millis(100);
+
 /// How many connections may be opened in a second, beyond the first few: opening them costs the processor that
 /// a stalled load lacks.
 const OPENED_PER_SECOND: f64 = 1000.0;
@@ -61,7 +64,10 @@ struct State {
     due: VecDeque<Due>,
     lines: Vec<Line>,
     idle: Vec<usize>,
+    /// Lines that were made lately and are not ready.
     opening: usize,
+    /// All lines that are not ready; each will take a request.
+    unready: usize,
     allowed: f64,
     allowed_at: Duration,
     closed: bool,
@@ -100,7 +106,7 @@ impl Pool {
             return Pushed::Full;
         }
         state.due.push_back(due);
-        let mut wanted = state.due.len().saturating_sub(state.opening).min(self.bounds.lines - state.lines.len());
+        let mut wanted = state.due.len().saturating_sub(state.unready).min(self.bounds.lines - state.lines.len());
         if self.bounds.paced {
             wanted = wanted.min(OPENING.saturating_sub(state.opening));
             let since = now.saturating_sub(state.allowed_at).as_secs_f64();
@@ -117,6 +123,7 @@ impl Pool {
         for _ in 0..wanted {
             state.lines.push(Line::default());
             state.opening += 1;
+            state.unready += 1;
             state.allowed -= 1.0;
         }
         Pushed::Taken { new_lines: wanted }
@@ -128,10 +135,16 @@ impl Pool {
         lines - count..lines
     }
 
-    /// A new line is ready to take requests, or has failed to be.
-    pub(super) fn opened(&self) {
+    /// A new line has taken long enough to be ready that others need not wait for it.
+    pub(super) fn not_lately(&self) {
         let mut state = self.state();
         state.opening = state.opening.saturating_sub(1);
+    }
+
+    /// A new line is ready to take requests, or has failed to be. It is no longer lately made.
+    pub(super) fn opened(&self) {
+        let mut state = self.state();
+        state.unready = state.unready.saturating_sub(1);
     }
 
     /// The next request for a line; `None` once there will be no more.
@@ -194,6 +207,7 @@ mod tests {
         for number in 0..4 {
             let new_lines = usize::from(number < 2);
             assert_eq!(pool.push(due(number), Duration::ZERO), Pushed::Taken { new_lines });
+            pool.not_lately();
             pool.opened();
         }
         assert_eq!(pool.next(1).await.map(|due| due.number), Some(0));
@@ -220,7 +234,7 @@ mod tests {
                 let Pushed::Taken { new_lines } = pool.push(due(number), Duration::from_micros(number * 10)) else {
                     panic!("it is not full")
                 };
-                (0..new_lines).for_each(|_| pool.opened());
+                (0..new_lines).for_each(|_| (pool.not_lately(), pool.opened()).0);
                 new_lines
             });
             pushed.sum::<usize>()
@@ -232,5 +246,13 @@ mod tests {
             stuck.push(due(number), Duration::ZERO);
         }
         assert_eq!(stuck.newest(OPENING), 0..OPENING, "no more at once");
+        (0..OPENING).for_each(|_| stuck.not_lately());
+        let Pushed::Taken { new_lines } = stuck.push(due(1000), Duration::ZERO) else { panic!("it is not full") };
+        assert_eq!(new_lines, OPENING, "what never opens keeps no other waiting");
+        let few = Pool::new(bounds(10_000, 100_000, true));
+        for number in 0..10 {
+            assert_eq!(few.push(due(number), Duration::ZERO), Pushed::Taken { new_lines: 1 }, "one for each request");
+            few.not_lately();
+        }
     }
 }

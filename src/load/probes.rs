@@ -94,9 +94,24 @@ impl Load {
         if !matches!(scene.phase, Phase::Fault { .. } | Phase::Method { .. }) {
             return Observed::NotApplicable;
         }
-        let Some(recording) = self.recording() else { return Observed::NotApplicable };
+        let no_data = |why: &str| Observed::Inconclusive(Reason::NoData { what: self.title(), why: why.to_owned() });
+        let recording = match &*self.state.borrow() {
+            State::Ended(recording) => recording.clone(),
+            State::NotStarted if matches!(scene.phase, Phase::Fault { .. }) => {
+                return no_data("it has not been run; make it a step with `.background(..)`");
+            }
+            State::NotStarted | State::Running => return Observed::NotApplicable,
+        };
+        if let Phase::Fault { method_started, .. } = scene.phase
+            && recording.started < method_started
+        {
+            return no_data("it was run before this method; make it a step with `.background(..)`");
+        }
         if !even_invalid && let Some(why) = recording.invalid() {
             return Observed::Inconclusive(Reason::InvalidLoad { what: self.title(), why });
+        }
+        if recording.total().requests() == 0 {
+            return no_data("no request was sent");
         }
         match read(&recording) {
             Ok(value) => Observed::Value(value),

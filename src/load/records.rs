@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method};
 
 use super::recording::Hit;
-use crate::clock::Timestamp;
+use crate::clock::{Stopwatch, Timestamp};
 
 /// The most requests in one batch.
 const BATCH: usize = 128;
@@ -20,6 +20,9 @@ const BATCHES: usize = 512;
 
 /// The most records that one thread holds back while the channel is full.
 const HELD: usize = 100_000;
+
+/// How long the last records wait for a reader that takes none.
+const LAST: Duration = Duration::from_secs(5);
 
 /// One request in full.
 #[derive(Clone, Debug)]
@@ -83,10 +86,18 @@ impl Outbox {
         }
     }
 
-    /// Hands over the rest, waiting for room: the load is over. Answers with how many were lost.
+    /// Hands over the rest, waiting for room a while: the load is over. Answers with how many were lost.
     pub(super) fn finish(self) -> u64 {
-        if !self.batch.is_empty() && !self.closed {
-            drop(self.channel.send(self.batch));
+        let (mut rest, waiting) = (self.batch, Stopwatch::start());
+        while !rest.is_empty() && !self.closed {
+            match self.channel.try_send(rest) {
+                Ok(()) | Err(TrySendError::Disconnected(_)) => break,
+                Err(TrySendError::Full(batch)) if waiting.elapsed() >= LAST => {
+                    return self.lost + batch.len() as u64;
+                }
+                Err(TrySendError::Full(batch)) => rest = batch,
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
         self.lost
     }

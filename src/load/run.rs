@@ -59,8 +59,9 @@ impl Load {
             let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
             processors.saturating_sub(1).clamp(1, THREADS)
         });
-        // A closed model has a whole number of lines on each thread.
-        let threads = self.concurrency.map_or(threads, |all| threads.min(all)).max(1) as u64;
+        // Each thread has one line at least, and none more than all may have.
+        let lines = self.concurrency.unwrap_or(options.in_flight.min(options.connections));
+        let threads = threads.min(lines).max(1) as u64;
         let (started, origin) = (clock.now() + LEAD, Instant::now() + LEAD);
         let plan = Arc::new(self.plan(Way::Sockets(sockets), Some(uris), threads, started)?);
         let (k, n) = self.options.share;
@@ -121,7 +122,7 @@ impl Load {
         let lines = if http2 { options.in_flight } else { options.in_flight.min(options.connections) };
         let model = match self.concurrency {
             None => Model::Open(schedule),
-            Some(all) => Model::Closed { concurrency: each(all), lasting: schedule.lasting() },
+            Some(concurrency) => Model::Closed { concurrency, lasting: schedule.lasting() },
         };
         Ok(Plan {
             targets,
@@ -132,7 +133,9 @@ impl Load {
             keep_alive,
             timeout: options.timeout,
             redirects: options.redirects,
-            bounds: Bounds { lines: each(lines), waiting: each(options.waiting), paced: keep_alive },
+            bounds: Bounds { lines, waiting: each(options.waiting), paced: keep_alive },
+            generators: usize::try_from(generators).unwrap_or(1),
+            share: options.share,
             idle: options.idle,
             shared: if http2 { each(options.connections.min(4)).min(4) } else { 0 },
             keep: options.keep,
@@ -205,7 +208,19 @@ impl Background for Load {
     }
 
     fn validate(&self) -> Result<(), BoxError> {
-        self.checked()
+        self.checked()?;
+        let schedule = self.schedule();
+        if schedule.lasting() == Duration::MAX {
+            return Err(format!(
+                "{}: it has no end, and a method waits for its loads; say `.lasting(..)`",
+                self.described()
+            )
+            .into());
+        }
+        if self.concurrency.is_none() && schedule.count() == 0 {
+            return Err(format!("{}: it plans no request; give it more time or a higher rate", self.described()).into());
+        }
+        Ok(())
     }
 
     fn run(&self, scene: Scene) -> BoxFuture<'static, Result<Value, BoxError>> {

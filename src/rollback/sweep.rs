@@ -1,6 +1,6 @@
 //! The sweep: undoes what runs left behind that are dead.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -37,6 +37,8 @@ pub enum Finding {
     NotThisCluster,
     /// It was written on another machine, of whose processes this one knows nothing: left alone.
     OtherMachine,
+    /// It cannot be read, for this reason: left alone.
+    Unreadable(String),
     /// Its open undos were carried out, the newest entry first.
     Undone(Vec<(Undo, UndoOutcome)>),
 }
@@ -56,13 +58,19 @@ pub async fn sweep(state: &StateDir, cluster: &str, undoer: &dyn Undoer) -> Resu
     let mut swept = Vec::new();
     for path in paths {
         let mut bytes = Vec::new();
-        let file = match take(&path, &mut bytes).map_err(LedgerError::file("read", &path))? {
-            Taken::Whole(file) => file,
-            Taken::Alive => {
-                swept.push(Swept { path, header: None, finding: Finding::Alive, complaints: Vec::new() });
+        let left = |path, finding| Swept { path, header: None, finding, complaints: Vec::new() };
+        let file = match take(&path, &mut bytes) {
+            Ok(Taken::Whole(file)) => file,
+            Ok(Taken::Alive) => {
+                swept.push(left(path, Finding::Alive));
                 continue;
             }
-            Taken::Gone => continue,
+            Ok(Taken::Gone) => continue,
+            // Those after it are undone all the same.
+            Err(error) => {
+                swept.push(left(path, Finding::Unreadable(error.to_string())));
+                continue;
+            }
         };
         let run = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let reading = read(&bytes, &run, &key);
@@ -119,8 +127,10 @@ fn take(path: &std::path::Path, bytes: &mut Vec<u8>) -> io::Result<Taken> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Taken::Gone),
         Err(error) => return Err(error),
     };
-    if file.try_lock().is_err() {
-        return Ok(Taken::Alive);
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(Taken::Alive),
+        Err(TryLockError::Error(error)) => return Err(error),
     }
     // Whoever removed it held the lock until then.
     if file.metadata()?.nlink() == 0 {

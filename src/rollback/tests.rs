@@ -308,6 +308,17 @@ async fn a_sweep_goes_on_behind_a_torn_line_and_keeps_what_leaks() {
     assert!(!path.exists());
 }
 
+#[tokio::test]
+async fn a_ledger_that_cannot_be_read_keeps_no_other_from_being_swept() {
+    let (_, _, folder) = recorded();
+    let state = StateDir::at(folder.path());
+    std::fs::create_dir(folder.path().join("ledger/a.jsonl")).unwrap();
+    let works = Fake::new(Temper::Undoes);
+    let swept = sweep(&state, "c", &works).await.unwrap();
+    assert!(matches!(swept[0].finding, Finding::Unreadable(_)), "{swept:?}");
+    assert_eq!(works.done(), ["c", "b"]);
+}
+
 #[test]
 fn a_run_has_one_ledger() {
     let folder = tempfile::tempdir().unwrap();

@@ -192,7 +192,7 @@ fn a_service_of_the_lab_is_reached_in_real_time() {
     });
 }
 
-#[steadfast::test]
+#[steadfast::test(needs = "embedded")]
 async fn virtual_time_is_refused_with_the_remedy(cluster: Cluster) -> steadfast::Result {
     let users = load::goose(busy).against("http://127.0.0.1:1/");
     let error = Experiment::without_hypothesis("x").background(&users).run(&cluster).await.expect_err("no sockets");

@@ -180,7 +180,7 @@ impl Wire {
             Status::Complete(length) => length,
         };
         let status = response.code.unwrap_or(0);
-        let (mut keeps, mut chunked, mut known) = (response.version == Some(1), false, None);
+        let (mut keeps, mut closes, mut coded, mut known) = (response.version == Some(1), false, None, None);
         let mut headers = HeaderMap::new();
         for line in response.headers.iter() {
             let is = |name: &str| line.name.eq_ignore_ascii_case(name);
@@ -192,11 +192,12 @@ impl Wire {
                 }
                 known = Some(length);
             } else if is("transfer-encoding") {
-                chunked = line.value.to_ascii_lowercase().ends_with(b"chunked");
+                let last = line.value.rsplit(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
+                coded = Some(last.eq_ignore_ascii_case(b"chunked"));
             } else if is("connection") {
                 let said = line.value.to_ascii_lowercase();
                 let says = |word: &[u8]| said.split(|byte| *byte == b',').any(|part| part.trim_ascii() == word);
-                keeps = (keeps || says(b"keep-alive")) && !says(b"close");
+                (keeps, closes) = (keeps || says(b"keep-alive"), closes || says(b"close"));
             }
             if with_headers
                 && let (Ok(name), Ok(value)) = (HeaderName::try_from(line.name), HeaderValue::try_from(line.value))
@@ -205,18 +206,19 @@ impl Wire {
             }
         }
         let bodiless = *method == Method::HEAD || (100..200).contains(&status) || status == 204 || status == 304;
-        let follows = match known {
+        // A coding overrides a length; one that is not chunked at last has no end but the connection's.
+        let follows = match (coded, known) {
             _ if bodiless => Length::Known(0),
-            _ if chunked => Length::Chunked,
-            Some(length) => Length::Known(length),
-            None => Length::UntilTheEnd,
+            (Some(true), _) => Length::Chunked,
+            (None, Some(length)) => Length::Known(length),
+            (Some(false), _) | (None, None) => Length::UntilTheEnd,
         };
         self.start += length;
         Ok(Some(Head {
             status,
             headers,
             length: follows,
-            keeps: keeps && follows != Length::UntilTheEnd && status != 101,
+            keeps: keeps && !closes && follows != Length::UntilTheEnd && status != 101,
         }))
     }
 
@@ -249,6 +251,10 @@ impl Wire {
                 Ok(Status::Partial) => {
                     self.more(false).await?;
                     continue;
+                }
+                // httparse takes no digits at all for 0, which would end a body in its midst.
+                Ok(Status::Complete(_)) if !self.buffer[self.start].is_ascii_hexdigit() => {
+                    return Err(broken("its size is missing"));
                 }
                 Ok(Status::Complete((line, size))) => {
                     self.start += line;
@@ -396,6 +402,19 @@ mod tests {
         assert_eq!(answered(Method::GET, two, 99).0, Err(Class::Protocol));
         let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(5 * ROOM));
         assert_eq!(answered(Method::GET, &long.as_bytes()[..4 * ROOM + 9], ROOM).0, Err(Class::Protocol));
+    }
+
+    #[test]
+    fn framing_that_contradicts_itself_is_never_a_good_answer() {
+        let answer = |rest: &str| answered(Method::GET, format!("HTTP/1.1 200 OK\r\n{rest}").as_bytes(), 99);
+        let cut = "transfer-encoding: chunked\r\n\r\n4\r\nabcd\r\n\r\n\r\n";
+        assert_eq!(answer(cut), (Err(Class::Protocol), false), "a size without digits ends no body");
+        let coded = "transfer-encoding: gzip\r\ncontent-length: 2\r\n\r\nabcd";
+        assert_eq!(answer(coded), (Ok((200, 4, b"abcd".to_vec())), false), "a coding overrides a length");
+        let other = "transfer-encoding: xchunked\r\n\r\nabcd";
+        assert_eq!(answer(other), (Ok((200, 4, b"abcd".to_vec())), false));
+        let closes = "connection: close\r\nconnection: keep-alive\r\ncontent-length: 1\r\n\r\nx";
+        assert_eq!(answer(closes), (Ok((200, 1, b"x".to_vec())), false), "close wins");
     }
 
     #[test]

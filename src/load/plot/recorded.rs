@@ -1,11 +1,13 @@
 //! The plot of a recorded load.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
+use super::series::MOST_INTERVALS;
 use super::{DOTS, Page, Phase, Series};
 use crate::clock::Timestamp;
 use crate::journal::FaultWindow;
-use crate::load::recording::Recording;
+use crate::load::recording::{Recording, Row};
 
 /// The whole page.
 pub(in crate::load) fn page(recording: &Recording, faults: &[FaultWindow]) -> String {
@@ -23,6 +25,10 @@ pub(in crate::load) fn page(recording: &Recording, faults: &[FaultWindow]) -> St
     for hit in &recording.drawn() {
         series.add(hit.intended, hit.latency(), &hit.outcome.name(), hit.outcome.is_success());
     }
+    if !recording.is_complete() {
+        let rows = recording.seconds.at_most(MOST_INTERVALS.into());
+        series.count_by(rows.width, rows.rows.iter().map(figures));
+    }
     for fault in faults {
         let at = |stamp: Timestamp| stamp.duration_since(recording.started).as_secs_f64();
         // From the request on: it bites at once, and is proved only a little later.
@@ -37,6 +43,16 @@ pub(in crate::load) fn page(recording: &Recording, faults: &[FaultWindow]) -> St
     let mut page = Page::new(&recording.name, DOTS).note(note);
     page.push(series);
     page.html()
+}
+
+/// How many requests of a row ended in each way, and their latencies.
+fn figures(row: &Row) -> (Vec<(Cow<'static, str>, bool, u64)>, Option<[Duration; 4]>) {
+    let outcomes = row.outcomes.iter().map(|(outcome, count)| (outcome.name(), outcome.is_success(), *count)).collect();
+    let latencies = row.slowest.as_ref().map(|slowest| {
+        let at = |part| row.quantile(part).min(slowest.latency());
+        [at(0.5), at(0.9), at(0.99), slowest.latency()]
+    });
+    (outcomes, latencies)
 }
 
 /// Before the first fault, during each, and after the last: the requests by their intended instants.
@@ -68,6 +84,28 @@ mod tests {
     use super::*;
 
     use crate::load::recording::{Hit, Outcome};
+
+    #[test]
+    fn all_requests_count_where_some_are_drawn() {
+        let hit = |number: u64| Hit {
+            number,
+            intended: Duration::from_micros(number * 200),
+            sent: Duration::from_micros(number * 200),
+            first_byte: Duration::from_micros(number * 200 + 500),
+            done: Duration::from_micros(number * 200 + if number % 1000 == 7 { 50_000 } else { 1000 }),
+            outcome: Outcome::Status(if number % 4 == 0 { 500 } else { 200 }),
+            bytes: 0,
+            bytes_out: 0,
+        };
+        let hits: Vec<_> = (0..50_000).map(hit).collect();
+        let recording = Recording::with_faults("n", &hits, &[]);
+        assert!(!recording.is_complete() && recording.drawn().len() < 20_000, "a sample is drawn");
+        let page = page(&recording, &[]);
+        for told in ["200: 37500", "500: 12500", r#""p":["1.02 ms""#] {
+            assert!(page.contains(told), "{told} is not in {page}");
+        }
+        assert_eq!(page.matches(r#""n":5000"#).count(), 10, "each second has all of its requests");
+    }
 
     #[test]
     fn a_request_belongs_to_the_phase_of_its_intended_instant() {

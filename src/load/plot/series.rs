@@ -9,7 +9,7 @@ use super::scale::time_step;
 const MOST_OUTCOMES: usize = 8;
 
 /// Intervals of the lower panels, at most.
-const MOST_INTERVALS: f64 = 240.0;
+pub(super) const MOST_INTERVALS: u16 = 240;
 
 /// A request as it is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +107,29 @@ impl Series {
         self.points.push(Point { at: nanos(at), latency: nanos(latency), outcome });
     }
 
+    /// Figures of all requests, where those that were [added](Self::add) are a sample: for each interval of a length
+    /// how many ended in each way, and the median, 90 %, 99 % and the longest.
+    pub(crate) fn count_by<N: AsRef<str>>(
+        &mut self,
+        length: Duration,
+        rows: impl Iterator<Item = (Vec<(N, bool, u64)>, Option<[Duration; 4]>)>,
+    ) {
+        self.outcomes.iter_mut().for_each(|outcome| outcome.count = 0);
+        let mut all = Vec::new();
+        for (outcomes, latencies) in rows {
+            let mut counts = Vec::new();
+            for (name, good, count) in outcomes {
+                let outcome = self.outcome(name.as_ref(), good);
+                self.outcomes[outcome].count += count;
+                counts.resize(counts.len().max(outcome + 1), 0);
+                counts[outcome] += count;
+            }
+            all.push(Interval { counts, latencies: latencies.map(|latencies| latencies.map(nanos)) });
+        }
+        all.iter_mut().for_each(|row| row.counts.resize(self.outcomes.len(), 0));
+        self.intervals = Some(Intervals { width: length.as_secs_f64(), rows: all });
+    }
+
     /// A fault, shaded from `from` to `to`, or to the end.
     pub(crate) fn band(&mut self, name: &str, from: f64, to: Option<f64>) {
         self.bands.push(Band { name: name.to_owned(), from, to });
@@ -121,9 +144,10 @@ impl Series {
         if let Some(known) = self.outcomes.iter().position(|outcome| outcome.name == name && outcome.good == good) {
             return known;
         }
+        if self.outcomes.len() == MOST_OUTCOMES - 1 {
+            self.outcomes.push(Outcome { name: "other".to_owned(), good: false, count: 0 });
+        }
         if self.outcomes.len() == MOST_OUTCOMES {
-            let other = &mut self.outcomes[MOST_OUTCOMES - 1];
-            (other.name, other.good) = ("other".to_owned(), false);
             return MOST_OUTCOMES - 1;
         }
         self.outcomes.push(Outcome { name: name.to_owned(), good, count: 0 });
@@ -136,6 +160,9 @@ impl Series {
         order.sort_by_key(|number| !self.outcomes[*number].good);
         for point in &mut self.points {
             point.outcome = order.iter().position(|old| *old == point.outcome).unwrap_or(point.outcome);
+        }
+        for row in self.intervals.iter_mut().flat_map(|intervals| &mut intervals.rows) {
+            row.counts = order.iter().map(|old| row.counts[*old]).collect();
         }
         self.outcomes.sort_by_key(|outcome| !outcome.good);
     }
@@ -165,9 +192,12 @@ impl Series {
 
     /// The length of intervals that suit a drawing of `end` seconds.
     pub(super) fn width(&self, end: f64) -> f64 {
+        if let Some(made) = &self.intervals {
+            return made.width;
+        }
         // A second where there are few requests: a rate is read by the second.
         let dense = self.points.len() > 20_000;
-        time_step(end.max(0.001), MOST_INTERVALS).max(if dense { 0.001 } else { time_step(end.min(1.0), 1.0) })
+        time_step(end.max(0.001), MOST_INTERVALS.into()).max(if dense { 0.001 } else { time_step(end.min(1.0), 1.0) })
     }
 
     fn made_intervals(&self, end: f64) -> Intervals {

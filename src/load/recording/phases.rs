@@ -79,6 +79,15 @@ impl Recording {
         }
     }
 
+    /// Where an instant lies, seen from all times that a fault was on; `None` between two of them.
+    pub(super) fn part_of_all(&self, fault: &str, at: Duration) -> Option<PhasePart> {
+        let parts = || self.faults.iter().filter(|window| window.fault == fault).map(|window| self.part(window, at));
+        if parts().any(|part| part == PhasePart::During) {
+            return Some(PhasePart::During);
+        }
+        [PhasePart::Before, PhasePart::After].into_iter().find(|only| parts().all(|part| part == *only))
+    }
+
     /// A wall stamp as time from the load's start; 0 for earlier ones.
     #[must_use]
     pub fn offset(&self, stamp: crate::clock::Timestamp) -> Duration {

@@ -61,6 +61,15 @@ impl Rows {
         }
     }
 
+    /// At most so many rows, each as long as needed for that.
+    pub(in crate::load) fn at_most(&self, most: usize) -> Self {
+        let mut wide = self.clone();
+        while wide.rows.len() > most.max(1) {
+            wide.widen();
+        }
+        wide
+    }
+
     fn widen(&mut self) {
         self.width = self.width.saturating_mul(2);
         let mut wide = Vec::with_capacity(self.rows.len() / 2 + 1);

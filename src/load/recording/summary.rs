@@ -100,20 +100,20 @@ impl Recording {
     /// As [`percentile`](Self::percentile), of the requests before, during or after a fault.
     #[must_use]
     pub fn percentile_in(&self, fault: &str, part: PhasePart, percent: f64) -> Option<Latency> {
-        let window = self.faults.iter().find(|window| window.fault == fault)?;
         let stats = self.stats_in(fault, part)?;
-        Some(self.percentile_of(&stats, percent, |hit| self.part(window, hit.intended) == part))
+        Some(self.percentile_of(&stats, percent, |hit| self.part_of_all(fault, hit.intended) == Some(part)))
     }
 
-    /// The requests before, during or after a fault; `None` if the load saw no such fault.
+    /// The requests before, during or after a fault; `None` if the load saw no such fault. One that was on several
+    /// times counts each time: before the first, during any, after the last.
     #[must_use]
     pub fn stats_in(&self, fault: &str, part: PhasePart) -> Option<Stats> {
-        let phases = self.phases().into_iter().find(|phases| phases.fault == fault)?;
-        Some(match part {
-            PhasePart::Before => phases.before,
-            PhasePart::During => phases.during,
-            PhasePart::After => phases.after,
-        })
+        self.faults.iter().find(|window| window.fault == fault)?;
+        let mut stats = Stats::default();
+        for span in self.spans.iter().filter(|span| self.part_of_all(fault, span.from) == Some(part)) {
+            stats.merge(&span.stats);
+        }
+        Some(stats)
     }
 
     fn percentile_of(&self, stats: &Stats, percent: f64, within: impl Fn(&Hit) -> bool) -> Latency {

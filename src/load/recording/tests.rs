@@ -108,6 +108,23 @@ fn a_long_load_keeps_an_even_part_and_each_extreme() {
 }
 
 #[test]
+fn a_fault_that_was_on_twice_counts_twice() {
+    let at = |seconds: i64| Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(seconds);
+    let window = |from, to| crate::journal::FaultWindow {
+        fault: "deny".into(),
+        requested: at(from),
+        effective: None,
+        undo_requested: None,
+        undone: Some(at(to)),
+    };
+    let hits: Vec<_> = (0..10).map(|number| hit(number, number * 1_000_000, 0, 1000, Outcome::Status(200))).collect();
+    let recording = Recording::with_faults("x", &hits, &[window(2, 4), window(5, 8)]);
+    let of = |part| recording.stats_in("deny", part).map(|stats| stats.requests());
+    assert_eq!([PhasePart::Before, PhasePart::During, PhasePart::After].map(of), [Some(2), Some(5), Some(2)]);
+    assert_eq!(recording.stats_in("rain", PhasePart::During), None);
+}
+
+#[test]
 fn a_generator_that_did_not_keep_its_plan_is_no_evidence() {
     let faults = Faults::default();
     let recording = |late: u64, planned: u64, woke: u64, not_sent: u64| {

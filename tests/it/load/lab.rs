@@ -121,6 +121,25 @@ async fn a_phase_without_requests_or_an_unknown_fault_is_no_evidence(cluster: Cl
 }
 
 #[steadfast::test(needs = "embedded", setup = steadfast::shop)]
+async fn a_load_that_was_not_run_for_this_judgement_is_no_evidence(cluster: Cluster) -> steadfast::Result {
+    let traffic = load::get(front(&cluster)).per_second(10).lasting(secs(1)).named("traffic");
+    let fast = || {
+        Hypothesis::new("fast")
+            .check(http::get(front(&cluster)).expect(status(200)))
+            .check(traffic.p95().expect(at_most(secs(9))))
+            .check(traffic.rate_kept().expect(at_least(0.5)))
+    };
+    let forgotten = Experiment::new("x", fast()).pause(secs(1)).run(&cluster).await?;
+    forgotten.assert_verdict(Inconclusive);
+    assert!(forgotten.summary().contains("make it a step with `.background(..)`"), "{}", forgotten.summary());
+    Experiment::new("x", fast()).background(&traffic).run(&cluster).await?.assert_verdict(Met);
+    let earlier = Experiment::new("x", fast()).pause(secs(1)).run(&cluster).await?;
+    earlier.assert_verdict(Inconclusive);
+    assert!(earlier.summary().contains("it was run before this method"), "{}", earlier.summary());
+    Ok(())
+}
+
+#[steadfast::test(needs = "embedded", setup = steadfast::shop)]
 async fn a_cap_that_stops_requests_makes_a_load_invalid(cluster: Cluster) -> steadfast::Result {
     let cut = cluster.namespace("default").pods("app=front").deny_ingress();
     let traffic = load::get(front(&cluster)).per_second(100).lasting(secs(3)).timeout(secs(30)).named("traffic");
@@ -169,6 +188,9 @@ async fn mistakes_are_found_before_anything_is_run(cluster: Cluster) -> steadfas
         (load::get(&front).per_second(0), "give a positive number"),
         (load::get(&front).following(Schedule::ramp(0, -1, secs(1))), "give a positive number"),
         (load::get(&front).concurrency(0), "give one at least"),
+        (load::get(&front).per_second(1).lasting(millis(0)), "it plans no request"),
+        (load::get(&front).lasting(std::time::Duration::MAX), "it has no end"),
+        (load::get(&front).concurrency(1).lasting(std::time::Duration::MAX), "it has no end"),
         (load::get(&front).connections(0), "allow one at least"),
         (load::get(&front).share(3, 3), "count from 0"),
         (load::get(&front).header("a b", "c"), "is no header"),
