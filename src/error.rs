@@ -37,6 +37,10 @@ pub enum Error {
     #[cfg(feature = "lab")]
     #[error(transparent)]
     Rule(#[from] crate::lab::BadRule),
+    /// A fixture in a container.
+    #[cfg(feature = "testcontainers")]
+    #[error(transparent)]
+    Container(#[from] crate::prometheus::ContainerError),
     /// Anything else.
     #[error("{0}")]
     Other(BoxError),

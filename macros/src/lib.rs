@@ -67,7 +67,12 @@ fn expand(arguments: Arguments, mut function: ItemFn) -> syn::Result<proc_macro2
     let setup = arguments.setup.map(|setup| quote!(#setup(&cluster).await?;));
     // `#[ignore]`, `#[cfg]` and doc comments belong to the outer test.
     let attributes = std::mem::take(&mut function.attrs);
-    let needs = arguments.needs.map(|needs| needs.value());
+    let needs = match arguments.needs {
+        Some(needs) if !["embedded", "kind"].contains(&needs.value().as_str()) => {
+            return Err(syn::Error::new_spanned(needs, "a test needs \"kind\" or \"embedded\""));
+        }
+        needs => needs.map(|needs| needs.value()),
+    };
     let target = if needs.as_deref() == Some("embedded") {
         quote!(&::steadfast::cluster::Target::Embedded)
     } else {

@@ -26,8 +26,4 @@ pub use service::{NodePorts, Service};
 pub use undo::KubeUndoer;
 pub use witness::WITNESS_IMAGE;
 
-/// Makes ring the TLS provider of this process, unless it has one: without any, the first kube client panics.
-pub fn install_crypto_provider() {
-    // An error means that there is one already, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-}
+pub use crate::transport::install_crypto_provider;

@@ -3,7 +3,7 @@
 //! An open model, as users are: `load::get(&front).per_second(10).lasting(secs(10))` intends 100 requests at their
 //! exact instants. What could not be sent in time is sent late, and counted as late; a load that did not keep its
 //! plan says so and is no evidence. Latency is measured from the intended instant. This module prints nothing,
-//! handles no signals and has no global state; several loads run beside each other.
+//! handles no signals and has no global state, but for goose's (see `load::goose`); several loads run beside each other.
 //!
 //! On the lab a load runs in virtual time on the caller's runtime. Over real sockets it runs on threads of its own,
 //! which a busy test cannot distort. Each request opens a new connection unless [`keep_alive`](Load::keep_alive) is

@@ -19,6 +19,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use address::{Address, AddressError};
 pub(crate) use exchange::exchange;
+#[cfg(feature = "kubernetes")]
+pub use network::install_crypto_provider;
 pub use network::{Network, Resolve};
 
 /// How long a request waits for its answer, unless it says otherwise.

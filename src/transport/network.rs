@@ -27,6 +27,13 @@ pub struct Network {
     services: Option<Arc<dyn Resolve>>,
 }
 
+/// Makes ring the TLS provider of this process, unless it has one: without any, the first kube client panics.
+#[cfg(feature = "kubernetes")]
+pub fn install_crypto_provider() {
+    // An error means that there is one already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 impl Network {
     /// A transport that knows plain URLs, and services if it gets somebody to resolve them.
     /// Redirects are not followed and the environment's proxies not used: a probe sees what it asked for.
@@ -35,7 +42,7 @@ impl Network {
     /// The HTTP client cannot be set up, for instance because the machine has no root certificates.
     pub fn new(services: Option<Arc<dyn Resolve>>) -> Result<Self, Error> {
         #[cfg(feature = "kubernetes")]
-        crate::kubernetes::install_crypto_provider();
+        install_crypto_provider();
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .pool_max_idle_per_host(0)

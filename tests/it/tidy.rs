@@ -9,7 +9,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("journal", &["clock", "rollback"]),
     ("tolerance", &["journal"]),
-    ("transport", &["clock", "kubernetes"]),
+    ("transport", &["clock"]),
     ("rollback", &["journal", "clock"]),
     ("experiment", &["clock", "journal", "tolerance", "transport", "rollback"]),
     ("load", &["experiment", "tolerance", "transport"]),
@@ -20,7 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lab", &["transport", "rollback", "kubernetes"]),
     ("services", &[]),
     ("cluster", &["experiment", "kubernetes", "prometheus", "lab", "services", "error"]),
-    ("error", &["clock", "journal", "rollback", "experiment", "kubernetes", "cluster"]),
+    ("error", &["clock", "journal", "rollback", "experiment", "kubernetes", "prometheus", "cluster"]),
 ];
 
 /// Modules that see everything: the root, what it re-exports, and the command.

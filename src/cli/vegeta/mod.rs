@@ -1,6 +1,6 @@
 //! `steadfast vegeta`: vegeta 12's commands and flags.
 //!
-//! What vegeta accepts means the same here. Where it would panic, hang or be silent there is an error; wrong usage
+//! What vegeta accepts means the same here, but for what the README names. Where it would panic, hang or be silent there is an error; wrong usage
 //! exits with 2, everything else that fails with 1.
 
 mod attack;

@@ -44,7 +44,7 @@ pub(super) struct Running {
 impl Running {
     pub(super) fn start(place: Place, order: Order) -> Result<Self, AttackError> {
         #[cfg(feature = "kubernetes")]
-        crate::kubernetes::install_crypto_provider();
+        crate::transport::install_crypto_provider();
         keep_ctrl_c();
         let (stop, stopped) = oneshot::channel();
         let (send_end, end) = oneshot::channel();
