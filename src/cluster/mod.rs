@@ -151,6 +151,7 @@ impl Cluster {
     }
 
     /// Where a node port of a kind cluster is on this machine.
+    #[cfg(feature = "prometheus")]
     fn mapped(&self, node_port: u16) -> Option<std::net::SocketAddr> {
         match &self.inner.ground {
             #[cfg(feature = "lab")]
