@@ -192,7 +192,7 @@ impl Load {
         })
     }
 
-    fn checked(&self) -> Result<(), BoxError> {
+    pub(crate) fn checked(&self) -> Result<(), BoxError> {
         for target in &self.targets {
             target.checked()?;
         }

@@ -6,7 +6,6 @@ use http::{HeaderName, Method};
 
 use super::Options;
 use super::targets::{self, MOST};
-use crate::experiment::Background;
 use crate::load::vegeta::{Rate, Target};
 use crate::load::{self, Load, Names, Schedule, Trust, Version};
 
@@ -59,7 +58,7 @@ pub(super) fn plan(options: &Options, threads: Option<u16>) -> Result<Plan, Stri
     if let Some(threads) = threads {
         load = load.threads(threads.into());
     }
-    load.validate().map_err(|error| error.to_string())?;
+    load.checked().map_err(|error| error.to_string())?;
     let targets = sent.into_iter().map(|(target, _)| target).collect();
     Ok(Plan { load, name: options.name.clone(), output: options.output.clone(), targets })
 }
