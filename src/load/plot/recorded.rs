@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::series::MOST_INTERVALS;
+use super::series::{Count, MOST_INTERVALS};
 use super::{DOTS, Page, Phase, Series};
 use crate::clock::Timestamp;
 use crate::journal::FaultWindow;
@@ -46,7 +46,7 @@ pub(in crate::load) fn page(recording: &Recording, faults: &[FaultWindow]) -> St
 }
 
 /// How many requests of a row ended in each way, and their latencies.
-fn figures(row: &Row) -> (Vec<(Cow<'static, str>, bool, u64)>, Option<[Duration; 4]>) {
+fn figures(row: &Row) -> (Vec<Count<Cow<'static, str>>>, Option<[Duration; 4]>) {
     let outcomes = row.outcomes.iter().map(|(outcome, count)| (outcome.name(), outcome.is_success(), *count)).collect();
     let latencies = row.slowest.as_ref().map(|slowest| {
         let at = |part| row.quantile(part).min(slowest.latency());
@@ -93,7 +93,7 @@ mod tests {
             sent: Duration::from_micros(number * 200),
             first_byte: Duration::from_micros(number * 200 + 500),
             done: Duration::from_micros(number * 200 + if number % 1000 == 7 { 50_000 } else { 1000 }),
-            outcome: Outcome::Status(if number % 4 == 0 { 500 } else { 200 }),
+            outcome: Outcome::Status(if number.is_multiple_of(4) { 500 } else { 200 }),
             bytes: 0,
             bytes_out: 0,
         };

@@ -48,6 +48,9 @@ pub(super) struct Band {
     pub to: Option<f64>,
 }
 
+/// An outcome's name, whether it is good, and how many requests had it.
+pub(crate) type Count<N> = (N, bool, u64);
+
 /// A row of the table of phases.
 pub(crate) struct Phase {
     /// `before`, `during deny ingress …`.
@@ -112,7 +115,7 @@ impl Series {
     pub(crate) fn count_by<N: AsRef<str>>(
         &mut self,
         length: Duration,
-        rows: impl Iterator<Item = (Vec<(N, bool, u64)>, Option<[Duration; 4]>)>,
+        rows: impl Iterator<Item = (Vec<Count<N>>, Option<[Duration; 4]>)>,
     ) {
         self.outcomes.iter_mut().for_each(|outcome| outcome.count = 0);
         let mut all = Vec::new();
