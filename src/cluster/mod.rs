@@ -13,7 +13,6 @@ mod kind;
 mod monitoring;
 mod namespace;
 mod network;
-mod node_ports;
 mod outputs;
 mod queue;
 #[cfg(feature = "lab")]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::ClusterError;
-use super::node_ports::{self, Mapped};
+use super::kind::{self, Mapped};
 use crate::clock::Clock;
 use crate::kubernetes::{Context, KubeUndoer, Kubernetes, NodePorts};
 use crate::rollback::{Connect, Header, Ledger, LedgerError, StateDir, Undoer, this_host};
@@ -29,7 +29,7 @@ impl NetworkCluster {
             crate::kubernetes::ContextError::NotAnswering { name, server, why: error.to_string() }
         })?;
         let mapped = match kind.clone() {
-            Some(kind) => super::kind::blocking(move || node_ports::mapped(&kind)).await?,
+            Some(name) => kind::blocking(move || kind::mapped(&name)).await?,
             None => Mapped::new(),
         };
         let network = Self { context, uid, kind, mapped };

@@ -203,7 +203,7 @@ impl Generator {
     /// A line of the open model.
     async fn serve(&self, place: usize, number: usize) {
         let pool = &self.pools[place];
-        let mut line = Line::new(self, pool, number);
+        let (mut line, mut deadline) = (Line::new(self, pool, number), Deadline(None));
         let mut refusal = None;
         if self.plan.keep_alive
             && let Some(target) = self.plan.targets.iter().find(|target| target.pool == place)
@@ -224,7 +224,7 @@ impl Generator {
         while let Some(due) = pool.next(number).await {
             // What was intended later was not refused; it tries for itself.
             let refused = refusal.take().filter(|(_, at)| due.intended <= *at).map(|(refusal, _)| refusal);
-            line.send(due, refused).await;
+            line.send(due, refused, &mut deadline).await;
             if self.plan.idle < usize::MAX && pool.idle() >= self.plan.idle {
                 line.connection = None;
             }
@@ -234,7 +234,7 @@ impl Generator {
     /// A line of the closed model.
     async fn again(&self, place: usize, lasting: Duration) {
         let Some(pool) = self.pools.first() else { return };
-        let mut line = Line::new(self, pool, place);
+        let (mut line, mut deadline) = (Line::new(self, pool, place), Deadline(None));
         let (k, n) = self.share;
         loop {
             let intended = self.pace.now();
@@ -246,7 +246,7 @@ impl Generator {
             if !std::ptr::eq(pool, line.pool) {
                 (line.pool, line.connection) = (pool, None);
             }
-            line.send(Due { number, intended }, None).await;
+            line.send(Due { number, intended }, None, &mut deadline).await;
         }
     }
 
@@ -279,17 +279,16 @@ struct Line<'a> {
     pool: &'a Pool,
     number: usize,
     connection: Option<Connection>,
-    deadline: Deadline,
 }
 
 impl<'a> Line<'a> {
     fn new(generator: &'a Generator, pool: &'a Pool, number: usize) -> Self {
-        Self { generator, pool, number, connection: None, deadline: Deadline(None) }
+        Self { generator, pool, number, connection: None }
     }
 
     async fn open_ahead(&mut self, target: &Prepared) -> Option<Refusal> {
         let timeout = self.generator.plan.timeout;
-        match tokio::time::timeout(timeout, connect(self.generator, self.pool, self.number, target)).await {
+        match tokio::time::timeout(timeout, self.connect(target)).await {
             Ok(Ok(connection)) => {
                 self.connection = Some(connection);
                 None
@@ -300,7 +299,7 @@ impl<'a> Line<'a> {
     }
 
     /// Sends one request, follows where it leads, and records how it ended.
-    async fn send(&mut self, due: Due, refusal: Option<Refusal>) {
+    async fn send(&mut self, due: Due, refusal: Option<Refusal>, deadline: &mut Deadline) {
         let (generator, plan) = (self.generator, &*self.generator.plan);
         let target = &plan.targets[plan.cycle.at(due.number)];
         let sent = generator.pace.now();
@@ -308,9 +307,7 @@ impl<'a> Line<'a> {
             Some(refusal) => Err(refusal),
             None => {
                 let at = generator.pace.instant(sent.saturating_add(plan.timeout));
-                let (pool, number) = (self.pool, self.number);
-                let exchange = follow(generator, pool, number, &mut self.connection, target, due.number);
-                match self.deadline.within(at, exchange).await {
+                match deadline.within(at, self.follow(target, due.number)).await {
                     Some(ended) => ended,
                     None => Err(Cut::timed_out(plan.timeout).into()),
                 }
@@ -353,106 +350,91 @@ impl<'a> Line<'a> {
             outbox.lock().unwrap_or_else(PoisonError::into_inner).put(record, done);
         }
     }
-}
 
-/// A connection for a line: its own, or a share of one.
-async fn connect(generator: &Generator, pool: &Pool, line: usize, target: &Prepared) -> Result<Connection, Refusal> {
-    let plan = &*generator.plan;
-    let open = async {
-        let opened = plan.way.open(target).await?;
-        let connection = Connection::over(opened, plan.keep_alive, &generator.pace).await?;
-        generator.recorder().connected();
-        Ok::<_, Refusal>(connection)
-    };
-    if plan.shared == 0 || !plan.keep_alive || pool.plain.load(Ordering::Relaxed) {
-        return open.await;
-    }
-    let mut shared = pool.shared.lock().await;
-    shared.retain(Http2::is_open);
-    if shared.len() >= plan.shared {
-        return Ok(Connection::Two(shared[line % shared.len()].clone()));
-    }
-    let connection = open.await?;
-    match &connection {
-        Connection::Two(two) => shared.push(two.clone()),
-        Connection::One(_) | Connection::Wire(_) => pool.found_plain(),
-    }
-    Ok(connection)
-}
-
-/// One request on the line's connection; on a new one if there is none, or if the server had closed it.
-async fn ask(
-    generator: &Generator,
-    pool: &Pool,
-    line: usize,
-    connection: &mut Option<Connection>,
-    target: &Prepared,
-    number: u64,
-) -> Result<Answer, Refusal> {
-    let plan = &*generator.plan;
-    let wanted = generator.wanted(number, !plan.keep_alive);
-    let mut again = target.method.is_idempotent();
-    loop {
-        // One that is known to be closed can be replaced whatever the request is.
-        if let Some(open) = connection
-            && open.has_ended().await
-        {
-            *connection = None;
-        }
-        let reused = connection.is_some();
-        let open = match connection {
-            Some(open) => open,
-            None => connection.insert(connect(generator, pool, line, target).await?),
-        };
-        match open.exchange(target, wanted, &generator.pace).await {
-            Ok(answer) => {
-                if !open.is_open() {
-                    *connection = None;
-                }
-                return Ok(answer);
-            }
-            Err(cut) => {
-                *connection = None;
-                if !(cut.stale && reused && again) {
-                    return Err(cut.into());
-                }
-                again = false;
-                generator.recorder().retried();
-            }
-        }
-    }
-}
-
-/// A request and its redirects.
-async fn follow(
-    generator: &Generator,
-    pool: &Pool,
-    line: usize,
-    connection: &mut Option<Connection>,
-    target: &Prepared,
-    number: u64,
-) -> Result<Answer, Refusal> {
-    let mut answer = ask(generator, pool, line, connection, target, number).await?;
-    let Some(most) = generator.plan.redirects else { return Ok(answer) };
-    let mut followed = 0;
-    let mut here: Option<Prepared> = None;
-    loop {
-        let now = here.as_ref().unwrap_or(target);
-        let Some(next) = redirect::next(now, &answer).map_err(Cut::redirected)? else { return Ok(answer) };
-        if followed == most {
-            return Err(Cut::redirected(format!("stopped after {most} redirects")).into());
-        }
-        followed += 1;
-        answer = if redirect::same_origin(target, &next) {
-            ask(generator, pool, line, connection, &next, number).await?
-        } else {
-            // Elsewhere: a connection for this one request.
-            let opened = generator.plan.way.open(&next).await?;
-            let mut elsewhere = Connection::over(opened, false, &generator.pace).await?;
+    /// A connection: its own, or a share of one.
+    async fn connect(&mut self, target: &Prepared) -> Result<Connection, Refusal> {
+        let (generator, pool, plan) = (self.generator, self.pool, &*self.generator.plan);
+        let open = async {
+            let opened = plan.way.open(target).await?;
+            let connection = Connection::over(opened, plan.keep_alive, &generator.pace).await?;
             generator.recorder().connected();
-            elsewhere.exchange(&next, generator.wanted(number, true), &generator.pace).await?
+            Ok::<_, Refusal>(connection)
         };
-        here = Some(next);
+        if plan.shared == 0 || !plan.keep_alive || pool.plain.load(Ordering::Relaxed) {
+            return open.await;
+        }
+        let mut shared = pool.shared.lock().await;
+        shared.retain(Http2::is_open);
+        if shared.len() >= plan.shared {
+            return Ok(Connection::Two(shared[self.number % shared.len()].clone()));
+        }
+        let connection = open.await?;
+        match &connection {
+            Connection::Two(two) => shared.push(two.clone()),
+            Connection::One(_) | Connection::Wire(_) => pool.found_plain(),
+        }
+        Ok(connection)
+    }
+
+    /// One request on the line's connection; on a new one if there is none, or if the server had closed it.
+    async fn ask(&mut self, target: &Prepared, number: u64) -> Result<Answer, Refusal> {
+        let generator = self.generator;
+        let wanted = generator.wanted(number, !generator.plan.keep_alive);
+        let mut again = target.method.is_idempotent();
+        loop {
+            // One that is known to be closed can be replaced whatever the request is.
+            if let Some(open) = &mut self.connection
+                && open.has_ended().await
+            {
+                self.connection = None;
+            }
+            let reused = self.connection.is_some();
+            let mut open = match self.connection.take() {
+                Some(open) => open,
+                None => self.connect(target).await?,
+            };
+            // What fails, or is given up half-way, leaves the line without a connection.
+            match open.exchange(target, wanted, &generator.pace).await {
+                Ok(answer) => {
+                    self.connection = open.is_open().then_some(open);
+                    return Ok(answer);
+                }
+                Err(cut) => {
+                    if !(cut.stale && reused && again) {
+                        return Err(cut.into());
+                    }
+                    again = false;
+                    generator.recorder().retried();
+                }
+            }
+        }
+    }
+
+    /// A request and its redirects.
+    async fn follow(&mut self, target: &Prepared, number: u64) -> Result<Answer, Refusal> {
+        let generator = self.generator;
+        let mut answer = self.ask(target, number).await?;
+        let Some(most) = generator.plan.redirects else { return Ok(answer) };
+        let mut followed = 0;
+        let mut here: Option<Prepared> = None;
+        loop {
+            let now = here.as_ref().unwrap_or(target);
+            let Some(next) = redirect::next(now, &answer).map_err(Cut::redirected)? else { return Ok(answer) };
+            if followed == most {
+                return Err(Cut::redirected(format!("stopped after {most} redirects")).into());
+            }
+            followed += 1;
+            answer = if redirect::same_origin(target, &next) {
+                self.ask(&next, number).await?
+            } else {
+                // Elsewhere: a connection for this one request.
+                let opened = generator.plan.way.open(&next).await?;
+                let mut elsewhere = Connection::over(opened, false, &generator.pace).await?;
+                generator.recorder().connected();
+                elsewhere.exchange(&next, generator.wanted(number, true), &generator.pace).await?
+            };
+            here = Some(next);
+        }
     }
 }
 

@@ -35,9 +35,9 @@ pub(super) fn run(options: &Options) -> ExitCode {
 
 fn encode(options: &Options) -> Result<ExitCode, ExitCode> {
     // What cannot be read must not empty what is to be written.
-    Inputs::open(&options.files, false, None).map_err(usage)?;
+    let inputs = Inputs::open(&options.files, false).map_err(usage)?;
     let output = Output::create(&options.output).map_err(usage)?;
-    let mut inputs = Inputs::open(&options.files, false, Some(&output)).map_err(usage)?;
+    let mut inputs = inputs.flushing(&output);
     let mut encoder = Encoder::new(options.to, output);
     let mut record = Record::default();
     while inputs.read(&mut record) {

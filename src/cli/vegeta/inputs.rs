@@ -41,21 +41,28 @@ impl Read for Flushing {
 }
 
 impl Inputs {
-    /// Opens all of them; `flushed` is flushed whenever more must be read.
-    pub(super) fn open(names: &[String], figures_only: bool, flushed: Option<&Output>) -> Result<Self, String> {
+    /// Opens all of them.
+    pub(super) fn open(names: &[String], figures_only: bool) -> Result<Self, String> {
         let mut open = Vec::new();
         for name in names {
             let source: Box<dyn Read + Send> = match name.as_str() {
                 STDIN => Box::new(io::stdin()),
                 _ => Box::new(File::open(name).map_err(|error| format!("failed to open {name}: {error}"))?),
             };
-            let source = match flushed {
-                Some(output) => Box::new(Flushing(source, output.clone())),
-                None => source,
-            };
             open.push(Input { name: name.clone(), state: State::Fresh(source) });
         }
         Ok(Self { open, next: 0, figures_only, failures: Vec::new() })
+    }
+
+    /// Flushes an output whenever more must be read. Before anything is read.
+    pub(super) fn flushing(mut self, output: &Output) -> Self {
+        for input in &mut self.open {
+            input.state = match std::mem::replace(&mut input.state, State::Ended) {
+                State::Fresh(source) => State::Fresh(Box::new(Flushing(source, output.clone()))),
+                other => other,
+            };
+        }
+        self
     }
 
     /// Replaces `record` by the next one; false when all have ended.

@@ -45,7 +45,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
 }
 
 fn plot(options: &Options) -> Result<ExitCode, ExitCode> {
-    let mut inputs = Inputs::open(&options.files, false, None).map_err(usage)?;
+    let mut inputs = Inputs::open(&options.files, false).map_err(usage)?;
     let mut output = Output::create(&options.output).map_err(usage)?;
     let mut attacks: BTreeMap<String, Attack> = BTreeMap::new();
     let mut record = Record::default();

@@ -60,7 +60,7 @@ fn report(options: &Options) -> Result<ExitCode, ExitCode> {
         Layout::Histogram(own) => Some(options.buckets.as_ref().unwrap_or(own)),
         _ => options.buckets.as_ref(),
     };
-    let mut inputs = Inputs::open(&options.files, true, None).map_err(usage)?;
+    let mut inputs = Inputs::open(&options.files, true).map_err(usage)?;
     let mut output = Output::create(&options.output).map_err(usage)?;
     let metrics = Arc::new(Mutex::new(Metrics::new(buckets.cloned())));
     let (tell, told) = oneshot::channel();

@@ -6,6 +6,7 @@
 
 mod error;
 mod images;
+mod node_ports;
 mod ready;
 mod tools;
 
@@ -27,6 +28,7 @@ use crate::rollback::StateDir;
 
 pub use error::KindError;
 pub(super) use images::{Images, from_scratch};
+pub(super) use node_ports::{Mapped, mapped};
 use tools::{Node, Source};
 
 /// The cluster that is made without a configuration of the user's: one node, with the ports of the shop.

@@ -83,9 +83,14 @@ impl Recording {
     /// Everything in one.
     #[must_use]
     pub fn total(&self) -> Stats {
-        let mut total = Stats::default();
-        self.spans.iter().for_each(|span| total.merge(&span.stats));
-        total
+        self.sum(|_| true)
+    }
+
+    /// The requests of the spans that begin at such instants.
+    fn sum(&self, inside: impl Fn(Duration) -> bool) -> Stats {
+        let mut sum = Stats::default();
+        self.spans.iter().filter(|span| inside(span.from)).for_each(|span| sum.merge(&span.stats));
+        sum
     }
 
     /// Whether each request is among the [`hits`](Self::hits).

@@ -50,13 +50,7 @@ impl Recording {
     #[must_use]
     pub fn phases(&self) -> Vec<FaultPhases> {
         let phases = self.faults.iter().map(|fault| {
-            let of = |part| {
-                let mut stats = Stats::default();
-                for span in self.spans.iter().filter(|span| self.part(fault, span.from) == part) {
-                    stats.merge(&span.stats);
-                }
-                stats
-            };
+            let of = |part| self.sum(|at| self.part(fault, at) == part);
             FaultPhases {
                 fault: fault.fault.clone(),
                 before: of(PhasePart::Before),

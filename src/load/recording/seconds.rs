@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::hit::{Hit, Outcome};
+use super::stats;
 use crate::load::recording::pairs;
 
 /// The most rows; beyond, two become one.
@@ -104,9 +105,7 @@ impl Row {
     }
 
     fn merge(&mut self, other: &Self) {
-        for (outcome, count) in &other.outcomes {
-            *self.outcomes.entry(*outcome).or_default() += count;
-        }
+        stats::add(&mut self.outcomes, &other.outcomes);
         other.latency.0.iter().for_each(|(bucket, count)| self.latency.add(*bucket, *count));
         if let Some(hit) = &other.slowest {
             self.slower(hit);
@@ -124,13 +123,13 @@ impl Row {
     /// How many requests.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        self.outcomes.values().sum()
+        stats::all(&self.outcomes)
     }
 
     /// How many had good answers.
     #[must_use]
     pub fn succeeded(&self) -> u64 {
-        self.outcomes.iter().filter(|(outcome, _)| outcome.is_success()).map(|(_, count)| count).sum()
+        stats::good(&self.outcomes)
     }
 
     /// The latency that a part of all, from 0 to 1, stay within, to about 3 %; 0 if there are none.

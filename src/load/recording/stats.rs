@@ -38,9 +38,7 @@ impl Stats {
 
     /// Adds another set.
     pub fn merge(&mut self, other: &Self) {
-        for (outcome, count) in &other.outcomes {
-            *self.outcomes.entry(*outcome).or_default() += count;
-        }
+        add(&mut self.outcomes, &other.outcomes);
         self.latency.merge(&other.latency);
         self.service.merge(&other.service);
         self.lateness.merge(&other.lateness);
@@ -51,13 +49,13 @@ impl Stats {
     /// How many requests.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        self.outcomes.values().sum()
+        all(&self.outcomes)
     }
 
     /// How many had a status below 400.
     #[must_use]
     pub fn succeeded(&self) -> u64 {
-        self.outcomes.iter().filter(|(outcome, _)| outcome.is_success()).map(|(_, count)| count).sum()
+        good(&self.outcomes)
     }
 
     /// The share of good answers, from 0 to 1; 0 without any request.
@@ -67,4 +65,21 @@ impl Stats {
         let all = self.requests();
         if all == 0 { 0.0 } else { self.succeeded() as f64 / all as f64 }
     }
+}
+
+/// How many requests ended in each way.
+type Outcomes = BTreeMap<Outcome, u64>;
+
+pub(super) fn add(outcomes: &mut Outcomes, others: &Outcomes) {
+    for (outcome, count) in others {
+        *outcomes.entry(*outcome).or_default() += count;
+    }
+}
+
+pub(super) fn all(outcomes: &Outcomes) -> u64 {
+    outcomes.values().sum()
+}
+
+pub(super) fn good(outcomes: &Outcomes) -> u64 {
+    outcomes.iter().filter(|(outcome, _)| outcome.is_success()).map(|(_, count)| count).sum()
 }

@@ -109,11 +109,7 @@ impl Recording {
     #[must_use]
     pub fn stats_in(&self, fault: &str, part: PhasePart) -> Option<Stats> {
         self.faults.iter().find(|window| window.fault == fault)?;
-        let mut stats = Stats::default();
-        for span in self.spans.iter().filter(|span| self.part_of_all(fault, span.from) == Some(part)) {
-            stats.merge(&span.stats);
-        }
-        Some(stats)
+        Some(self.sum(|at| self.part_of_all(fault, at) == Some(part)))
     }
 
     fn percentile_of(&self, stats: &Stats, percent: f64, within: impl Fn(&Hit) -> bool) -> Latency {
@@ -126,8 +122,7 @@ impl Recording {
 
     /// The requests of the spans that begin inside, with the median, 95 %, 99 % and the longest.
     pub(in crate::load) fn within(&self, inside: &dyn Fn(Duration) -> bool) -> (Stats, [Duration; 4]) {
-        let mut stats = Stats::default();
-        self.spans.iter().filter(|span| inside(span.from)).for_each(|span| stats.merge(&span.stats));
+        let stats = self.sum(inside);
         let latencies =
             [50.0, 95.0, 99.0, 100.0].map(|percent| self.percentile_of(&stats, percent, |hit| inside(hit.intended)).0);
         (stats, latencies)
@@ -201,10 +196,7 @@ impl Recording {
         for fault in &self.faults {
             for part in PhasePart::ALL {
                 let within = |hit: &Hit| self.part(fault, hit.intended) == part;
-                let mut stats = Stats::default();
-                for span in self.spans.iter().filter(|span| self.part(fault, span.from) == part) {
-                    stats.merge(&span.stats);
-                }
+                let stats = self.sum(|at| self.part(fault, at) == part);
                 if stats.requests() > 0 {
                     let figures = self.figures(&stats, within);
                     phases.push(PhaseSummary { fault: fault.fault.clone(), phase: part, figures });

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
-use super::KindError;
+use super::{KindError, tools};
 
 /// Node ports, by their number in the cluster: where they are on this machine.
-pub(super) type Mapped = BTreeMap<u16, SocketAddr>;
+pub(in crate::cluster) type Mapped = BTreeMap<u16, SocketAddr>;
 
 /// One place of a port, as docker says it.
 #[derive(Deserialize)]
@@ -23,26 +22,17 @@ struct Binding {
 ///
 /// # Errors
 /// Docker does not answer.
-pub(super) fn mapped(kind: &str) -> Result<Mapped, KindError> {
+pub(in crate::cluster) fn mapped(kind: &str) -> Result<Mapped, KindError> {
     let label = format!("label=io.x-k8s.kind.cluster={kind}");
-    let nodes = docker(kind, &["ps", "--quiet", "--filter", &label])?;
+    let docker = |args: &[&str]| tools::run(&format!("read the ports of kind cluster {kind}"), "docker", args);
+    let nodes = docker(&["ps", "--quiet", "--filter", &label])?;
     let nodes: Vec<&str> = nodes.split_whitespace().collect();
     if nodes.is_empty() {
         return Ok(Mapped::new());
     }
     let mut inspect = vec!["inspect", "--format", "{{json .NetworkSettings.Ports}}"];
     inspect.extend(nodes);
-    Ok(docker(kind, &inspect)?.lines().flat_map(of_node).collect())
-}
-
-fn docker(kind: &str, args: &[&str]) -> Result<String, KindError> {
-    let failed = |why: String| KindError::Failed { doing: format!("read the ports of kind cluster {kind}"), why };
-    let output = Command::new("docker").args(args).stdin(Stdio::null()).output();
-    let output = output.map_err(|error| failed(error.to_string()))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+    Ok(docker(&inspect)?.lines().flat_map(of_node).collect())
 }
 
 /// `{"30080/tcp":[{"HostIp":"127.0.0.1","HostPort":"30080"}]}`; a port that is not mapped has `null`.
