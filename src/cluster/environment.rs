@@ -9,7 +9,7 @@ use super::{Cluster, Ground};
 use crate::BoxError;
 use crate::clock::{Clock, Seed};
 use crate::experiment::{Environment, Right};
-use crate::rollback::{Ledger, Undoer};
+use crate::rollback::{Ledger, Undoer, leash_is_on};
 use crate::transport::Transport;
 
 /// The letters of a run's name.
@@ -68,7 +68,8 @@ impl Environment for Cluster {
             #[cfg(feature = "lab")]
             Ground::Embedded(_) => &["the engine", "the guard's drop", "the lab's end, with this process"],
             Ground::Network(_) => {
-                &["the engine", "the guard's drop (reaper)", "signals", "leash off", "the ledger, for a sweep"]
+                let leash = if leash_is_on() { "the leash" } else { "leash off" };
+                &["the engine", "the guard's drop (reaper)", "signals", leash, "the ledger, for a sweep"]
             }
         };
         layers.iter().map(ToString::to_string).collect()

@@ -8,7 +8,11 @@ mod choice;
 mod environment;
 mod fixtures;
 mod harness;
+#[cfg(all(target_os = "linux", not(miri)))]
+mod hook;
 mod kind;
+#[cfg(all(target_os = "linux", not(miri)))]
+mod leash;
 #[cfg(feature = "lab")]
 mod monitoring;
 mod namespace;

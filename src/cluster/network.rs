@@ -93,11 +93,11 @@ impl NetworkCluster {
             host: this_host(),
             started: clock.now(),
         };
-        Ledger::create(&StateDir::from_env()?, header)
+        Ok(Ledger::create(&StateDir::from_env()?, header)?.leashed())
     }
 }
 
-/// An undoer on the reaper's thread is never dropped into: its guards live elsewhere.
-fn never_nested() -> Connect {
-    Arc::new(|| Box::pin(async { Err("the reaper undoes itself, nobody undoes for it".to_owned()) }))
+/// An undoer on the reaper's thread, or of a leash, is never dropped into: its guards live elsewhere.
+pub(super) fn never_nested() -> Connect {
+    Arc::new(|| Box::pin(async { Err("who undoes for a dropped guard is dropped into by none".to_owned()) }))
 }

@@ -92,6 +92,8 @@ pub struct OpenEntry {
     pub name: String,
     /// How to take it back, in the order of the changes.
     pub undo: Vec<Undo>,
+    /// Whether the change is known to have been made. If not, it may have been, or its request may be on its way.
+    pub applied: bool,
 }
 
 /// The ledger of one run. Cheap to clone; all clones write the same one.
@@ -115,6 +117,9 @@ pub(super) struct Disk {
     pub(super) key: hmac::Key,
     pub(super) run: String,
     pub(super) lines: u64,
+    /// Whether its first entry puts it on the leash.
+    #[cfg(feature = "kubernetes")]
+    pub(super) leashed: bool,
 }
 
 impl Disk {
@@ -144,10 +149,28 @@ impl Ledger {
         let path = folder.join(format!("{}.jsonl", header.run));
         let file = create_private(&path).map_err(LedgerError::file("write", &path))?;
         file.lock().map_err(LedgerError::file("lock", &path))?;
-        let mut disk = Disk { file, path, key, run: header.run.clone(), lines: 0 };
+        let mut disk = Disk {
+            file,
+            path,
+            key,
+            run: header.run.clone(),
+            lines: 0,
+            #[cfg(feature = "kubernetes")]
+            leashed: false,
+        };
         disk.append(&Record::Header(header))?;
         sync_folder(&folder).map_err(LedgerError::file("write", &folder))?;
         Ok(Self::with(Some(disk)))
+    }
+
+    /// Puts it on the leash of this process, with its first entry: what is open when the process dies is undone then.
+    #[cfg(feature = "kubernetes")]
+    #[must_use]
+    pub(crate) fn leashed(self) -> Self {
+        if let Some(disk) = &mut self.pages().disk {
+            disk.leashed = true;
+        }
+        self
     }
 
     fn with(disk: Option<Disk>) -> Self {
@@ -166,11 +189,17 @@ impl Ledger {
         }
         let entry = pages.next;
         if let Some(disk) = &mut pages.disk {
+            // Before the line that permits the change.
+            #[cfg(feature = "kubernetes")]
+            if std::mem::take(&mut disk.leashed) {
+                super::leash::hold(&disk.path);
+            }
             let (owner, name, undo) = (owner.to_owned(), name.to_owned(), line::to_values(undo));
             disk.append(&Record::Armed { entry, version: UNDO_VERSION, owner, name, undo })?;
         }
         pages.next += 1;
-        pages.open.push(OpenEntry { entry, owner: owner.into(), name: name.into(), undo: undo.to_vec() });
+        let (owner, name, undo) = (owner.to_owned(), name.to_owned(), undo.to_vec());
+        pages.open.push(OpenEntry { entry, owner, name, undo, applied: false });
         Ok(entry)
     }
 
@@ -182,6 +211,7 @@ impl Ledger {
         let mut pages = self.pages();
         if let Some(open) = pages.open.iter_mut().find(|open| open.entry == entry) {
             open.undo = undo.to_vec();
+            open.applied = true;
         }
         match &mut pages.disk {
             Some(disk) => disk.append(&Record::Applied { entry, version: UNDO_VERSION, undo: line::to_values(undo) }),

@@ -6,6 +6,9 @@
 //! deleted that is not proved to be ours; nothing is guessed from a line that is torn, foreign or unknown.
 
 mod guard;
+#[cfg(feature = "kubernetes")]
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "what is not ELF has no hook, and so no leash"))]
+mod leash;
 mod ledger;
 mod line;
 mod process;
@@ -18,6 +21,10 @@ mod tests;
 mod undo;
 
 pub use guard::UndoGuard;
+#[cfg(feature = "kubernetes")]
+pub(crate) use leash::leash_is_on;
+#[cfg(all(feature = "kubernetes", target_os = "linux", not(miri)))]
+pub(crate) use leash::{LEASH_VARIABLE, hooked, is_leash, serve};
 pub use ledger::{EntryId, Header, Ledger, LedgerError, OpenEntry};
 pub use process::{PROCESS_ANNOTATION, is_dead, this_process};
 pub use reading::{Complaint, Reading, read};

@@ -84,13 +84,14 @@ impl Reading {
             Record::Header(header) if line == 1 && header.run == run => self.header = Some(header),
             Record::Header(_) => self.complaints.push(Complaint::Foreign { line }),
             Record::Armed { entry, version, owner, name, undo } => match line::from_values(version, &undo) {
-                Ok(undo) => self.open.push(OpenEntry { entry, owner, name, undo }),
+                Ok(undo) => self.open.push(OpenEntry { entry, owner, name, undo, applied: false }),
                 Err(why) => self.complaints.push(Complaint::Unknown { line, why }),
             },
             Record::Applied { entry, version, undo } => match line::from_values(version, &undo) {
                 Ok(undo) => {
                     if let Some(open) = self.open.iter_mut().find(|open| open.entry == entry) {
                         open.undo = undo;
+                        open.applied = true;
                     }
                 }
                 Err(why) => self.complaints.push(Complaint::Unknown { line, why }),

@@ -1,16 +1,20 @@
 //! The sweep: undoes what runs left behind that are dead.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use futures_util::FutureExt;
+use ring::hmac;
 
 use super::ledger::Disk;
 use super::line::Record;
 use super::reaper::Reaper;
-use super::{Complaint, Header, InDrop, Ledger, LedgerError, StateDir, Undo, UndoOutcome, Undoer, read, this_host};
+use super::{
+    Complaint, EntryId, Header, InDrop, Ledger, LedgerError, Reading, StateDir, Undo, UndoOutcome, Undoer, read,
+    this_host,
+};
 
 /// How long the undoing of one open entry may take.
 const WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
@@ -57,10 +61,9 @@ pub async fn sweep(state: &StateDir, cluster: &str, undoer: &dyn Undoer) -> Resu
     paths.sort();
     let mut swept = Vec::new();
     for path in paths {
-        let mut bytes = Vec::new();
         let left = |path, finding| Swept { path, header: None, finding, complaints: Vec::new() };
-        let file = match take(&path, &mut bytes) {
-            Ok(Taken::Whole(file)) => file,
+        let mut orphan = match take(&path, &key) {
+            Ok(Taken::Orphan(orphan)) => orphan,
             Ok(Taken::Alive) => {
                 swept.push(left(path, Finding::Alive));
                 continue;
@@ -72,56 +75,52 @@ pub async fn sweep(state: &StateDir, cluster: &str, undoer: &dyn Undoer) -> Resu
                 continue;
             }
         };
-        let run = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let reading = read(&bytes, &run, &key);
-        let left_alone = match &reading.header {
+        let (header, complaints) = (orphan.reading.header.clone(), orphan.reading.complaints.clone());
+        let left_alone = match &header {
             Some(header) if header.cluster != cluster => Some(Finding::NotThisCluster),
             Some(header) if header.host != this_host() => Some(Finding::OtherMachine),
             Some(_) => None,
             None => Some(Finding::NotThisCluster),
         };
         if let Some(finding) = left_alone {
-            swept.push(Swept { path, header: reading.header, finding, complaints: reading.complaints });
+            swept.push(Swept { path, header, finding, complaints });
             continue;
         }
-        let mut disk = Disk { file, path: path.clone(), key: key.clone(), run, lines: reading.lines };
-        if reading.torn {
-            // Ends the torn line, so that the next one is whole; the torn one keeps its number.
-            disk.file.write_all(b"\n").map_err(LedgerError::file("write", &path))?;
-        }
         let mut undone = Vec::new();
-        for open in reading.open.iter().rev() {
+        for open in orphan.reading.open.clone().into_iter().rev() {
             let mut outcomes = Vec::new();
             for undo in open.undo.iter().rev() {
                 let outcome = undoer.undo(undo).await;
                 undone.push((undo.clone(), outcome.clone()));
                 outcomes.push(outcome);
             }
-            disk.append(&Record::Settled { entry: open.entry, outcomes, left: false })?;
+            orphan.settle(open.entry, outcomes)?;
         }
-        // What is not known may still be on: such a file is kept for whoever knows.
-        let unknown = reading.complaints.iter().any(|c| matches!(c, Complaint::Unknown { .. }));
-        if !unknown && undone.iter().all(|(_, outcome)| outcome.is_clean()) {
-            fs::remove_file(&path).map_err(LedgerError::file("remove", &path))?;
-        }
-        let finding = Finding::Undone(undone);
-        swept.push(Swept { path, header: reading.header, finding, complaints: reading.complaints });
+        orphan.end()?;
+        swept.push(Swept { path, header, finding: Finding::Undone(undone), complaints });
     }
     Ok(swept)
 }
 
 /// A ledger that was found.
-enum Taken {
+pub(super) enum Taken {
     /// Nobody holds it, and now we do.
-    Whole(File),
+    Orphan(Box<Orphan>),
     /// Its run holds it, or another sweep.
     Alive,
     /// Its run ended well, or another sweep did its work, since the folder was listed.
     Gone,
 }
 
+/// The ledger of a dead run. It is locked: nobody else undoes what it holds.
+pub(super) struct Orphan {
+    disk: Disk,
+    /// What it says.
+    pub(super) reading: Reading,
+}
+
 /// Takes a ledger whose run is dead, and reads it.
-fn take(path: &std::path::Path, bytes: &mut Vec<u8>) -> io::Result<Taken> {
+pub(super) fn take(path: &Path, key: &hmac::Key) -> io::Result<Taken> {
     let mut file = match OpenOptions::new().read(true).append(true).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Taken::Gone),
@@ -136,8 +135,44 @@ fn take(path: &std::path::Path, bytes: &mut Vec<u8>) -> io::Result<Taken> {
     if file.metadata()?.nlink() == 0 {
         return Ok(Taken::Gone);
     }
-    file.read_to_end(bytes)?;
-    Ok(Taken::Whole(file))
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let run = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let reading = read(&bytes, &run, key);
+    let disk = Disk {
+        file,
+        path: path.to_owned(),
+        key: key.clone(),
+        run,
+        lines: reading.lines,
+        #[cfg(feature = "kubernetes")]
+        leashed: false,
+    };
+    Ok(Taken::Orphan(Box::new(Orphan { disk, reading })))
+}
+
+impl Orphan {
+    /// Writes down how the undos of an entry ended. What did not end clean stays open.
+    pub(super) fn settle(&mut self, entry: EntryId, outcomes: Vec<UndoOutcome>) -> Result<(), LedgerError> {
+        if std::mem::take(&mut self.reading.torn) {
+            // Ends the torn line, so that the next one is whole; the torn one keeps its number.
+            self.disk.file.write_all(b"\n").map_err(LedgerError::file("write", &self.disk.path))?;
+        }
+        if outcomes.iter().all(UndoOutcome::is_clean) {
+            self.reading.open.retain(|open| open.entry != entry);
+        }
+        self.disk.append(&Record::Settled { entry, outcomes, left: false })
+    }
+
+    /// Removes the file if nothing in it is open. What is not known may still be on: such a file is kept for whoever
+    /// knows.
+    pub(super) fn end(self) -> Result<(), LedgerError> {
+        let unknown = self.reading.complaints.iter().any(|c| matches!(c, Complaint::Unknown { .. }));
+        if unknown || !self.reading.open.is_empty() {
+            return Ok(());
+        }
+        fs::remove_file(&self.disk.path).map_err(LedgerError::file("remove", &self.disk.path))
+    }
 }
 
 /// Undoes the open entries of a ledger of this process, the newest first, without a runtime of the caller's.

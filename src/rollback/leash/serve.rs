@@ -1,0 +1,189 @@
+//! What a leash does.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, join_all};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::super::sweep::{Orphan, Taken, take};
+use super::super::{Header, OpenEntry, StateDir, Undo, UndoOutcome, Undoer};
+use super::{AT_ONCE, MANY, READY, names};
+
+/// How long a lock may be held by somebody else: a sweep that was faster, and then has undone it.
+const LOCK_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long everything may take. What is not undone by then stays in its ledger.
+const UNDO_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long after the death a change may still come that was not known to be made: the request was on its way.
+const LATE_WITHIN: Duration = Duration::from_secs(2);
+
+/// How often a lock, a change that may come late, and an undo that failed are looked at again.
+const AGAIN_EVERY: Duration = Duration::from_millis(100);
+
+/// Makes an undoer for the cluster of a ledger, which it must prove to be the same one.
+type Open = fn(Header) -> BoxFuture<'static, Result<Box<dyn Undoer>, String>>;
+
+/// Waits for the end of the process that started this one, and undoes what its ledgers hold open then.
+///
+/// # Errors
+/// The process that started it does not listen, or there can be no runtime.
+pub(crate) fn serve(open: Open) -> io::Result<()> {
+    // Out of reach of what kills a whole group: Ctrl-C, an IDE, a runner of tests.
+    rustix::process::setsid()?;
+    // For `ps`; without it nothing is lost.
+    let _ = fs::write("/proc/self/comm", "steadfast-leash");
+    let mut answer = io::stdout();
+    answer.write_all(READY)?;
+    answer.flush()?;
+    let mut ledgers = told(io::stdin())?;
+    ledgers.retain(|ledger| ledger.exists());
+    if ledgers.is_empty() {
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        // With a handler, a standard error that nobody reads is no end of this process.
+        let _handled = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::pipe());
+        // Side by side, the newest first: they are of different runs, and one that is stuck must not delay the others.
+        join_all(ledgers.iter().rev().map(|ledger| async move {
+            match undo(ledger, open).await {
+                Ok(done) => say(&done),
+                Err(error) => say(&[format!("not what {} says: {error}", ledger.display())]),
+            }
+        }))
+        .await;
+    });
+    Ok(())
+}
+
+/// The ledgers that the process has told of, when it is dead.
+fn told(mut pipe: impl Read) -> io::Result<Vec<PathBuf>> {
+    let (mut all, mut rest, mut piece) = (Vec::new(), Vec::new(), [0; AT_ONCE]);
+    loop {
+        let read = match pipe.read(&mut piece) {
+            Ok(0) => return Ok(all),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        rest.extend_from_slice(&piece[..read]);
+        all.extend(names(&rest));
+        rest.drain(..rest.iter().rposition(|byte| *byte == 0).map_or(0, |end| end + 1));
+        if all.len() > MANY {
+            all.retain(|ledger| ledger.exists());
+        }
+    }
+}
+
+/// Undoes what one ledger holds open, the newest entry first, until it is clean or the time is over.
+async fn undo(path: &Path, open: Open) -> Result<Vec<String>, String> {
+    let died = Instant::now();
+    let deadline = died + UNDO_WITHIN;
+    let Some(mut orphan) = lock(path, died + LOCK_WITHIN).await? else { return Ok(Vec::new()) };
+    let header = orphan.reading.header.clone().ok_or("its first line cannot be believed")?;
+    let mut done = Vec::new();
+    if !orphan.reading.open.is_empty() {
+        let undoer = connect(&header, open, deadline).await?;
+        // Each is tried although another fails, and those that failed once more.
+        loop {
+            for entry in orphan.reading.open.clone().into_iter().rev() {
+                let outcomes = carry_out(&*undoer, &entry, deadline).await;
+                let last = Instant::now() + AGAIN_EVERY >= deadline;
+                if may_come(&entry, &outcomes) && died.elapsed() < LATE_WITHIN {
+                    continue;
+                }
+                if last || outcomes.iter().all(|(_, outcome)| outcome.is_clean()) {
+                    done.extend(outcomes.iter().map(|(undo, outcome)| told_of(undo, outcome)));
+                    let outcomes = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
+                    orphan.settle(entry.entry, outcomes).map_err(|error| error.to_string())?;
+                }
+            }
+            if orphan.reading.open.is_empty() || Instant::now() + AGAIN_EVERY >= deadline {
+                break;
+            }
+            sleep(AGAIN_EVERY).await;
+        }
+    }
+    orphan.end().map_err(|error| error.to_string())?;
+    Ok(done)
+}
+
+/// The ledger, once nobody else holds it; `None` if it is gone, for then there is nothing left to undo.
+async fn lock(path: &Path, deadline: Instant) -> Result<Option<Box<Orphan>>, String> {
+    let state = path.parent().and_then(Path::parent).ok_or("it lies in no state folder")?;
+    let key = StateDir::at(state).key().map_err(|error| error.to_string())?;
+    loop {
+        match take(path, &key).map_err(|error| error.to_string())? {
+            Taken::Orphan(orphan) => return Ok(Some(orphan)),
+            Taken::Gone => return Ok(None),
+            Taken::Alive if Instant::now() >= deadline => return Err("somebody holds it".into()),
+            Taken::Alive => sleep(AGAIN_EVERY / 10).await,
+        }
+    }
+}
+
+async fn connect(header: &Header, open: Open, deadline: Instant) -> Result<Box<dyn Undoer>, String> {
+    loop {
+        match timeout_at(deadline, open(header.clone())).await {
+            Ok(Ok(undoer)) => return Ok(undoer),
+            Ok(Err(why)) if Instant::now() + AGAIN_EVERY >= deadline => return Err(why),
+            Ok(Err(_)) => sleep(AGAIN_EVERY).await,
+            Err(_) => return Err(format!("no connection within {UNDO_WITHIN:?}")),
+        }
+    }
+}
+
+/// Carries out the undos of an entry, the last change first.
+async fn carry_out(undoer: &dyn Undoer, entry: &OpenEntry, deadline: Instant) -> Vec<(Undo, UndoOutcome)> {
+    let mut outcomes = Vec::new();
+    for undo in entry.undo.iter().rev() {
+        let leaked = |_| UndoOutcome::Leaked { why: format!("it did not end within {UNDO_WITHIN:?}") };
+        let outcome = timeout_at(deadline, undoer.undo(undo)).await.unwrap_or_else(leaked);
+        outcomes.push((undo.clone(), outcome));
+    }
+    outcomes
+}
+
+/// Whether the change of an entry may still come: nobody has written down that it was made, and it was not seen.
+fn may_come(entry: &OpenEntry, outcomes: &[(Undo, UndoOutcome)]) -> bool {
+    let seen =
+        |(undo, outcome): &(Undo, UndoOutcome)| matches!((undo, outcome), (Undo::Delete { .. }, UndoOutcome::Reverted));
+    !entry.applied && !outcomes.iter().all(seen)
+}
+
+fn told_of(undo: &Undo, outcome: &UndoOutcome) -> String {
+    if outcome.is_clean() { undo.to_string() } else { format!("{undo} (not done: {outcome})") }
+}
+
+/// Says what was undone, if somebody listens.
+fn say(done: &[String]) {
+    if !done.is_empty() {
+        let _ = writeln!(io::stderr(), "steadfast: the leash undid after a death: {}", done.join(", "));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_however_they_are_cut() {
+        struct Dripping(Vec<u8>);
+        impl Read for Dripping {
+            fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+                let Some(byte) = self.0.pop() else { return Ok(0) };
+                into[0] = byte;
+                Ok(1)
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b) = (folder.path().join("a"), folder.path().join("b c"));
+        let text = format!("{}\0{}\0/cut", a.display(), b.display());
+        assert_eq!(told(text.as_bytes()).unwrap(), [a.clone(), b.clone()]);
+        assert_eq!(told(Dripping(text.into_bytes().into_iter().rev().collect())).unwrap(), [a, b]);
+    }
+}
