@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bad_input;
+#[cfg(all(feature = "cli", target_os = "linux"))]
+mod crash;
 mod experiment;
 #[cfg(feature = "goose")]
 mod goose;

@@ -1,0 +1,123 @@
+//! Test processes that die, against `steadfast lab` in another process: what they had on is gone soon after.
+
+mod gate;
+#[expect(dead_code, reason = "shared with the trials of the command, which ask more of it")]
+#[path = "../../tools/lab.rs"]
+mod lab;
+mod leash;
+mod victim;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::Client;
+use kube::api::{Api, DeleteParams, ListParams, PostParams};
+use serde_json::json;
+use steadfast::clock::Stopwatch;
+use steadfast::kubernetes::Context;
+use steadfast::rollback::OWNER_LABEL;
+
+/// What is asked of the leash: nothing is left so long after a death.
+const CLEAN_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long what must come may take before it is an error.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A lab in a process of its own, and a folder of state for its victims.
+struct Site {
+    running: lab::Running,
+    client: Client,
+    state: tempfile::TempDir,
+}
+
+impl Site {
+    async fn start() -> Self {
+        let running = lab::start();
+        let context = Context::in_file(&running.lab.kubeconfig, "steadfast-lab").await.unwrap();
+        let client = context.connect().unwrap().client().clone();
+        Self { running, client, state: tempfile::tempdir().unwrap() }
+    }
+
+    /// A namespace for faults, with pods to have them.
+    async fn namespace(&self, name: &str) {
+        let body = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        namespaces.create(&PostParams::default(), &body).await.unwrap();
+        let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(self.client.clone(), name);
+        for app in ["front", "back"] {
+            let pod = json!({"metadata": {"name": app, "labels": {"app": app}},
+                "spec": {"containers": [{"name": "c", "image": self.running.lab.image}]}});
+            pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+        }
+    }
+
+    async fn remove(&self, namespace: &str) {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        namespaces.delete(namespace, &DeleteParams::default()).await.unwrap();
+    }
+
+    /// What stands in the cluster and is ours.
+    async fn owned(&self) -> Vec<String> {
+        let all = ListParams::default().labels(OWNER_LABEL);
+        let policies = Api::<NetworkPolicy>::all(self.client.clone()).list(&all).await.unwrap();
+        let policies = policies.items.into_iter().map(|policy| policy.metadata);
+        let namespaces = Api::<Namespace>::all(self.client.clone()).list(&all).await.unwrap();
+        // Nothing stops the deletion of one, and it takes its time.
+        let namespaces = namespaces.items.into_iter().map(|namespace| namespace.metadata);
+        let standing = namespaces.filter(|metadata| metadata.deletion_timestamp.is_none());
+        policies.chain(standing).map(|metadata| format!("{:?}/{:?}", metadata.namespace, metadata.name)).collect()
+    }
+
+    /// Waits until nothing of ours is left, and says how long it took; what is left at the end of the time otherwise.
+    async fn clean_within(&self, within: Duration) -> Result<Duration, Vec<String>> {
+        let since = Stopwatch::start();
+        loop {
+            let owned = self.owned().await;
+            if owned.is_empty() {
+                return Ok(since.elapsed());
+            }
+            if since.elapsed() > within {
+                return Err(owned);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn ledgers(&self) -> usize {
+        std::fs::read_dir(self.state.path().join("ledger")).map_or(0, Iterator::count)
+    }
+
+    /// The leashes of victims of this site: pid by the pid of their parent.
+    fn leashes(&self) -> BTreeMap<i32, i32> {
+        let ours = format!("STEADFAST_STATE_DIR={}", self.state.path().display());
+        let folders = std::fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
+        let leash = |folder: PathBuf| {
+            let pid = folder.file_name()?.to_str()?.parse().ok()?;
+            let stat = std::fs::read_to_string(folder.join("stat")).ok()?;
+            let environ = std::fs::read(folder.join("environ")).ok()?;
+            let environ = String::from_utf8_lossy(&environ);
+            if !stat.contains("(steadfast-leash)") || !environ.split('\0').any(|variable| variable == ours) {
+                return None;
+            }
+            let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
+            Some((parent, pid))
+        };
+        folders.filter_map(leash).collect()
+    }
+
+    /// Waits until no leash is left.
+    async fn no_leash_within(&self, within: Duration) {
+        let since = Stopwatch::start();
+        while !self.leashes().is_empty() {
+            assert!(since.elapsed() < within, "a leash outlives its work: {:?}", self.leashes());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+fn on_a_runtime<T>(body: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(body)
+}

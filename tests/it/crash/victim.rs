@@ -1,0 +1,171 @@
+//! The processes that die.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use steadfast::cluster::Target;
+use steadfast::prelude::*;
+
+use super::{Site, on_a_runtime};
+
+/// What a victim does: it is only itself with this variable.
+const PART: &str = "STEADFAST_TEST_VICTIM";
+
+/// The namespace that its faults are in.
+const NAMESPACE: &str = "STEADFAST_TEST_VICTIM_NAMESPACE";
+
+/// A run of this binary in a process of its own.
+pub struct Victim {
+    child: Child,
+    said: BufReader<ChildStdout>,
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        // It may have died already, which is what it is for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Victim {
+    /// Starts one in a process group of its own.
+    pub fn start(site: &Site, part: &str, namespace: &str, more: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .args(["--exact", "crash::victim::dies", "--ignored", "--nocapture", "--test-threads=1"])
+            .env("KUBECONFIG", &site.running.lab.kubeconfig)
+            .env("STEADFAST_STATE_DIR", site.state.path())
+            .env("STEADFAST_OUT", site.state.path().join("out"))
+            .env(PART, part)
+            .env(NAMESPACE, namespace)
+            .envs(more.iter().copied())
+            .env_remove("STEADFAST_CLUSTER")
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap());
+        Self { child, said }
+    }
+
+    pub fn pid(&self) -> i32 {
+        Pid::from_child(&self.child).as_raw_nonzero().get()
+    }
+
+    /// What it says next behind `ready: `; `None` if it ends before.
+    pub fn hears(&mut self) -> Option<String> {
+        loop {
+            let mut line = String::new();
+            if self.said.read_line(&mut line).unwrap() == 0 {
+                return None;
+            }
+            if let Some((_, what)) = line.trim_end().split_once("ready: ") {
+                return Some(what.to_owned());
+            }
+        }
+    }
+
+    /// Waits until it has its faults on, and says so.
+    pub fn ready(&mut self) {
+        self.hears().expect("it gets ready");
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&mut self) {
+        self.child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    }
+
+    /// Gives it all of its standard input.
+    pub fn says(&mut self, text: &str) {
+        self.child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        // It may be dead already.
+        let _ = kill_process(Pid::from_child(&self.child), signal);
+    }
+
+    pub fn signal_group(&self, signal: Signal) {
+        kill_process_group(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+
+    pub fn killed(mut self) {
+        self.signal(Signal::KILL);
+        self.wait();
+    }
+}
+
+/// Says that it is ready, and waits to be killed or let go.
+fn wait_for_the_end() {
+    println!("ready: on");
+    let _ = std::io::stdin().read(&mut [0]);
+}
+
+fn cut(cluster: &Cluster) -> impl Fault + use<> {
+    let namespace = std::env::var(NAMESPACE).unwrap();
+    cluster.namespace(namespace).pods("app=back").deny_ingress().trust_without_proof("a test of the undo alone")
+}
+
+fn cut_out(cluster: &Cluster) -> impl Fault + use<> {
+    let namespace = std::env::var(NAMESPACE).unwrap();
+    cluster.namespace(namespace).pods("app=front").deny_egress().trust_without_proof("a test of the undo alone")
+}
+
+#[test]
+#[ignore = "run by the tests of this module"]
+fn dies() {
+    let Ok(part) = std::env::var(PART) else { return };
+    if part == "echoes" {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).unwrap();
+        println!("ready: {text}");
+        return;
+    }
+    on_a_runtime(async {
+        let cluster = Cluster::open(&Target::Context("steadfast-lab".into()), "victim").await.unwrap();
+        if part == "opens" {
+            return wait_for_the_end();
+        }
+        let own = cluster.own_namespace("victim").await.unwrap();
+        let run = Run::start("killed", &cluster).await.unwrap();
+        let first = run.inject(cut(&cluster)).await.unwrap();
+        let second = run.inject(cut_out(&cluster)).await.unwrap();
+        match part.as_str() {
+            // A whole life, for the gate: both faults on, a while, both off.
+            "lives" => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+            "holds" => wait_for_the_end(),
+            "holds more" => {
+                wait_for_the_end();
+                let other = Run::start("another", &cluster).await.unwrap();
+                let third = other.inject(cut(&cluster)).await.unwrap();
+                wait_for_the_end();
+                drop((third, other));
+            }
+            "aborts" => {
+                wait_for_the_end();
+                std::process::abort();
+            }
+            "exits" => {
+                wait_for_the_end();
+                #[expect(clippy::exit, clippy::mem_forget, reason = "what nobody should do is what this is about")]
+                {
+                    std::mem::forget((first, second, own));
+                    std::process::exit(0);
+                }
+            }
+            other => panic!("no part {other}"),
+        }
+        second.rollback().await.unwrap();
+        first.rollback().await.unwrap();
+        drop(run.finish());
+        own.delete().await.unwrap();
+    });
+}
