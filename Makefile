@@ -9,7 +9,7 @@ PROFILE ?= bench
 KIND ?= kind
 KIND_NAME = $(patsubst kind:%,%,$(filter kind:%,$(KIND)))
 
-.PHONY: demo test test-goose test-kind suite-on-kind kind-up kind-down lab-check containers fmt clippy doc features bench bench-cluster bench-load bench-vegeta dependent ci
+.PHONY: demo test test-goose test-kind suite-on-kind kind-up kind-down lab-check crash-gate containers fmt clippy doc features bench bench-cluster bench-load bench-vegeta dependent ci
 
 demo: ## lab4 of the Chaos Toolkit demos on the embedded lab
 	@$(CARGO) run --quiet --features cli -- demo
@@ -39,6 +39,9 @@ kind-down: ## deletes the kind cluster and what is remembered of it
 
 lab-check: ## judged by kubectl, the official Python client, Chaos Toolkit and vegeta, as far as they are here
 	$(CARGO) test --features cli --test tools
+
+crash-gate: ## kills of test processes at random instants, against a lab in another process; KILLS=1000
+	STEADFAST_CRASHES=$(or $(KILLS),1000) $(CARGO) test --release --features cli --test it -- crash --nocapture --test-threads=1
 
 containers: ## fixtures in containers, as far as a Docker engine answers
 	$(CARGO) test --features cli,testcontainers --test containers

@@ -126,6 +126,16 @@ fn files_are_short_and_lints_are_expected_not_allowed() {
     }
 }
 
+#[test]
+fn only_these_files_are_unsafe() {
+    for (path, text) in sources() {
+        let may = ["cluster/hook.rs", "load/goose/process.rs"].iter().any(|file| path.ends_with(file));
+        let is =
+            code(&text).replace("unsafe_code", "").split(|c: char| !c.is_alphanumeric()).any(|word| word == "unsafe");
+        assert_eq!(is, may, "{}", path.display());
+    }
+}
+
 /// `STEADFAST_CLUSTER=kind cargo test` takes to the cluster what is meant for it, and nothing else.
 #[test]
 fn tests_of_this_binary_say_that_they_need_the_lab() {
