@@ -291,6 +291,8 @@ impl Elsewhere {
             .env("KUBECONFIG", served.folder.path().join("kubeconfig"))
             .env("STEADFAST_STATE_DIR", served.folder.path().join(state))
             .env("STEADFAST_TEST_ELSEWHERE", "1")
+            // What a leash undoes is none of these tests' concern, but what is left without one.
+            .env("STEADFAST_LEASH", "off")
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
             .stderr(std::process::Stdio::piped());
