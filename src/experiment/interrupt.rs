@@ -3,7 +3,8 @@
 //! Handlers are installed with the first fault of the process, never before: until then the default is right.
 //! The first signal stops the ledgers from admitting new entries and tells every run; engines undo, store their
 //! journals and report here; then the process ends with 128 + n, or with 5 if something leaked. Runs that no
-//! engine drives are undone from here, out of their ledgers.
+//! engine drives are undone from here, out of their ledgers. Further signals do not cut that short: they are told
+//! what is still being undone.
 
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
@@ -13,8 +14,9 @@ use tokio::sync::watch;
 
 use crate::rollback::{Ledger, Undoer, sweep_ledger};
 
-/// How long engines have for undoing everything; nextest kills 10 s after its first signal.
-const UNDO_WITHIN: Duration = Duration::from_secs(8);
+/// How long engines have for undoing everything. What is left then is undone from here in 3 s more; nextest kills 10 s
+/// after its first signal.
+const ENGINES_WITHIN: Duration = Duration::from_secs(5);
 
 /// The exit code when something was not undone.
 const EXIT_LEAKED: i32 = 5;
@@ -111,56 +113,102 @@ impl Interrupts {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn serve(&self, installed: &std::sync::mpsc::Sender<()>) {
+    async fn serve(self: Arc<Self>, installed: &std::sync::mpsc::Sender<()>) {
         let handlers = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()));
-        let (Ok(mut int), Ok(mut term), Ok(mut hup)) = handlers else {
+        let (Ok(int), Ok(term), Ok(hup)) = handlers else {
             crate::journal::complain("signals will not be handled: the handlers could not be installed");
             return;
         };
+        let mut signals = Signals { int, term, hup };
         // Whoever waits may have been dropped; the handlers stay.
         let _ = installed.send(());
-        let signal = tokio::select! {
-            biased;
-            _ = int.recv() => (2, "SIGINT"),
-            _ = term.recv() => (15, "SIGTERM"),
-            _ = hup.recv() => (1, "SIGHUP"),
-        };
-        let live: Vec<_> = self.lock().live.iter().filter_map(|(_, run)| run.upgrade()).collect();
-        for run in &live {
+        let first = signals.next().await;
+        for run in self.live() {
             run.ledger().refuse_new();
         }
-        drop(live);
-        ARRIVED.send_replace(Some(signal));
-        let leaked = self.wait_for_engines().await;
-        leave(if leaked { EXIT_LEAKED } else { 128 + signal.0 });
+        ARRIVED.send_replace(Some(first));
+        let undoing = self.clone();
+        // It blocks, and meanwhile there is somebody to talk to.
+        let mut work = tokio::task::spawn_blocking(move || undoing.undo_all());
+        let leaked = loop {
+            tokio::select! {
+                biased;
+                done = &mut work => break done.unwrap_or(true),
+                (_, name) = signals.next() => self.tell_what_is_on(name),
+            }
+        };
+        leave(if leaked { EXIT_LEAKED } else { 128 + first.0 });
     }
 
-    /// Waits until every run has reported; undoes from the ledger what is left then. True if something leaked.
-    async fn wait_for_engines(&self) -> bool {
-        let until = crate::clock::Stopwatch::start();
-        let mut state = self.lock_owned_wait(&until);
-        let abandoned: Vec<_> = state.live.drain(..).filter_map(|(_, run)| run.upgrade()).collect();
-        let mut leaked = state.leaked;
-        drop(state);
-        for run in abandoned {
-            let undoer = run.undoer();
-            let undone = sweep_ledger(run.ledger(), &undoer.in_drop(), &*undoer);
-            leaked |= undone.iter().any(|outcome| !outcome.is_clean());
-        }
-        leaked
+    fn live(&self) -> Vec<Arc<dyn Interruptible>> {
+        self.lock().live.iter().filter_map(|(_, run)| run.upgrade()).collect()
     }
 
-    fn lock_owned_wait(&self, since: &crate::clock::Stopwatch) -> MutexGuard<'_, State> {
+    fn tell_what_is_on(&self, signal: &str) {
+        let open = self.live().into_iter().flat_map(|run| run.ledger().open());
+        let faults: Vec<_> = open.map(|open| open.name).collect();
+        let what = if faults.is_empty() { "the journal is still being written".into() } else { faults.join("; ") };
+        crate::journal::complain(&format!("{signal} again; still undoing: {what}"));
+    }
+
+    /// Undoes what no engine does, waits for the engines, and undoes what these leave. True if something leaked.
+    fn undo_all(&self) -> bool {
+        let (driven, others): (Vec<_>, Vec<_>) = self.live().into_iter().partition(|run| run.driven());
+        drop(driven);
+        let leaked = std::thread::scope(|scope| {
+            let others = scope.spawn(|| undo_from_ledgers(&others));
+            let left = self.wait_for_engines();
+            undo_from_ledgers(&left) | others.join().unwrap_or(true)
+        });
+        leaked | self.lock().leaked
+    }
+
+    /// Waits until every engine has reported; those that have not in time.
+    fn wait_for_engines(&self) -> Vec<Arc<dyn Interruptible>> {
+        let since = crate::clock::Stopwatch::start();
         let mut state = self.lock();
         loop {
-            let left = UNDO_WITHIN.saturating_sub(since.elapsed());
-            let waiting = state.live.iter().any(|(_, run)| run.upgrade().is_some_and(|run| run.driven()));
-            if !waiting || left.is_zero() {
-                return state;
+            let driven = state.live.iter().filter_map(|(_, run)| run.upgrade()).filter(|run| run.driven());
+            let waiting: Vec<_> = driven.collect();
+            let left = ENGINES_WITHIN.saturating_sub(since.elapsed());
+            if waiting.is_empty() || left.is_zero() {
+                return waiting;
             }
+            // Their owners may drop them meanwhile.
+            drop(waiting);
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
+}
+
+/// The signals that end a process.
+struct Signals {
+    int: tokio::signal::unix::Signal,
+    term: tokio::signal::unix::Signal,
+    hup: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            biased;
+            _ = self.int.recv() => (2, "SIGINT"),
+            _ = self.term.recv() => (15, "SIGTERM"),
+            _ = self.hup.recv() => (1, "SIGHUP"),
+        }
+    }
+}
+
+/// Undoes what runs hold open, side by side. True if something leaked.
+fn undo_from_ledgers(runs: &[Arc<dyn Interruptible>]) -> bool {
+    std::thread::scope(|scope| {
+        let undo = |run: &Arc<dyn Interruptible>| {
+            let undoer = run.undoer();
+            sweep_ledger(run.ledger(), &undoer.in_drop(), &*undoer).iter().any(|outcome| !outcome.is_clean())
+        };
+        let started: Vec<_> = runs.iter().map(|run| scope.spawn(move || undo(run))).collect();
+        started.into_iter().any(|undone| undone.join().unwrap_or(true))
+    })
 }
 
 #[expect(clippy::exit, reason = "the default action of the signal, which our handler replaced, is to end the process")]

@@ -16,8 +16,8 @@ use super::{
     this_host,
 };
 
-/// How long the undoing of one open entry may take.
-const WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
+/// How long undoing all open entries of a ledger of this process may take.
+const WITHIN: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// What was found in one ledger.
 #[derive(Clone, Debug, PartialEq)]
@@ -177,7 +177,7 @@ impl Orphan {
 
 /// Undoes the open entries of a ledger of this process, the newest first, without a runtime of the caller's.
 pub fn sweep_ledger(ledger: &Ledger, in_drop: &InDrop, undoer: &dyn Undoer) -> Vec<UndoOutcome> {
-    let mut all = Vec::new();
+    let (mut all, since) = (Vec::new(), crate::clock::Stopwatch::start());
     for open in ledger.open().into_iter().rev() {
         let undo: Vec<Undo> = open.undo.into_iter().rev().collect();
         let outcomes = match in_drop {
@@ -188,7 +188,9 @@ pub fn sweep_ledger(ledger: &Ledger, in_drop: &InDrop, undoer: &dyn Undoer) -> V
                     undoer.undo(undo).now_or_never().unwrap_or_else(waits)
                 })
                 .collect(),
-            InDrop::Reaper(connect) => Reaper::global().undo(connect.clone(), undo, WITHIN),
+            InDrop::Reaper(connect) => {
+                Reaper::global().undo(connect.clone(), undo, WITHIN.saturating_sub(since.elapsed()))
+            }
         };
         if let Err(error) = ledger.settled(open.entry, &outcomes) {
             crate::journal::complain(&error);

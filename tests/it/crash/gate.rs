@@ -1,5 +1,6 @@
 //! Kills at random instants: `make crash-gate`.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use steadfast::clock::{Seed, Stopwatch};
@@ -29,62 +30,100 @@ fn kills() -> usize {
     std::env::var("STEADFAST_CRASHES").map_or(KILLS, |kills| kills.parse().expect("STEADFAST_CRASHES is a number"))
 }
 
-#[test]
-fn nothing_is_left_of_a_process_killed_at_any_time() {
-    let seed = Seed::from_env().unwrap();
-    let each = kills().div_ceil(SIDE_BY_SIDE);
-    let tallies = std::thread::scope(|scope| {
-        let starts: Vec<_> =
-            (0..SIDE_BY_SIDE).map(|worker| scope.spawn(move || on_a_runtime(batch(seed, worker, each)))).collect();
-        starts.into_iter().map(|batch| batch.join().unwrap()).collect::<Vec<_>>()
-    });
-    let mut all = Tally::default();
-    for tally in tallies {
-        all.kills += tally.kills;
-        all.on += tally.on;
-        all.left += tally.left;
-        all.clean.extend(tally.clean);
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.kills += other.kills;
+        self.on += other.on;
+        self.left += other.left;
+        self.clean.extend(other.clean);
     }
-    all.clean.sort();
-    let (median, most) = (all.clean.get(all.clean.len() / 2), all.clean.last());
-    println!(
-        "real processes, seed {}: {} SIGKILLs, {} with something on, {} with something left after {CLEAN_WITHIN:?}; \
-         clean after {median:?} in the median, {most:?} at most",
-        seed.0, all.kills, all.on, all.left
-    );
-    assert_eq!(all.left, 0);
-    assert!(all.on > all.kills / 4, "the kills hit what they are meant to hit");
+
+    fn told(&mut self, how: &str, seed: Seed) {
+        self.clean.sort();
+        let (median, most) = (self.clean.get(self.clean.len() / 2), self.clean.last());
+        let times =
+            median.zip(most).map(|(median, most)| format!("; clean after {median:?} in the median, {most:?} at most"));
+        println!(
+            "real processes, {how}, seed {}: {} SIGKILLs, {} with something on, {} with something left{}",
+            seed.0,
+            self.kills,
+            self.on,
+            self.left,
+            times.unwrap_or_default()
+        );
+        assert!(self.on > self.kills / 4, "the kills hit what they are meant to hit");
+    }
 }
 
-async fn batch(seed: Seed, worker: usize, kills: usize) -> Tally {
+#[test]
+fn nothing_is_left_of_a_process_killed_at_any_time() {
+    gate("5 s later", kills(), &[], async |site, on, tally| {
+        match site.clean_within(CLEAN_WITHIN).await {
+            Ok(took) if on => tally.clean.push(took),
+            Ok(_) => {}
+            Err(left) => return Err(left),
+        }
+        // A request on its way may come later than the first look: the leash waits for it, and so does this.
+        site.no_leash_within(PATIENCE).await;
+        site.clean_within(Duration::ZERO).await.map(drop)
+    });
+}
+
+#[test]
+fn nothing_is_left_by_the_next_run_where_there_was_no_leash() {
+    let unswept = AtomicUsize::new(0);
+    gate(
+        "no leash, after the next run began",
+        kills().div_ceil(5),
+        &[("STEADFAST_LEASH", "off")],
+        async |site, _, _| {
+            unswept.fetch_add(usize::from(!site.owned().await.is_empty()), Ordering::Relaxed);
+            Victim::start(site, "opens", "none", &[]).ready();
+            site.clean_within(Duration::ZERO).await.map(drop)
+        },
+    );
+    println!("before the next run began, {} had something left", unswept.load(Ordering::Relaxed));
+    assert_ne!(unswept.into_inner(), 0, "without a leash the gate finds what is left");
+}
+
+/// What is looked at after a kill, and whether something was on then; what is left is an error.
+trait Look: AsyncFn(&Site, bool, &mut Tally) -> Result<(), Vec<String>> + Sync {}
+
+impl<F: AsyncFn(&Site, bool, &mut Tally) -> Result<(), Vec<String>> + Sync> Look for F {}
+
+fn gate(how: &str, kills: usize, more: &[(&str, &str)], look: impl Look) {
+    let seed = Seed::from_env().unwrap();
+    let (each, look) = (kills.div_ceil(SIDE_BY_SIDE), &look);
+    let tallies = std::thread::scope(|scope| {
+        let start = |worker| scope.spawn(move || on_a_runtime(batch(seed, worker, each, more, look)));
+        let started: Vec<_> = (0..SIDE_BY_SIDE).map(start).collect();
+        started.into_iter().map(|batch| batch.join().unwrap()).collect::<Vec<_>>()
+    });
+    let mut all = Tally::default();
+    tallies.into_iter().for_each(|tally| all.add(tally));
+    all.told(how, seed);
+    assert_eq!(all.left, 0);
+}
+
+async fn batch(seed: Seed, worker: usize, kills: usize, more: &[(&str, &str)], look: &impl Look) -> Tally {
     let (site, mut tally) = (Site::start().await, Tally::default());
     let mut rng = seed.rng(&format!("crashes {worker}"));
     // A life that is not ended is the measure of those that are.
     site.namespace("measure").await;
     let life = Stopwatch::start();
-    assert!(Victim::start(&site, "lives", "measure", &[]).wait().success());
+    assert!(Victim::start(&site, "lives", "measure", more).wait().success());
     let life = life.elapsed();
     for kill in 0..kills {
         let namespace = format!("crash-{kill}");
         site.namespace(&namespace).await;
-        let victim = Victim::start(&site, "lives", &namespace, &[]);
+        let victim = Victim::start(&site, "lives", &namespace, more);
         tokio::time::sleep(life.mul_f64(rng.f64())).await;
         let on = !site.owned().await.is_empty();
         victim.killed();
         tally.kills += 1;
         tally.on += usize::from(on);
-        match site.clean_within(CLEAN_WITHIN).await {
-            Ok(took) if on => tally.clean.push(took),
-            Ok(_) => {}
-            Err(left) => {
-                eprintln!("kill {kill} of worker {worker} left {left:?}");
-                tally.left += 1;
-            }
-        }
-        // A request on its way may come later than the first look: the leash waits for it, and so does this.
-        site.no_leash_within(PATIENCE).await;
-        if let Err(left) = site.clean_within(Duration::ZERO).await {
-            eprintln!("kill {kill} of worker {worker} left, late, {left:?}");
+        if let Err(left) = look(&site, on, &mut tally).await {
+            eprintln!("kill {kill} of worker {worker} left {left:?}");
             tally.left += 1;
         }
         site.remove(&namespace).await;

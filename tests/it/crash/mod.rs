@@ -5,6 +5,7 @@ mod gate;
 #[path = "../../tools/lab.rs"]
 mod lab;
 mod leash;
+mod signals;
 mod victim;
 
 use std::collections::BTreeMap;
@@ -86,8 +87,16 @@ impl Site {
         }
     }
 
+    /// Where the last victim complains.
+    fn said(&self) -> PathBuf {
+        self.state.path().join("said")
+    }
+
+    /// The ledgers that have entries. One of a run that died before its first fault says whose it is, and no more.
     fn ledgers(&self) -> usize {
-        std::fs::read_dir(self.state.path().join("ledger")).map_or(0, Iterator::count)
+        let Ok(folder) = std::fs::read_dir(self.state.path().join("ledger")) else { return 0 };
+        let texts = folder.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap());
+        texts.filter(|text| text.lines().count() > 1).count()
     }
 
     /// The leashes of victims of this site: pid by the pid of their parent.

@@ -7,6 +7,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use steadfast::cluster::Target;
 use steadfast::prelude::*;
+use steadfast::process::exited;
 
 use super::{Site, on_a_runtime};
 
@@ -46,7 +47,7 @@ impl Victim {
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null());
+            .stderr(std::fs::File::create(site.said()).unwrap());
         let mut child = command.spawn().unwrap();
         let said = BufReader::new(child.stdout.take().unwrap());
         Self { child, said }
@@ -97,6 +98,14 @@ impl Victim {
         self.child.wait().unwrap()
     }
 
+    /// As [`wait`](Self::wait), but it is not let go on meanwhile.
+    pub fn wait_held(&mut self) -> ExitStatus {
+        let held = self.child.stdin.take();
+        let status = self.child.wait().unwrap();
+        drop(held);
+        status
+    }
+
     pub fn killed(mut self) {
         self.signal(Signal::KILL);
         self.wait();
@@ -119,6 +128,16 @@ fn cut_out(cluster: &Cluster) -> impl Fault + use<> {
     cluster.namespace(namespace).pods("app=front").deny_egress().trust_without_proof("a test of the undo alone")
 }
 
+async fn experiment(cluster: &Cluster) {
+    let holds = Hypothesis::new("x").check(steadfast::process::run("true").expect(exited(0)));
+    let waits = async |_| {
+        println!("ready: on");
+        std::future::pending().await
+    };
+    let experiment = Experiment::new("killed", holds).inject(cut(cluster)).inject(cut_out(cluster));
+    drop(experiment.act_with("wait", waits).run(cluster).await);
+}
+
 #[test]
 #[ignore = "run by the tests of this module"]
 fn dies() {
@@ -136,6 +155,9 @@ fn dies() {
         }
         let own = cluster.own_namespace("victim").await.unwrap();
         let run = Run::start("killed", &cluster).await.unwrap();
+        if part == "experiments" {
+            return experiment(&cluster).await;
+        }
         let first = run.inject(cut(&cluster)).await.unwrap();
         let second = run.inject(cut_out(&cluster)).await.unwrap();
         match part.as_str() {
