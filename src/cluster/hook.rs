@@ -23,7 +23,7 @@ extern "C" fn before_main() {
         return;
     }
     // A panic must not go through a function of C.
-    let ended = std::panic::catch_unwind(|| serve(super::leash::open));
+    let ended = std::panic::catch_unwind(|| serve(&super::leash::open));
     leave(i32::from(!matches!(ended, Ok(Ok(())))));
 }
 
