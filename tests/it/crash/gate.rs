@@ -107,12 +107,14 @@ fn gate(how: &str, kills: usize, more: &[(&str, &str)], look: impl Look) {
 
 async fn batch(seed: Seed, worker: usize, kills: usize, more: &[(&str, &str)], look: &impl Look) -> Tally {
     let (site, mut tally) = (Site::start().await, Tally::default());
+    let before = site.store().await;
     let mut rng = seed.rng(&format!("crashes {worker}"));
     // A life that is not ended is the measure of those that are.
     site.namespace("measure").await;
     let life = Stopwatch::start();
     assert!(Victim::start(&site, "lives", "measure", more).wait().success());
     let life = life.elapsed();
+    site.remove("measure").await;
     for kill in 0..kills {
         let namespace = format!("crash-{kill}");
         site.namespace(&namespace).await;
@@ -128,6 +130,7 @@ async fn batch(seed: Seed, worker: usize, kills: usize, more: &[(&str, &str)], l
         }
         site.remove(&namespace).await;
     }
+    site.store_is(&before).await;
     assert_eq!(site.ledgers(), 0, "what was undone is written down, and then removed");
     tally
 }

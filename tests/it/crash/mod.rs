@@ -15,7 +15,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Client;
-use kube::api::{Api, DeleteParams, ListParams, PostParams};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, PostParams};
 use serde_json::json;
 use steadfast::clock::Stopwatch;
 use steadfast::kubernetes::Context;
@@ -58,6 +58,51 @@ impl Site {
     async fn remove(&self, namespace: &str) {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         namespaces.delete(namespace, &DeleteParams::default()).await.unwrap();
+    }
+
+    /// Every object of the kinds that faults make or change, but what changes by itself.
+    async fn store(&self) -> Vec<DynamicObject> {
+        let kinds = [
+            ("", "v1", "Namespace", "namespaces"),
+            ("", "v1", "Node", "nodes"),
+            ("", "v1", "Pod", "pods"),
+            ("", "v1", "Service", "services"),
+            ("", "v1", "ConfigMap", "configmaps"),
+            ("apps", "v1", "Deployment", "deployments"),
+            ("batch", "v1", "Job", "jobs"),
+            ("coordination.k8s.io", "v1", "Lease", "leases"),
+            ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
+        ];
+        let mut all = Vec::new();
+        for (group, version, kind, plural) in kinds {
+            let kind = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+            let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &kind);
+            all.extend(api.list(&ListParams::default()).await.unwrap().items);
+        }
+        for object in &mut all {
+            object.metadata.managed_fields = None;
+            object.metadata.resource_version = None;
+            object.metadata.generation = None;
+        }
+        all
+    }
+
+    /// Waits until the store is as it was.
+    async fn store_is(&self, before: &[DynamicObject]) {
+        let since = Stopwatch::start();
+        loop {
+            let now = self.store().await;
+            if now == before {
+                return;
+            }
+            let told = |some: &[DynamicObject], others: &[DynamicObject]| {
+                let changed = some.iter().filter(|object| !others.contains(object));
+                changed.map(|object| serde_json::to_string(object).unwrap()).collect::<Vec<_>>().join("\n")
+            };
+            let late = since.elapsed() > PATIENCE;
+            assert!(!late, "the store differs; before:\n{}\nnow:\n{}", told(before, &now), told(&now, before));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// What stands in the cluster and is ours.
