@@ -4,10 +4,11 @@ use std::fmt;
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use super::Check;
+use super::{Check, Place};
 use crate::BoxError;
-use crate::rollback::Undo;
+use crate::rollback::{OWNER_LABEL, RUN_LABEL, Undo};
 
 /// A right that a run needs, to inject or to undo.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -52,6 +53,18 @@ pub struct Mark {
     /// The ledger entry: the value of [`OWNER_LABEL`](crate::rollback::OWNER_LABEL), unique for each
     /// fault and witness, and fit for the name of an object.
     pub owner: String,
+}
+
+impl Mark {
+    /// The `metadata` of an object that this entry creates, with its labels; `None` for one outside of namespaces.
+    #[must_use]
+    pub fn metadata(&self, name: &str, namespace: Option<&str>) -> Value {
+        let mut metadata = json!({"name": name, "labels": {RUN_LABEL: self.run, OWNER_LABEL: self.owner}});
+        if let Some(namespace) = namespace {
+            metadata["namespace"] = json!(namespace);
+        }
+        metadata
+    }
 }
 
 /// Something that goes wrong on purpose.
@@ -105,6 +118,8 @@ pub struct Targets {
     pub rights: Vec<Right>,
     /// What a reader of the plan should know.
     pub notes: Vec<String>,
+    /// Where it acts: what the run has to hold for itself.
+    pub places: Vec<Place>,
 }
 
 /// What a change made: the uids of created objects, in the order of its undos.

@@ -16,6 +16,7 @@ mod finally;
 mod guard;
 mod hypothesis;
 mod interrupt;
+mod place;
 mod plan;
 mod probe;
 mod recorder;
@@ -39,6 +40,7 @@ pub use fault::{Applied, Apply, Armed, Fault, Mark, Proof, Right, Targets, Witne
 use finally::Finally;
 pub use guard::FaultGuard;
 pub use hypothesis::Hypothesis;
+pub use place::Place;
 pub use plan::{Plan, PlannedStep};
 pub use probe::{Action, Background, Check, Finding, Judged, Observed, Probe};
 pub use run::Run;

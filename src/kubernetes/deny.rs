@@ -12,8 +12,8 @@ use super::pods::name_of;
 use super::witness::WitnessPods;
 use super::{KubernetesError, Pods};
 use crate::BoxError;
-use crate::experiment::{Applied, Armed, Check, Fault, Mark, Proof, Right, Targets, Witness};
-use crate::rollback::{OWNER_LABEL, ObjectRef, RUN_LABEL, Undo};
+use crate::experiment::{Applied, Armed, Check, Fault, Mark, Place, Proof, Right, Targets, Witness};
+use crate::rollback::{ObjectRef, Undo};
 
 /// Which connections are denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +107,8 @@ impl Fault for DenyTraffic {
             } else {
                 rights.push(Right::new("list", "", "pods", namespace));
             }
-            Ok(Targets { names: targets.iter().map(name_of).collect(), rights, notes })
+            let places = vec![Place::Namespace(namespace.clone())];
+            Ok(Targets { names: targets.iter().map(name_of).collect(), rights, notes, places })
         })
     }
 
@@ -127,11 +128,7 @@ impl Fault for DenyTraffic {
             let body: DynamicObject = serde_json::from_value(json!({
                 "apiVersion": object.api_version,
                 "kind": object.kind,
-                "metadata": {
-                    "name": object.name,
-                    "namespace": object.namespace,
-                    "labels": {RUN_LABEL: mark.run, OWNER_LABEL: mark.owner},
-                },
+                "metadata": mark.metadata(&object.name, object.namespace.as_deref()),
                 "spec": {"podSelector": self.pods.selector()?.to_json(), "policyTypes": [kind]},
             }))?;
             let api = self.pods.kubernetes.objects(&object);

@@ -16,7 +16,7 @@ use super::{Kubernetes, KubernetesError, Pods};
 use crate::BoxError;
 use crate::experiment::{Applied, Armed, Check, Finding, Mark, Proof, Scene, Witness};
 use crate::journal::Reason;
-use crate::rollback::{OWNER_LABEL, ObjectRef, RUN_LABEL, Undo};
+use crate::rollback::{ObjectRef, Undo};
 use crate::tolerance::Judgement;
 
 /// The image of witness pods, which the lab always knows.
@@ -136,13 +136,17 @@ async fn address(api: &Api<Pod>, name: &str) -> Result<String, BoxError> {
     }
 }
 
-fn body(namespace: &str, name: &str, mark: &Mark, image: &str, args: &[&str], mut labels: Value) -> Value {
-    labels[RUN_LABEL] = json!(mark.run);
-    labels[OWNER_LABEL] = json!(mark.owner);
+fn body(namespace: &str, name: &str, mark: &Mark, image: &str, args: &[&str], labels: Value) -> Value {
+    let mut metadata = mark.metadata(name, Some(namespace));
+    if let (Some(ours), Value::Object(theirs)) = (metadata["labels"].as_object_mut(), labels) {
+        for (key, value) in theirs {
+            ours.entry(key).or_insert(value);
+        }
+    }
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "metadata": metadata,
         "spec": {
             "restartPolicy": "Always",
             "terminationGracePeriodSeconds": 0,

@@ -40,7 +40,7 @@ impl Fault for Relabel {
 
     fn resolve(&self) -> BoxFuture<'_, Result<Targets, BoxError>> {
         let rights = vec![Right::new("patch", "", "configmaps", "default")];
-        Box::pin(async move { Ok(Targets { names: vec![self.object().to_string()], rights, notes: vec![] }) })
+        Box::pin(async move { Ok(Targets { names: vec![self.object().to_string()], rights, ..Targets::default() }) })
     }
 
     fn arm<'a>(&'a self, _: &'a Mark) -> BoxFuture<'a, Result<Armed, BoxError>> {
