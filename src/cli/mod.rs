@@ -6,6 +6,7 @@
 mod demo;
 mod kind;
 mod lab;
+mod sweep;
 mod vegeta;
 
 use std::process::ExitCode;
@@ -33,6 +34,8 @@ enum Verb {
     Lab(lab::Options),
     /// Makes or deletes a kind cluster for tests.
     Kind(kind::Options),
+    /// Undoes what dead runs have left on a cluster; `--list` says what is on.
+    Sweep(sweep::Options),
     /// HTTP load with vegeta 12's commands, flags, files and reports.
     Vegeta(vegeta::Options),
 }
@@ -45,6 +48,7 @@ pub fn main() -> ExitCode {
         Verb::Demo => demo::run(),
         Verb::Lab(options) => lab::run(&options),
         Verb::Kind(options) => kind::run(&options),
+        Verb::Sweep(options) => sweep::run(&options),
         Verb::Vegeta(options) => vegeta::run(&options),
     }
 }

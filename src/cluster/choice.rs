@@ -72,7 +72,7 @@ impl ClusterError {
     /// Whether a setting is wrong, so that the remedy is to call again with another.
     #[cfg(feature = "cli")]
     pub(crate) fn is_usage(&self) -> bool {
-        matches!(self, Self::UnknownTarget { .. } | Self::UnknownTime { .. } | Self::Seed(_))
+        matches!(self, Self::UnknownTarget { .. } | Self::UnknownTime { .. } | Self::Seed(_) | Self::Switch(_))
     }
 }
 
@@ -162,6 +162,9 @@ pub enum ClusterError {
     /// `STEADFAST_SEED` is no number.
     #[error(transparent)]
     Seed(#[from] BadSeed),
+    /// `STEADFAST_SWITCH` says something unknown.
+    #[error(transparent)]
+    Switch(#[from] crate::kubernetes::BadBeat),
     /// `STEADFAST_REAL_TIME` says something unknown.
     #[error("STEADFAST_REAL_TIME={text:?} is unknown; set 1 for real time on the embedded cluster, or unset it")]
     UnknownTime {

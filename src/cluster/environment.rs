@@ -8,7 +8,8 @@ use futures_util::future::BoxFuture;
 use super::{Cluster, Ground};
 use crate::BoxError;
 use crate::clock::{Clock, Seed};
-use crate::experiment::{Environment, Right};
+use crate::experiment::{Environment, Hold, Place, Right};
+use crate::kubernetes::PlaceHold;
 use crate::rollback::{Ledger, Undoer, leash_is_on};
 use crate::transport::Transport;
 
@@ -73,6 +74,14 @@ impl Environment for Cluster {
             }
         };
         layers.iter().map(ToString::to_string).collect()
+    }
+
+    fn hold(&self, place: &Place) -> Option<Arc<dyn Hold>> {
+        Some(PlaceHold::new(self.holding(), place.clone()))
+    }
+
+    fn hold_rights(&self, place: &Place) -> (Vec<Right>, Vec<Right>) {
+        (PlaceHold::rights(place), PlaceHold::switch_rights(place).unwrap_or_default())
     }
 
     fn outputs(&self) -> PathBuf {

@@ -22,6 +22,8 @@ mod queue;
 #[cfg(feature = "lab")]
 mod shop;
 mod sweep;
+#[cfg(feature = "cli")]
+mod swept;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -29,7 +31,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde::Serialize;
 
 use crate::clock::{Clock, Seed};
-use crate::kubernetes::Kubernetes;
+use crate::kubernetes::{Beat, Ground as Holding, Kubernetes};
 #[cfg(feature = "lab")]
 use crate::lab::Lab;
 use crate::transport::Transport;
@@ -46,6 +48,8 @@ use network::NetworkCluster;
 pub(crate) use outputs::folder as outputs_folder;
 #[cfg(feature = "lab")]
 pub use shop::{SHOP_IMAGE, SHOP_NODE_PORT, shop, shop_image, shop_in};
+#[cfg(feature = "cli")]
+pub(crate) use swept::{Life, RunOnCluster, SweepMode, sweep_context};
 
 /// A cluster to experiment on. Cheap to clone; all clones are the same cluster.
 #[derive(Clone)]
@@ -60,6 +64,7 @@ struct Inner {
     clock: Clock,
     seed: Seed,
     outputs: std::path::PathBuf,
+    beat: Beat,
     runs: AtomicU32,
 }
 
@@ -103,6 +108,7 @@ impl Cluster {
             clock,
             seed,
             outputs,
+            beat: Beat::default(),
             runs: AtomicU32::new(0),
         };
         Self { inner: Arc::new(inner) }
@@ -138,6 +144,7 @@ impl Cluster {
             clock: Clock::real(),
             seed: Seed::from_env_or_entropy()?,
             outputs: outputs::folder(test),
+            beat: Beat::from_env()?,
             runs: AtomicU32::new(0),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -244,6 +251,37 @@ impl Cluster {
         within: std::time::Duration,
     ) -> Result<(), ClusterError> {
         choice::wait_for_deployments(self, namespace, names, within).await
+    }
+
+    /// What a run's hold on a place of this cluster needs.
+    fn holding(&self) -> Holding {
+        let (kubernetes, clock, beat) = (self.inner.kubernetes.clone(), self.inner.clock.clone(), self.inner.beat);
+        match &self.inner.ground {
+            #[cfg(feature = "lab")]
+            Ground::Embedded(_) => {
+                let own = kubernetes.clone();
+                Holding {
+                    kubernetes,
+                    clock,
+                    beat,
+                    // On the lab's own runtime: there alone is its time.
+                    spawn: Arc::new(|task| drop(tokio::spawn(task))),
+                    aside: Arc::new(move || Ok(own.clone())),
+                    sweep: "steadfast sweep".into(),
+                }
+            }
+            Ground::Network(network) => {
+                let context = network.context().clone();
+                Holding {
+                    kubernetes,
+                    clock,
+                    beat,
+                    sweep: format!("steadfast sweep --context {}", context.name),
+                    spawn: Arc::new(crate::rollback::on_the_reaper),
+                    aside: Arc::new(move || Ok(context.connect()?)),
+                }
+            }
+        }
     }
 
     pub(crate) fn next_run(&self) -> u32 {

@@ -24,6 +24,13 @@ impl NetworkCluster {
     /// Asks the cluster who it is, so that one that does not answer is known before anything is planned; then undoes
     /// what dead runs left there, once in this process.
     pub(super) async fn open(context: Context, kind: Option<String>) -> Result<Self, ClusterError> {
+        let network = Self::reach(context, kind).await?;
+        super::sweep::once(&network).await?;
+        Ok(network)
+    }
+
+    /// Asks the cluster who it is, and leaves it as it is.
+    pub(super) async fn reach(context: Context, kind: Option<String>) -> Result<Self, ClusterError> {
         let uid = context.connect()?.cluster_uid().await.map_err(|error| {
             let (name, server) = (context.name.clone(), context.server.clone());
             crate::kubernetes::ContextError::NotAnswering { name, server, why: error.to_string() }
@@ -32,9 +39,12 @@ impl NetworkCluster {
             Some(name) => kind::blocking(move || kind::mapped(&name)).await?,
             None => Mapped::new(),
         };
-        let network = Self { context, uid, kind, mapped };
-        super::sweep::once(&network).await?;
-        Ok(network)
+        Ok(Self { context, uid, kind, mapped })
+    }
+
+    /// The context.
+    pub(super) fn context(&self) -> &Context {
+        &self.context
     }
 
     /// The uid of its `kube-system`.

@@ -1,4 +1,4 @@
-//! What dead runs left on a cluster is undone when the next run opens it.
+//! What dead runs left on a cluster is undone when the next run opens it, and by `steadfast sweep`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use super::ClusterError;
 use super::network::NetworkCluster;
-use crate::kubernetes::Kubernetes;
+use crate::kubernetes::{Fate, Kubernetes, KubernetesError, Leftover, leftovers, undo_left};
 use crate::rollback::{
     Complaint, Finding, OWNER_LABEL, ObjectRef, PROCESS_ANNOTATION, StateDir, Undo, UndoOutcome, Undoer, is_dead, sweep,
 };
@@ -36,6 +36,7 @@ pub(super) async fn once(network: &NetworkCluster) -> Result<(), ClusterError> {
     let mut done = Vec::new();
     let work = async {
         by_ledger(&state, network.uid(), &*undoer, &mut done).await;
+        by_lease(&kubernetes, &mut done).await;
         by_label(&kubernetes, &*undoer, &mut done).await;
     };
     if tokio::time::timeout(WITHIN, work).await.is_err() {
@@ -69,6 +70,32 @@ async fn by_ledger(state: &StateDir, uid: &str, undoer: &dyn Undoer, done: &mut 
         let strange = ledger.complaints.iter().filter(|complaint| !matches!(complaint, Complaint::Torn { .. }));
         done.extend(strange.map(|complaint| format!("{}: {complaint}", ledger.path.display())));
     }
+}
+
+/// What leases prove to be left by runs whose process is dead, as far as this machine can know that. Of a run of
+/// another machine only the silence shows it, for which nobody waits here: whoever wants its place, or sweeps, does.
+async fn by_lease(kubernetes: &Kubernetes, done: &mut Vec<String>) {
+    // Who may not list all leases takes his own places one by one.
+    let Ok(found) = leftovers(kubernetes, None).await else { return };
+    for left in found.into_iter().filter(|left| left.holder.fate() == Some(Fate::Dead)) {
+        match undo_and_remove(kubernetes, &left).await {
+            Ok(undone) => done.extend(undone.iter().map(|(undo, outcome)| told(undo, outcome))),
+            Err(error) => done.push(format!("not what {} holds, for {error}", left.lease)),
+        }
+    }
+}
+
+/// Undoes what a dead run has left in its place, and removes its lease if that is all gone.
+pub(super) async fn undo_and_remove(
+    kubernetes: &Kubernetes,
+    left: &Leftover,
+) -> Result<Vec<(Undo, UndoOutcome)>, KubernetesError> {
+    let namespace = left.lease.namespace.as_deref().unwrap_or_default();
+    let undone = undo_left(kubernetes, namespace, &left.holder).await?;
+    if undone.iter().all(|(_, outcome)| outcome.is_clean()) {
+        left.remove(kubernetes).await?;
+    }
+    Ok(undone)
 }
 
 /// Namespaces of tests whose process is proved dead by what they say of it: its ledger may lie in another folder.

@@ -113,6 +113,7 @@ pub(super) async fn run(
             crate::journal::complain(&format!("rollback failed, a fault may be left: {}", left.join("; ")));
         }
     }
+    recorder.holds.give_back().await;
     let stored = recorder.finish(ended);
     if matches!(stop, Some(Stop::Interrupted(_))) {
         // Whoever handles the signal ends the process now: the body must not go on, nor fail with a code of its own.
@@ -158,6 +159,7 @@ async fn conduct(
         let lacking = plan.lacking.iter().map(ToString::to_string).collect();
         return Err(ExperimentError::LacksRights { lacking }.into());
     }
+    recorder.hold(&plan.places).await?;
     for step in &experiment.steps {
         recorder.add_step(step.kind(), &step.name(), step.location.to_string());
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use super::Right;
+use super::{Hold, Place, Right};
 use crate::BoxError;
 use crate::clock::{Clock, Seed};
 use crate::rollback::{Ledger, Undoer};
@@ -39,6 +39,18 @@ pub trait Environment: Send + Sync {
 
     /// Which layers stand ready to undo, in words, each for the death of the one before.
     fn undo_layers(&self) -> Vec<String>;
+
+    /// How a place is held for one run alone; `None` where nobody else can come.
+    fn hold(&self, place: &Place) -> Option<Arc<dyn Hold>> {
+        let _ = place;
+        None
+    }
+
+    /// The rights that holding a place needs, and those without which it has no dead-man's switch.
+    fn hold_rights(&self, place: &Place) -> (Vec<Right>, Vec<Right>) {
+        let _ = place;
+        (Vec::new(), Vec::new())
+    }
 
     /// The folder for journals, plots and reports.
     fn outputs(&self) -> PathBuf;

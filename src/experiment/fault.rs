@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Check, Place};
+use super::{Check, Place, Switch};
 use crate::BoxError;
 use crate::rollback::{OWNER_LABEL, RUN_LABEL, Undo};
 
@@ -53,15 +53,24 @@ pub struct Mark {
     /// The ledger entry: the value of [`OWNER_LABEL`](crate::rollback::OWNER_LABEL), unique for each
     /// fault and witness, and fit for the name of an object.
     pub owner: String,
+    /// The dead-man's switches that are on: what is created in their namespaces belongs to them.
+    pub switches: Vec<Switch>,
 }
 
 impl Mark {
-    /// The `metadata` of an object that this entry creates, with its labels; `None` for one outside of namespaces.
+    /// The `metadata` of an object that a fault creates: it is labelled as ours, and goes with the switch.
     #[must_use]
     pub fn metadata(&self, name: &str, namespace: Option<&str>) -> Value {
         let mut metadata = json!({"name": name, "labels": {RUN_LABEL: self.run, OWNER_LABEL: self.owner}});
         if let Some(namespace) = namespace {
             metadata["namespace"] = json!(namespace);
+            let owners = self.switches.iter().filter(|switch| switch.namespace == namespace).map(|switch| {
+                json!({"apiVersion": switch.api_version, "kind": switch.kind, "name": switch.name, "uid": switch.uid})
+            });
+            let owners: Vec<Value> = owners.collect();
+            if !owners.is_empty() {
+                metadata["ownerReferences"] = Value::Array(owners);
+            }
         }
         metadata
     }
@@ -118,7 +127,7 @@ pub struct Targets {
     pub rights: Vec<Right>,
     /// What a reader of the plan should know.
     pub notes: Vec<String>,
-    /// Where it acts: what the run has to hold for itself.
+    /// Where it acts: what the run must hold for itself alone.
     pub places: Vec<Place>,
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use super::recorder::Recorder;
-use super::{Armed, Check, ExperimentError, Fault, Proof, Scene};
+use super::{Armed, Check, ExperimentError, Fault, Place, Proof, Scene};
 use crate::journal::{EventKind, FaultEnd, FaultRecord, FaultWindow, Sighting, SightingTime, UndoRecord};
 use crate::rollback::{Standing, UndoGuard, UndoOutcome};
 use crate::tolerance::Outcome;
@@ -35,6 +35,7 @@ struct Life {
     stage: Option<UndoGuard>,
     check: Option<Arc<dyn Check>>,
     blind: Option<&'static str>,
+    places: Vec<Place>,
     ended: bool,
 }
 
@@ -48,6 +49,8 @@ impl FaultGuard {
         let failed = |source| ExperimentError::Failed { what: what.clone(), location: location.clone(), source };
         let targets = fault.resolve().await.map_err(failed)?;
         recorder.heed_signals();
+        recorder.hold(&targets.places).await?;
+        let places = &targets.places;
 
         let stage_mark = recorder.mark();
         let (stage, check, blind, missing) = match fault.witness(&stage_mark).await.map_err(failed)? {
@@ -55,9 +58,10 @@ impl FaultGuard {
             Proof::Missing(why) => (None, None, None, Some(why)),
             Proof::Witness(witness) => {
                 let stage = match witness.stage {
-                    Some(stage) => {
-                        Some(make(recorder, &stage_mark.owner, &format!("witness of {what}"), stage, &failed).await?)
-                    }
+                    Some(stage) => Some(
+                        make(recorder, &stage_mark.owner, &format!("witness of {what}"), stage, places, &failed)
+                            .await?,
+                    ),
                     None => None,
                 };
                 (stage, Some(witness.check), witness.blind, None)
@@ -76,6 +80,7 @@ impl FaultGuard {
             journal.faults.push(FaultRecord {
                 window,
                 targets: targets.names,
+                lives_until: None,
                 proved: by_application,
                 trusted: fault.trusted(),
                 sightings: Vec::new(),
@@ -97,8 +102,8 @@ impl FaultGuard {
         recorder.event(EventKind::FaultRequested, &what, "");
         recorder.stamp(number, |window, now| window.requested = now);
         let armed = fault.arm(&mark).await.map_err(failed)?;
-        let guard = make(recorder, &mark.owner, &what, armed, &failed).await?;
-        let life = Life { fault: guard, stage, check, blind, ended: false };
+        let guard = make(recorder, &mark.owner, &what, armed, places, &failed).await?;
+        let life = Life { fault: guard, stage, check, blind, places: places.clone(), ended: false };
 
         let landed = match &life.check {
             Some(check) => look_until(recorder, number, &**check, SightingTime::Landed, false, blind).await,
@@ -106,9 +111,10 @@ impl FaultGuard {
         };
         let proved = landed && before != Some(false);
         let effective = {
+            let lives_until = recorder.holds.lives_until(places);
             let mut journal = recorder.journal();
             let record = &mut journal.faults[number];
-            record.proved = proved;
+            (record.proved, record.lives_until) = (proved, lives_until);
             proved || record.trusted.is_some()
         };
         recorder.stamp(number, |window, now| window.effective = effective.then_some(now));
@@ -185,16 +191,22 @@ fn records(guard: &UndoGuard, outcomes: Vec<UndoOutcome>) -> Vec<UndoRecord> {
 }
 
 /// Writes the undo down, then makes the change. If the change fails, what may have been made of it is undone.
-async fn make(
+pub(super) async fn make(
     recorder: &Recorder,
     owner: &str,
     name: &str,
     armed: Armed,
+    places: &[Place],
     failed: &(dyn Fn(crate::BoxError) -> ExperimentError + Sync),
 ) -> Result<UndoGuard, ExperimentError> {
     let undoer = recorder.environment.undoer();
     let mut guard = UndoGuard::arm(&recorder.ledger, owner, name, armed.undo, undoer, recorder.clock.now())?;
-    match (armed.apply)().await {
+    let entered = recorder.holds.enter(places, guard.undos()).await;
+    let made = match entered {
+        Ok(()) => (armed.apply)().await,
+        Err(error) => Err(error),
+    };
+    match made {
         Ok(uids) => {
             guard.applied(uids)?;
             Ok(guard)
@@ -228,6 +240,8 @@ fn expire(
 }
 
 async fn confirm(recorder: &Recorder, number: usize, life: &Life, when: SightingTime) {
+    let lives_until = recorder.holds.lives_until(&life.places);
+    recorder.journal().faults[number].lives_until = lives_until;
     let mut gone = None;
     match life.fault.standing().await {
         Ok(standings) => {
@@ -251,6 +265,8 @@ async fn confirm(recorder: &Recorder, number: usize, life: &Life, when: Sighting
         }
     }
     if let Some(by) = gone {
+        // Why it has gone is known where nobody heard of this run for too long.
+        let by = recorder.holds.lost(&life.places).map_or(by.clone(), |lost| format!("{lost} ({by})"));
         let mut journal = recorder.journal();
         let fault = journal.faults[number].window.fault.clone();
         journal.faults[number].end = FaultEnd::Early { by: by.clone() };

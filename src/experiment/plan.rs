@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::step::Work;
-use super::{Environment, Experiment, ExperimentError, Right, Targets};
+use super::{Environment, Experiment, ExperimentError, Place, Right, Targets};
 
 /// What an experiment would do: each check, step, target and right. Its `Display` is for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct Plan {
     pub rights: Vec<Right>,
     /// Those of them that the user does not have.
     pub lacking: Vec<Right>,
+    /// Where faults act: what the run holds for itself alone.
+    pub places: Vec<Place>,
     /// Which layers stand ready to undo.
     pub undo_layers: Vec<String>,
 }
@@ -54,7 +56,7 @@ pub(super) async fn plan(experiment: &Experiment, environment: &Arc<dyn Environm
         check.validate().map_err(|source| invalid(&what, &location.to_string(), source))?;
         checks.push(what);
     }
-    let (mut steps, mut rights) = (Vec::new(), Vec::new());
+    let (mut steps, mut rights, mut places) = (Vec::new(), Vec::new(), Vec::new());
     for step in &experiment.steps {
         let (name, location) = (step.name(), step.location.to_string());
         step.validate().map_err(|source| invalid(&name, &location, source))?;
@@ -63,16 +65,33 @@ pub(super) async fn plan(experiment: &Experiment, environment: &Arc<dyn Environm
             _ => Targets::default(),
         };
         rights.extend(targets.rights);
+        places.extend(targets.places);
         let kind = step.kind().to_owned();
         steps.push(PlannedStep { kind, name, location, targets: targets.names, notes: targets.notes });
     }
+    places.sort();
+    places.dedup();
+    let mut of_switches = Vec::new();
+    for place in &places {
+        let (needed, of_switch) = environment.hold_rights(place);
+        rights.extend(needed);
+        of_switches.push((place, of_switch));
+    }
     rights.sort();
     rights.dedup();
-    let lacking = environment.lacking(&rights).await.map_err(|source| ExperimentError::Cluster {
+    let asked: Vec<_> = rights.iter().chain(of_switches.iter().flat_map(|(_, rights)| rights)).cloned().collect();
+    let mut lacking = environment.lacking(&asked).await.map_err(|source| ExperimentError::Cluster {
         doing: "ask for the user's rights",
         cluster: environment.describe(),
         source,
     })?;
+    let mut undo_layers = environment.undo_layers();
+    for (place, of_switch) in of_switches {
+        if let Some(missing) = of_switch.iter().find(|right| lacking.contains(right)) {
+            undo_layers.push(format!("no dead-man's switch in {place}: the user may not {missing}"));
+        }
+    }
+    lacking.retain(|right| rights.contains(right));
     Ok(Plan {
         title: experiment.title.clone(),
         cluster: environment.describe(),
@@ -82,7 +101,8 @@ pub(super) async fn plan(experiment: &Experiment, environment: &Arc<dyn Environm
         finally: experiment.finally.iter().map(|f| (f.name(), f.crash_safe())).collect(),
         rights,
         lacking,
-        undo_layers: environment.undo_layers(),
+        places,
+        undo_layers,
     })
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::hold::Holds;
 use super::interrupt::{Interruptible, Ticket};
 use super::{Environment, ExperimentError, Faults, Hypothesis, Mark, Phase, Scene};
 use crate::clock::{Clock, Timestamp};
@@ -25,10 +26,12 @@ pub(super) struct Recorder {
     ticket: Mutex<Option<Ticket>>,
     journal: Mutex<Journal>,
     faults: Faults,
+    pub(super) holds: Holds,
     observer: Option<Observer>,
     outputs: PathBuf,
     path: PathBuf,
     marks: AtomicU32,
+    hold_marks: AtomicU32,
     method_started: Mutex<Option<Timestamp>>,
     driven: bool,
 }
@@ -84,10 +87,12 @@ impl Recorder {
             ticket: Mutex::new(None),
             journal: Mutex::new(journal),
             faults: Faults::default(),
+            holds: Holds::default(),
             observer,
             outputs,
             path,
             marks: AtomicU32::new(0),
+            hold_marks: AtomicU32::new(0),
             method_started: Mutex::new(None),
             driven,
         };
@@ -118,9 +123,18 @@ impl Recorder {
 
     /// A new mark for something that this run creates.
     pub(super) fn mark(&self) -> Mark {
+        self.mark_of(&self.marks, "")
+    }
+
+    /// As [`mark`](Self::mark), for what holds a place: numbered apart, since not every cluster lets that be made.
+    pub(super) fn hold_mark(&self) -> Mark {
+        self.mark_of(&self.hold_marks, "hold-")
+    }
+
+    fn mark_of(&self, numbers: &AtomicU32, kind: &str) -> Mark {
         let run = self.journal().run.clone();
-        let number = self.marks.fetch_add(1, Ordering::Relaxed) + 1;
-        Mark { owner: format!("steadfast-{run}-{number}"), run }
+        let number = numbers.fetch_add(1, Ordering::Relaxed) + 1;
+        Mark { owner: format!("steadfast-{run}-{kind}{number}"), run, switches: self.holds.switches() }
     }
 
     pub(super) fn scene(&self, phase: Phase) -> Scene {
@@ -271,8 +285,9 @@ impl Recorder {
         })
     }
 
-    /// Closes the journal and stores it.
+    /// Gives back what is held, closes the journal and stores it.
     pub(super) fn finish(&self, ended: Ended) -> Result<(), ExperimentError> {
+        self.holds.give_back_now();
         let verdict = self.journal().verdict;
         self.event(EventKind::RunEnded, &verdict.to_string(), "");
         let mut journal = self.journal();

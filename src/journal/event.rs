@@ -64,6 +64,8 @@ kinds! {
     StepStarted = "step";
     /// A step ended.
     StepEnded = "step ended";
+    /// The run has a place for itself alone.
+    Held = "holding";
     /// A witness looked at a fault.
     FaultSighted = "witness";
     /// A fault was sent to the cluster.

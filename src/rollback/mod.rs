@@ -26,11 +26,12 @@ pub(crate) use leash::leash_is_on;
 #[cfg(all(feature = "kubernetes", target_os = "linux", not(miri)))]
 pub(crate) use leash::{LEASH_VARIABLE, hooked, is_leash, serve};
 pub use ledger::{EntryId, Header, Ledger, LedgerError, OpenEntry};
-pub use process::{PROCESS_ANNOTATION, is_dead, this_process};
+pub use process::{PROCESS_ANNOTATION, is_alive, is_dead, this_process};
 pub use reading::{Complaint, Reading, read};
+pub(crate) use reaper::on_the_reaper;
 pub use state::{StateDir, this_host};
-pub use sweep::{Finding, Swept, sweep, sweep_ledger};
+pub use sweep::{Finding, Listed, Swept, list, sweep, sweep_ledger};
 pub use undo::{
-    Connect, Field, InDrop, ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, RUN_LABEL, Standing, UNDO_VERSION, Undo,
-    UndoOutcome, Undoer,
+    Connect, Field, InDrop, ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, Original, RUN_LABEL, Standing, UNDO_VERSION,
+    Undo, UndoOutcome, Undoer,
 };

@@ -30,6 +30,13 @@ pub fn is_dead(process: &str) -> bool {
     }
 }
 
+/// Whether the process of such a name is proved alive: it is one of this boot and process namespace, and there.
+#[must_use]
+pub fn is_alive(process: &str) -> bool {
+    let Some(scope) = scope() else { return false };
+    process.starts_with(&format!("{scope}/")) && !is_dead(process)
+}
+
 /// Where a pid means one process: `BOOT/PIDNS`.
 fn scope() -> Option<String> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;

@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 
 use super::{Connect, Undo, UndoOutcome};
 
@@ -19,9 +20,20 @@ struct Job {
     answer: Sender<Vec<UndoOutcome>>,
 }
 
+enum Work {
+    Undo(Job),
+    Aside(BoxFuture<'static, ()>),
+}
+
+/// Runs a task on the reaper's runtime, which no user's code blocks. It ends with the process at the latest.
+pub(crate) fn on_the_reaper(task: BoxFuture<'static, ()>) {
+    // Without its thread undos say so, each by itself.
+    let _ = Reaper::global().jobs.as_ref().map(|jobs| jobs.send(Work::Aside(task)));
+}
+
 /// The thread that undoes. There is one in a process, started with its first job.
 pub(super) struct Reaper {
-    jobs: Option<tokio::sync::mpsc::UnboundedSender<Job>>,
+    jobs: Option<tokio::sync::mpsc::UnboundedSender<Work>>,
 }
 
 impl Reaper {
@@ -41,7 +53,8 @@ impl Reaper {
     pub(super) fn undo(&self, connect: Connect, undo: Vec<Undo>, within: Duration) -> Vec<UndoOutcome> {
         let count = undo.len();
         let (answer, outcome): (_, Receiver<Vec<UndoOutcome>>) = channel();
-        let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send(Job { connect, undo, within, answer }).is_ok());
+        let sent =
+            self.jobs.as_ref().is_some_and(|jobs| jobs.send(Work::Undo(Job { connect, undo, within, answer })).is_ok());
         let leaked = |why: &str| vec![UndoOutcome::Leaked { why: why.to_owned() }; count];
         if !sent {
             return leaked("the reaper's thread could not be started");
@@ -54,7 +67,7 @@ impl Reaper {
     }
 }
 
-fn serve(mut queue: tokio::sync::mpsc::UnboundedReceiver<Job>) {
+fn serve(mut queue: tokio::sync::mpsc::UnboundedReceiver<Work>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -63,7 +76,14 @@ fn serve(mut queue: tokio::sync::mpsc::UnboundedReceiver<Job>) {
         }
     };
     runtime.block_on(async {
-        while let Some(job) = queue.recv().await {
+        while let Some(work_to_do) = queue.recv().await {
+            let job = match work_to_do {
+                Work::Undo(job) => job,
+                Work::Aside(task) => {
+                    tokio::spawn(task);
+                    continue;
+                }
+            };
             // Side by side: a stuck undo must not delay the others.
             tokio::spawn(async move {
                 let outcomes = work(&job.connect, &job.undo, job.within).await;

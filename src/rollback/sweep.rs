@@ -47,20 +47,59 @@ pub enum Finding {
     Undone(Vec<(Undo, UndoOutcome)>),
 }
 
-/// Undoes the open entries of all ledgers of `state` whose run is dead and whose cluster has this uid.
+/// One ledger, looked at and left alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listed {
+    /// The file.
+    pub path: PathBuf,
+    /// What it says.
+    pub reading: Reading,
+    /// Whether its run, or a sweep, has it open.
+    pub alive: bool,
+}
+
+/// All ledgers of `state`, as they are now. Undoes nothing.
 ///
 /// # Errors
-/// The state folder cannot be read or written. What one ledger holds is no error but in its [`Swept`].
-pub async fn sweep(state: &StateDir, cluster: &str, undoer: &dyn Undoer) -> Result<Vec<Swept>, LedgerError> {
-    let (folder, key) = (state.ledgers()?, state.key()?);
+/// The state folder cannot be read or written, or one of the ledgers not be read.
+pub fn list(state: &StateDir) -> Result<Vec<Listed>, LedgerError> {
+    let key = state.key()?;
+    let mut listed = Vec::new();
+    for path in paths(state)? {
+        let mut file = match fs::File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(LedgerError::file("read", &path)(error)),
+        };
+        let alive = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(LedgerError::file("read", &path))?;
+        let run = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        listed.push(Listed { reading: read(&bytes, &run, &key), path, alive });
+    }
+    Ok(listed)
+}
+
+/// The files of a state folder's ledgers, in the order of their names.
+fn paths(state: &StateDir) -> Result<Vec<PathBuf>, LedgerError> {
+    let folder = state.ledgers()?;
     let mut paths: Vec<PathBuf> = fs::read_dir(&folder)
         .map_err(LedgerError::file("read", &folder))?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|e| e == "jsonl"))
         .collect();
     paths.sort();
+    Ok(paths)
+}
+
+/// Undoes the open entries of all ledgers of `state` whose run is dead and whose cluster has this uid.
+///
+/// # Errors
+/// The state folder cannot be read or written. What one ledger holds is no error but in its [`Swept`].
+pub async fn sweep(state: &StateDir, cluster: &str, undoer: &dyn Undoer) -> Result<Vec<Swept>, LedgerError> {
+    let key = state.key()?;
     let mut swept = Vec::new();
-    for path in paths {
+    for path in paths(state)? {
         let left = |path, finding| Swept { path, header: None, finding, complaints: Vec::new() };
         let mut orphan = match take(&path, &key) {
             Ok(Taken::Orphan(orphan)) => orphan,

@@ -100,6 +100,19 @@ pub struct Field {
     pub was: Option<Value>,
 }
 
+/// What [`ORIGINAL_ANNOTATION`] holds: enough to undo the change by the object alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Original {
+    /// The run.
+    pub run: String,
+    /// The ledger entry.
+    pub owner: String,
+    /// The object's uid: the annotation of an object that was copied proves nothing.
+    pub uid: String,
+    /// What was changed.
+    pub fields: Vec<Field>,
+}
+
 /// How an undo ended. Only the first two may end a green test.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]

@@ -51,7 +51,7 @@ impl Tally {
             self.left,
             times.unwrap_or_default()
         );
-        assert!(self.on > self.kills / 4, "the kills hit what they are meant to hit");
+        assert!(self.on > self.kills / 8, "the kills hit what they are meant to hit");
     }
 }
 

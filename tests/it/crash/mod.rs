@@ -13,7 +13,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
-use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Client;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, PostParams};
 use serde_json::json;
@@ -108,13 +107,21 @@ impl Site {
     /// What stands in the cluster and is ours.
     async fn owned(&self) -> Vec<String> {
         let all = ListParams::default().labels(OWNER_LABEL);
-        let policies = Api::<NetworkPolicy>::all(self.client.clone()).list(&all).await.unwrap();
-        let policies = policies.items.into_iter().map(|policy| policy.metadata);
-        let namespaces = Api::<Namespace>::all(self.client.clone()).list(&all).await.unwrap();
-        // Nothing stops the deletion of one, and it takes its time.
-        let namespaces = namespaces.items.into_iter().map(|namespace| namespace.metadata);
-        let standing = namespaces.filter(|metadata| metadata.deletion_timestamp.is_none());
-        policies.chain(standing).map(|metadata| format!("{:?}/{:?}", metadata.namespace, metadata.name)).collect()
+        let mut owned = Vec::new();
+        for (group, version, kind, plural) in [
+            ("", "v1", "Namespace", "namespaces"),
+            ("batch", "v1", "Job", "jobs"),
+            ("coordination.k8s.io", "v1", "Lease", "leases"),
+            ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
+        ] {
+            let kind = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+            let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &kind);
+            let found = api.list(&all).await.unwrap().items.into_iter().map(|object| object.metadata);
+            // Nothing stops the deletion of a namespace, and it takes its time.
+            let standing = found.filter(|metadata| metadata.deletion_timestamp.is_none());
+            owned.extend(standing.map(|metadata| format!("{plural} {:?}/{:?}", metadata.namespace, metadata.name)));
+        }
+        owned
     }
 
     /// Waits until nothing of ours is left, and says how long it took; what is left at the end of the time otherwise.

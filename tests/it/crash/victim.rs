@@ -119,7 +119,10 @@ fn wait_for_the_end() {
 }
 
 fn cut(cluster: &Cluster) -> impl Fault + use<> {
-    let namespace = std::env::var(NAMESPACE).unwrap();
+    cut_in(cluster, &std::env::var(NAMESPACE).unwrap())
+}
+
+fn cut_in(cluster: &Cluster, namespace: &str) -> impl Fault + use<> {
     cluster.namespace(namespace).pods("app=back").deny_ingress().trust_without_proof("a test of the undo alone")
 }
 
@@ -167,7 +170,7 @@ fn dies() {
             "holds more" => {
                 wait_for_the_end();
                 let other = Run::start("another", &cluster).await.unwrap();
-                let third = other.inject(cut(&cluster)).await.unwrap();
+                let third = other.inject(cut_in(&cluster, "more")).await.unwrap();
                 wait_for_the_end();
                 drop((third, other));
             }

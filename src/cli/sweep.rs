@@ -1,0 +1,106 @@
+//! `steadfast sweep`.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use super::USAGE;
+use crate::BoxError;
+use crate::cluster::{Life, RunOnCluster, SweepMode, sweep_context};
+use crate::kubernetes::Context;
+
+/// What exits when something is still on that should not be.
+const LEFT: u8 = 5;
+
+/// Undoes what dead runs have left on a cluster.
+///
+/// What it undoes is proved ours: by a ledger of this user on this machine, or by the lease of a run in the cluster
+/// that has ended. Of a run of another machine it waits up to 30 s to see whether that is still heard of. Exits with 5
+/// if something could not be undone.
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// The context of the kubeconfig [default: the current one, if it is a kind cluster of this machine or the lab's]
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+    /// Says what it would undo, and undoes nothing
+    #[arg(long, conflicts_with = "list")]
+    dry_run: bool,
+    /// Says what is on, since when and by whom, that of living runs too
+    #[arg(long)]
+    list: bool,
+    /// Prints JSON instead of sentences
+    #[arg(long)]
+    json: bool,
+}
+
+/// Does it.
+pub(super) fn run(options: &Options) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(BoxError::from);
+    match runtime.and_then(|runtime| runtime.block_on(sweep(options))) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => LEFT.into(),
+        Err(error) => {
+            eprintln!("steadfast sweep: {error}");
+            USAGE.into()
+        }
+    }
+}
+
+/// True if everything that was to be undone is.
+async fn sweep(options: &Options) -> Result<bool, BoxError> {
+    let context = match &options.context {
+        Some(name) => Context::named(name, "See `kubectl config get-contexts`.").await?,
+        None => Context::current().await?,
+    };
+    let mode = match (options.list, options.dry_run) {
+        (true, _) => SweepMode::List,
+        (false, true) => SweepMode::DryRun,
+        (false, false) => SweepMode::Undo,
+    };
+    let (name, server) = (context.name.clone(), context.server.clone());
+    let runs = sweep_context(context, mode).await?;
+    let mut out = io::stdout().lock();
+    if options.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&runs)?)?;
+    } else {
+        writeln!(out, "context {name} ({server})")?;
+        if runs.is_empty() {
+            writeln!(out, "  nothing is on, and no run holds anything")?;
+        }
+        for run in &runs {
+            tell(&mut out, run, mode)?;
+        }
+    }
+    Ok(runs.iter().flat_map(|run| &run.undone).all(|undone| undone.outcome.is_clean()))
+}
+
+fn tell(out: &mut impl Write, run: &RunOnCluster, mode: SweepMode) -> io::Result<()> {
+    let life = match run.life {
+        Life::Alive => "alive, left alone",
+        Life::Dead => "dead",
+        Life::Unknown => "not known to be alive or dead",
+    };
+    // What the cluster says of others is untrusted text: nothing of it may drive the terminal.
+    let plain = |text: &str| text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect::<String>();
+    writeln!(
+        out,
+        "  run {} by {}, since {}: {life} ({})",
+        plain(&run.run),
+        plain(&run.by),
+        plain(&run.since),
+        plain(&run.proof)
+    )?;
+    let dead = run.life == Life::Dead;
+    if run.undone.is_empty() {
+        for on in &run.on {
+            let word = if mode == SweepMode::DryRun && dead { "would undo" } else { "on" };
+            writeln!(out, "    {word}: {}", plain(on))?;
+        }
+    }
+    for undone in &run.undone {
+        writeln!(out, "    {}: {}", plain(&undone.undo), plain(&undone.outcome.to_string()))?;
+    }
+    for left in &run.left_alone {
+        writeln!(out, "    left alone: {}", plain(left))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,164 @@
+//! A sweep that somebody asked for: what is on, since when, by whom; what of it was undone, and what was left alone.
+
+use serde::Serialize;
+
+use super::ClusterError;
+use super::network::NetworkCluster;
+use super::sweep::undo_and_remove;
+use crate::clock::Clock;
+use crate::kubernetes::{Context, Fate, Leftover, fates, leftovers};
+use crate::rollback::{Finding, OpenEntry, StateDir, Undo, UndoOutcome, list, sweep};
+
+/// What a sweep does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SweepMode {
+    /// Undoes what dead runs have left.
+    Undo,
+    /// Says what it would undo.
+    DryRun,
+    /// Says what is on, that of living runs too.
+    List,
+}
+
+/// One run that has, or may have, something on.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunOnCluster {
+    /// The run.
+    pub run: String,
+    /// Who: `USER@HOST, process 123`.
+    pub by: String,
+    /// Since when.
+    pub since: String,
+    /// Whether it lives, as far as it can be known.
+    pub life: Life,
+    /// What shows it: a ledger of this machine, or a lease in the cluster.
+    pub proof: String,
+    /// What is on.
+    pub on: Vec<String>,
+    /// How its undos ended, if they were tried.
+    pub undone: Vec<Undone>,
+    /// What was not believed, and so left alone.
+    pub left_alone: Vec<String>,
+}
+
+/// How one undo ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Undone {
+    /// What was to be done.
+    pub undo: String,
+    /// How it ended.
+    #[serde(flatten)]
+    pub outcome: UndoOutcome,
+}
+
+/// Whether a run lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Life {
+    /// It does: left alone.
+    Alive,
+    /// It does not.
+    Dead,
+    /// It was not watched for long enough to know.
+    Unknown,
+}
+
+/// Sweeps the cluster of a context.
+///
+/// # Errors
+/// The cluster or the state folder is not to be had.
+pub async fn sweep_context(context: Context, mode: SweepMode) -> Result<Vec<RunOnCluster>, ClusterError> {
+    let network = NetworkCluster::reach(context, None).await?;
+    let (kubernetes, state) = (network.kubernetes()?, StateDir::from_env()?);
+    let mut runs = of_ledgers(&state, &network, mode).await?;
+    let found = leftovers(&kubernetes, None).await?;
+    if mode == SweepMode::List {
+        for left in found {
+            let life = match left.holder.fate() {
+                Some(fate) => fate.into(),
+                None => Life::Unknown,
+            };
+            let on = left.undos(&kubernetes).await?;
+            runs.push(of_lease(&left, life, &on, Vec::new()));
+        }
+    } else {
+        for (left, fate) in fates(&kubernetes, &Clock::real(), found).await? {
+            let on = left.undos(&kubernetes).await?;
+            let undone = match (mode, fate) {
+                (SweepMode::Undo, Fate::Dead) => undo_and_remove(&kubernetes, &left).await?,
+                _ => Vec::new(),
+            };
+            runs.push(of_lease(&left, fate.into(), &on, undone));
+        }
+    }
+    Ok(runs)
+}
+
+impl From<Fate> for Life {
+    fn from(fate: Fate) -> Self {
+        match fate {
+            Fate::Alive => Self::Alive,
+            Fate::Dead => Self::Dead,
+        }
+    }
+}
+
+fn of_lease(left: &Leftover, life: Life, on: &[Undo], undone: Vec<(Undo, UndoOutcome)>) -> RunOnCluster {
+    let holder = &left.holder;
+    RunOnCluster {
+        run: holder.run.clone(),
+        by: format!("{}, process {}", holder.user, holder.pid),
+        since: holder.since.clone(),
+        life,
+        proof: left.lease.to_string(),
+        on: on.iter().map(|undo| undo.object().to_string()).collect(),
+        undone: undone.into_iter().map(Undone::from).collect(),
+        left_alone: Vec::new(),
+    }
+}
+
+impl From<(Undo, UndoOutcome)> for Undone {
+    fn from((undo, outcome): (Undo, UndoOutcome)) -> Self {
+        Self { undo: undo.to_string(), outcome }
+    }
+}
+
+/// This user's ledgers of this cluster, each before anything of it is undone.
+async fn of_ledgers(
+    state: &StateDir,
+    network: &NetworkCluster,
+    mode: SweepMode,
+) -> Result<Vec<RunOnCluster>, ClusterError> {
+    let mut runs = Vec::new();
+    for listed in list(state)? {
+        let Some(header) = listed.reading.header.filter(|header| header.cluster == network.uid()) else { continue };
+        runs.push(RunOnCluster {
+            run: header.run,
+            by: format!("{}, process {}", header.host, header.pid),
+            since: header.started.to_string(),
+            life: if listed.alive { Life::Alive } else { Life::Dead },
+            proof: listed.path.display().to_string(),
+            on: listed.reading.open.iter().map(named).collect(),
+            undone: Vec::new(),
+            left_alone: listed.reading.complaints.iter().map(ToString::to_string).collect(),
+        });
+    }
+    if mode == SweepMode::Undo {
+        let undoer = network.undoer(&network.kubernetes()?);
+        for swept in sweep(state, network.uid(), &*undoer).await? {
+            let path = swept.path.display().to_string();
+            let Some(run) = runs.iter_mut().find(|run| run.proof == path) else { continue };
+            match swept.finding {
+                Finding::Undone(undone) => run.undone = undone.into_iter().map(Undone::from).collect(),
+                Finding::OtherMachine => run.left_alone.push("it was written on another machine".into()),
+                Finding::Unreadable(why) => run.left_alone.push(why),
+                Finding::Alive | Finding::NotThisCluster => {}
+            }
+        }
+    }
+    Ok(runs)
+}
+
+fn named(entry: &OpenEntry) -> String {
+    entry.name.clone()
+}

@@ -1,0 +1,170 @@
+//! The hold of a run on the places where its faults act.
+//!
+//! Two runs on one target would judge each other's faults. So a run takes a lease on each place before the gate and
+//! gives it back after the recovery. With the lease comes the dead-man's switch: what a fault creates there belongs to
+//! an object that ends by itself unless the run is heard of.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::BoxFuture;
+
+use super::guard::make;
+use super::recorder::Recorder;
+use super::{Armed, ExperimentError, Place};
+use crate::BoxError;
+use crate::clock::Timestamp;
+use crate::journal::EventKind;
+use crate::rollback::{Undo, UndoGuard};
+
+/// The object that takes with it what a fault created, when nobody is left to undo it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Switch {
+    /// `batch/v1`.
+    pub api_version: String,
+    /// `Job`.
+    pub kind: String,
+    /// Its namespace: what it takes with it lies there too.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+}
+
+/// How a cluster keeps a place for one run alone.
+pub trait Hold: Send + Sync {
+    /// Takes the place once it is free, and keeps it until that is undone.
+    fn take(self: Arc<Self>, mark: &super::Mark) -> Armed;
+
+    /// Starts the dead-man's switch; `None` where there can be none.
+    fn arm_switch(self: Arc<Self>, mark: &super::Mark) -> Option<Armed>;
+
+    /// The switch, if it is on.
+    fn switch(&self) -> Option<Switch>;
+
+    /// Leaves word in the cluster of what is about to be changed, for those who will not have this run's ledger.
+    fn enter<'a>(&'a self, undo: &'a [Undo]) -> BoxFuture<'a, Result<(), BoxError>>;
+
+    /// Until when a fault can live at most if the run is not heard of any more.
+    fn lives_until(&self) -> Option<Timestamp>;
+
+    /// Why the run does not hold the place any more, if it has lost it.
+    fn lost(&self) -> Option<String>;
+}
+
+/// A place that is held. Its guards undo the switch first, then the lease.
+struct Held {
+    place: Place,
+    hold: Arc<dyn Hold>,
+    switch: Option<UndoGuard>,
+    lease: UndoGuard,
+}
+
+/// The places that a run holds.
+#[derive(Default)]
+pub(super) struct Holds {
+    held: Mutex<Vec<Held>>,
+    /// One at a time: two faults of a run that begin side by side must not take a place twice.
+    taking: tokio::sync::Mutex<()>,
+}
+
+impl Holds {
+    fn with<T>(&self, look: impl FnOnce(&mut Vec<Held>) -> T) -> T {
+        look(&mut self.held.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn of(&self, place: &Place) -> Option<Arc<dyn Hold>> {
+        self.with(|held| held.iter().find(|held| held.place == *place).map(|held| held.hold.clone()))
+    }
+
+    /// The switches that are on.
+    pub(super) fn switches(&self) -> Vec<Switch> {
+        self.with(|held| held.iter().filter_map(|held| held.hold.switch()).collect())
+    }
+
+    /// Until when something in these places can live at most, if each of them has a switch.
+    pub(super) fn lives_until(&self, places: &[Place]) -> Option<Timestamp> {
+        let ends = places.iter().map(|place| self.of(place).and_then(|hold| hold.lives_until()));
+        ends.collect::<Option<Vec<_>>>().and_then(|ends| ends.into_iter().max())
+    }
+
+    /// Why one of these places is lost, if one is.
+    pub(super) fn lost(&self, places: &[Place]) -> Option<String> {
+        places.iter().find_map(|place| self.of(place)?.lost())
+    }
+
+    /// Leaves word of what is about to be changed in these places.
+    pub(super) async fn enter(&self, places: &[Place], undo: &[Undo]) -> Result<(), BoxError> {
+        for place in places {
+            if let Some(hold) = self.of(place) {
+                hold.enter(undo).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives all places back, the last first. What cannot be given back ends by itself, and is told.
+    pub(super) async fn give_back(&self) {
+        while let Some(mut held) = self.with(Vec::pop) {
+            let mut outcomes = Vec::new();
+            if let Some(switch) = &mut held.switch {
+                outcomes.extend(switch.rollback().await);
+            }
+            outcomes.extend(held.lease.rollback().await);
+            tell(&held.place, &outcomes);
+        }
+    }
+
+    /// As [`give_back`](Self::give_back), where nothing can be awaited.
+    pub(super) fn give_back_now(&self) {
+        while let Some(mut held) = self.with(Vec::pop) {
+            let mut outcomes = held.switch.as_mut().map(UndoGuard::rollback_now).unwrap_or_default();
+            outcomes.extend(held.lease.rollback_now());
+            tell(&held.place, &outcomes);
+        }
+    }
+}
+
+fn tell(place: &Place, outcomes: &[crate::rollback::UndoOutcome]) {
+    let mut told = String::new();
+    for outcome in outcomes.iter().filter(|outcome| !outcome.is_clean()) {
+        // Writing to a string cannot fail.
+        let _ = write!(told, "; {outcome}");
+    }
+    if !told.is_empty() {
+        crate::journal::complain(&format!("{place} is still held, until that ends by itself{told}"));
+    }
+}
+
+impl Recorder {
+    /// Takes the places that this run does not hold yet, in their order, so that no two runs wait for each other.
+    pub(super) async fn hold(self: &Arc<Self>, places: &[Place]) -> Result<(), ExperimentError> {
+        let _one = self.holds.taking.lock().await;
+        let mut wanted: Vec<_> = places.iter().filter(|place| self.holds.of(place).is_none()).collect();
+        wanted.sort();
+        wanted.dedup();
+        for place in wanted {
+            let Some(hold) = self.environment.hold(place) else { continue };
+            self.heed_signals();
+            let what = format!("hold {place}");
+            let failed = |source| ExperimentError::Failed { what: what.clone(), location: String::new(), source };
+            let mark = self.hold_mark();
+            let lease = make(self, &mark.owner, &what, hold.clone().take(&mark), &[], &failed).await?;
+            let mark = self.hold_mark();
+            // Without the right to create one the plan says that this layer is off; the lease is enough to go on.
+            let (_, rights) = self.environment.hold_rights(place);
+            let may = self.environment.lacking(&rights).await.map_err(failed)?.is_empty();
+            let switch = match hold.clone().arm_switch(&mark).filter(|_| may) {
+                Some(armed) => {
+                    Some(make(self, &mark.owner, &format!("dead-man's switch in {place}"), armed, &[], &failed).await?)
+                }
+                None => None,
+            };
+            let detail = if switch.is_some() { "with a dead-man's switch" } else { "" };
+            self.event(EventKind::Held, &place.to_string(), detail);
+            self.holds.with(|held| held.push(Held { place: place.clone(), hold, switch, lease }));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,201 @@
+//! What a dead run has left, as the cluster alone shows it.
+//!
+//! A lease proves it: it names the run's dead-man's switch, to which what the run created belongs, and the uid of what
+//! it changed, which carries its old values. A label alone proves nothing: anybody can write one.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::coordination::v1::Lease as LeaseObject;
+use kube::api::{Api, ListParams};
+use kube::core::DynamicObject;
+
+use super::super::{KubeUndoer, Kubernetes, KubernetesError};
+use super::lease::{self, Changed, Holder, Watched};
+use crate::clock::Clock;
+use crate::rollback::{
+    Connect, ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, Original, RUN_LABEL, Undo, UndoOutcome, Undoer, is_alive,
+    is_dead,
+};
+
+/// The kinds of what faults and witnesses create: api version, kind, plural.
+const CREATED: &[(&str, &str, &str)] =
+    &[("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"), ("v1", "Pod", "pods")];
+
+impl Holder {
+    /// Whether it is proved dead or alive by its process, which is known on its own machine alone.
+    #[must_use]
+    pub fn fate(&self) -> Option<Fate> {
+        match (is_dead(&self.process), is_alive(&self.process)) {
+            (true, _) => Some(Fate::Dead),
+            (false, true) => Some(Fate::Alive),
+            (false, false) => None,
+        }
+    }
+}
+
+/// Whether a run lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Its process has gone, or it was silent for longer than it may be.
+    Dead,
+    /// Its process is there, or it was heard of.
+    Alive,
+}
+
+/// Watches holders until it is known of each whether it lives: as long as the most patient of them may be silent.
+///
+/// # Errors
+/// The API does not answer.
+pub async fn fates(
+    kubernetes: &Kubernetes,
+    clock: &Clock,
+    found: Vec<Leftover>,
+) -> Result<Vec<(Leftover, Fate)>, KubernetesError> {
+    let mut known: Vec<(Leftover, Fate)> = Vec::new();
+    let mut watched: Vec<(Leftover, Watched)> = Vec::new();
+    for left in found {
+        match left.holder.fate() {
+            Some(fate) => known.push((left, fate)),
+            None => watched.push((left, Watched::default())),
+        }
+    }
+    while !watched.is_empty() {
+        let mut still = Vec::new();
+        for (left, mut watch) in watched {
+            let read = kubernetes.objects(&left.lease).get_opt(&left.lease.name).await;
+            let read = read.map_err(KubernetesError::api(format!("read {}", left.lease)))?;
+            // Gone meanwhile: it was given back.
+            let Some(read) = read.and_then(|read| read.try_parse::<LeaseObject>().ok()) else { continue };
+            let now = Leftover { holder: lease::holder(&read), ..left };
+            match (watch.dead(&now.holder, clock.elapsed()), watch.renewed()) {
+                (true, _) => known.push((now, Fate::Dead)),
+                (false, true) => known.push((now, Fate::Alive)),
+                (false, false) => still.push((now, watch)),
+            }
+        }
+        watched = still;
+        if !watched.is_empty() {
+            clock.sleep(lease::LOOK_EVERY).await;
+        }
+    }
+    Ok(known)
+}
+
+/// A place that a run holds or held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leftover {
+    /// Its lease.
+    pub lease: ObjectRef,
+    /// Who holds it.
+    pub holder: Holder,
+}
+
+impl Leftover {
+    /// What the holder has on there, oldest first, as far as the cluster proves it.
+    ///
+    /// # Errors
+    /// The API does not answer.
+    pub async fn undos(&self, kubernetes: &Kubernetes) -> Result<Vec<Undo>, KubernetesError> {
+        undos(kubernetes, self.lease.namespace.as_deref().unwrap_or_default(), &self.holder).await
+    }
+
+    /// Removes the lease, if nobody has renewed it since.
+    ///
+    /// # Errors
+    /// The API does not answer.
+    pub async fn remove(&self, kubernetes: &Kubernetes) -> Result<(), KubernetesError> {
+        lease::remove(kubernetes, &self.lease, &self.holder).await
+    }
+}
+
+/// All leases of runs: of the cluster, or of one namespace.
+///
+/// # Errors
+/// The API does not answer, or the user may not list leases there.
+pub async fn leftovers(kubernetes: &Kubernetes, namespace: Option<&str>) -> Result<Vec<Leftover>, KubernetesError> {
+    let client = kubernetes.client().clone();
+    let api: Api<LeaseObject> = match namespace {
+        Some(namespace) => Api::namespaced(client, namespace),
+        None => Api::all(client),
+    };
+    let all = api.list(&ListParams::default().labels(RUN_LABEL)).await;
+    let all = all.map_err(KubernetesError::api("list the leases of runs"))?;
+    Ok(all
+        .into_iter()
+        .map(|lease| {
+            let metadata = &lease.metadata;
+            let object = ObjectRef {
+                api_version: "coordination.k8s.io/v1".into(),
+                kind: "Lease".into(),
+                resource: "leases".into(),
+                namespace: metadata.namespace.clone(),
+                name: metadata.name.clone().unwrap_or_default(),
+            };
+            Leftover { lease: object, holder: lease::holder(&lease) }
+        })
+        .collect())
+}
+
+/// What a run has on in a namespace, oldest first, as far as the cluster proves it.
+async fn undos(kubernetes: &Kubernetes, namespace: &str, holder: &Holder) -> Result<Vec<Undo>, KubernetesError> {
+    let mut undos = Vec::new();
+    if let Some(switch) = &holder.switch {
+        let job = ("batch/v1", "Job", "jobs");
+        for (api_version, kind, resource) in [&job].into_iter().chain(CREATED) {
+            let object = |name: &str| ObjectRef {
+                api_version: (*api_version).into(),
+                kind: (*kind).into(),
+                resource: (*resource).into(),
+                namespace: Some(namespace.to_owned()),
+                name: name.to_owned(),
+            };
+            let params = ListParams::default().labels(&format!("{RUN_LABEL}={}", holder.run));
+            let found = kubernetes.objects(&object("")).list(&params).await;
+            for found in found.map_err(KubernetesError::api(format!("list {resource} in namespace {namespace}")))? {
+                if belongs_to(&found, switch) {
+                    let metadata = found.metadata;
+                    let owner = metadata.labels.and_then(|mut labels| labels.remove(OWNER_LABEL)).unwrap_or_default();
+                    let object = object(&metadata.name.unwrap_or_default());
+                    undos.push(Undo::Delete { object, owner, uid: metadata.uid });
+                }
+            }
+        }
+    }
+    for Changed { object, uid } in &holder.changed {
+        let found = kubernetes.objects(object).get_opt(&object.name).await;
+        let found = found.map_err(KubernetesError::api(format!("read {object}")))?;
+        let text = found
+            .filter(|found| found.metadata.uid.as_ref() == Some(uid))
+            .and_then(|found| found.metadata.annotations?.remove(ORIGINAL_ANNOTATION));
+        let original = text.and_then(|text| serde_json::from_str::<Original>(&text).ok());
+        if let Some(original) = original.filter(|original| original.run == holder.run && original.uid == *uid) {
+            undos.push(Undo::Restore { object: object.clone(), uid: uid.clone(), fields: original.fields });
+        }
+    }
+    Ok(undos)
+}
+
+/// The switch itself, or what it takes with it.
+fn belongs_to(found: &DynamicObject, switch: &str) -> bool {
+    let owners = found.metadata.owner_references.iter().flatten();
+    found.metadata.uid.as_deref() == Some(switch) || owners.into_iter().any(|owner| owner.uid == switch)
+}
+
+/// Undoes what a dead run has left in a namespace, the newest first.
+///
+/// # Errors
+/// The API does not answer. How each undo ended is in the answer.
+pub async fn undo_left(
+    kubernetes: &Kubernetes,
+    namespace: &str,
+    holder: &Holder,
+) -> Result<Vec<(Undo, UndoOutcome)>, KubernetesError> {
+    let connect: Connect = Arc::new(|| Box::pin(async { Err("a sweep is never dropped into".to_owned()) }));
+    let undoer = KubeUndoer::new(kubernetes.clone(), connect);
+    let mut done = Vec::new();
+    for undo in undos(kubernetes, namespace, holder).await?.into_iter().rev() {
+        let outcome = undoer.undo(&undo).await;
+        done.push((undo, outcome));
+    }
+    Ok(done)
+}
