@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde::Serialize;
 
 use crate::clock::{Clock, Seed};
-use crate::kubernetes::{Beat, Ground as Holding, Kubernetes};
+use crate::kubernetes::{Beat, Ground as Holding, Kubernetes, Node};
 #[cfg(feature = "lab")]
 use crate::lab::Lab;
 use crate::transport::Transport;
@@ -200,6 +200,11 @@ impl Cluster {
     #[must_use]
     pub fn namespace(&self, name: impl Into<String>) -> Namespace {
         Namespace::new(self.clone(), name.into())
+    }
+
+    /// A node of it; that it exists is seen when it is used.
+    pub fn node(&self, name: impl Into<String>) -> Node {
+        Node::new(self.inner.kubernetes.clone(), name.into())
     }
 
     /// The API of the cluster.

@@ -1,7 +1,7 @@
 //! A namespace of a cluster.
 
 use super::Cluster;
-use crate::kubernetes::{Pods, Service};
+use crate::kubernetes::{Deployment, Pods, Service};
 #[cfg(feature = "prometheus")]
 use crate::prometheus::Prometheus;
 
@@ -35,7 +35,12 @@ impl Namespace {
     /// A service.
     #[must_use]
     pub fn service(&self, name: &str) -> Service {
-        Service::new(&self.name, name)
+        Service::of(self.cluster.kubernetes().clone(), &self.name, name)
+    }
+
+    /// A Deployment.
+    pub fn deployment(&self, name: &str) -> Deployment {
+        Deployment::new(self.cluster.kubernetes().clone(), self.name.clone(), name.to_owned())
     }
 
     /// The cluster's Prometheus, for series of this namespace alone. Its address is `PROMETHEUS_URL`; by default, on a

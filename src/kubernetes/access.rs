@@ -55,6 +55,50 @@ pub enum KubernetesError {
         /// The namespace.
         namespace: String,
     },
+    /// There is no object of that name.
+    #[error("{object} does not exist; there are: {known}")]
+    NoSuchObject {
+        /// The object.
+        object: ObjectRef,
+        /// The names that there are.
+        known: String,
+    },
+    /// A run has changed the object, and its change is still on.
+    #[error("{object} is changed by run {run} already; if that run is dead, `steadfast sweep` undoes it")]
+    ChangedByRun {
+        /// The object.
+        object: ObjectRef,
+        /// The run.
+        run: String,
+    },
+    /// The fault would change nothing.
+    #[error("{object}: {already} already, so that the fault would change nothing; ask for another value")]
+    NothingToChange {
+        /// The object.
+        object: ObjectRef,
+        /// What is so already.
+        already: String,
+    },
+    /// Pods that nothing would bring back.
+    #[error("nothing brings these pods back once they are deleted: {pods}; if that is meant, say `.allow_bare()`")]
+    BarePods {
+        /// Their names.
+        pods: String,
+    },
+    /// A Service whose endpoints are not chosen by a selector.
+    #[error("{object} has no selector, so that its endpoints are not chosen by one; this fault cannot act on it")]
+    NoSelector {
+        /// The Service.
+        object: ObjectRef,
+    },
+    /// Something that only has a name.
+    #[error("{what} belongs to no cluster, so that a fault cannot change it; get it by {remedy}")]
+    WithoutCluster {
+        /// What it is.
+        what: String,
+        /// How to get one that does.
+        remedy: String,
+    },
     /// No pod takes a connection.
     #[error("{what} cannot be reached: {why}")]
     NobodyThere {

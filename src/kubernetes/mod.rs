@@ -6,10 +6,12 @@
 
 mod access;
 mod context;
-mod deny;
+mod deployment;
+mod faults;
 mod forward;
 mod hold;
 mod logs;
+mod node;
 mod pods;
 mod selector;
 mod service;
@@ -18,11 +20,13 @@ mod witness;
 
 pub use access::{Kubernetes, KubernetesError};
 pub use context::{Context, ContextError};
-pub use deny::{DenyTraffic, Direction};
+pub use deployment::Deployment;
+pub use faults::{Blackhole, Cordon, DeletePods, DenyTraffic, Direction, Scale};
 pub(crate) use forward::{Backend, Forward};
 pub use hold::{BadBeat, Beat, Fate, Holder, LeaseError, Leftover};
 pub(crate) use hold::{Ground, PlaceHold, fates, leftovers, undo_left};
 pub use logs::{LogLine, PodLogs};
+pub use node::Node;
 pub use pods::Pods;
 pub use selector::{Selector, SelectorError};
 pub use service::{NodePorts, Service};

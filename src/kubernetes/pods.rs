@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
 
-use super::{DenyTraffic, Direction, Kubernetes, KubernetesError, PodLogs, Selector, SelectorError};
+use super::{Kubernetes, KubernetesError, PodLogs, Selector, SelectorError};
 
 /// The most pods of a namespace that a fault may touch, in percent, unless the experiment lifts it.
 const CAP_PERCENT: u8 = 80;
@@ -32,16 +32,6 @@ impl Pods {
     pub fn at_most_percent(mut self, percent: u8) -> Self {
         self.percent = percent;
         self
-    }
-
-    /// A fault: no new connection reaches these pods. See [`DenyTraffic`].
-    pub fn deny_ingress(&self) -> DenyTraffic {
-        DenyTraffic::new(self.clone(), Direction::Ingress)
-    }
-
-    /// A fault: these pods open no new connection. See [`DenyTraffic`].
-    pub fn deny_egress(&self) -> DenyTraffic {
-        DenyTraffic::new(self.clone(), Direction::Egress)
     }
 
     /// The pods' logs, as an action that stores them.
@@ -81,9 +71,7 @@ impl Pods {
     /// # Errors
     /// As [`targets`](Self::targets); the namespace is the cluster's own; they are more than the cap.
     pub(super) async fn targets_of_fault(&self) -> Result<Vec<Pod>, KubernetesError> {
-        if PROTECTED.contains(&self.namespace.as_str()) {
-            return Err(KubernetesError::ProtectedNamespace { namespace: self.namespace.clone() });
-        }
+        refuse_protected(&self.namespace)?;
         let (targets, all) = self.select(is_live).await?;
         if targets.len() * 100 > all * usize::from(self.percent) {
             return Err(KubernetesError::TooManySelected {
@@ -121,6 +109,14 @@ impl Pods {
         }
         Ok((selected, count))
     }
+}
+
+/// Refuses a namespace of the cluster itself.
+pub(super) fn refuse_protected(namespace: &str) -> Result<(), KubernetesError> {
+    if PROTECTED.contains(&namespace) {
+        return Err(KubernetesError::ProtectedNamespace { namespace: namespace.to_owned() });
+    }
+    Ok(())
 }
 
 fn pair((key, value): (&String, &String)) -> String {

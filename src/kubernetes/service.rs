@@ -12,10 +12,12 @@ use super::Kubernetes;
 use crate::transport::{Address, Error, Resolve};
 
 /// A service of a namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Service {
-    namespace: String,
-    name: String,
+    /// The cluster, where one is known: an address needs none.
+    pub(super) kubernetes: Option<Kubernetes>,
+    pub(super) namespace: String,
+    pub(super) name: String,
     port: Option<u16>,
 }
 
@@ -23,7 +25,12 @@ impl Service {
     /// The service `name`; that it exists is seen when it is used.
     #[must_use]
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { namespace: namespace.into(), name: name.into(), port: None }
+        Self { kubernetes: None, namespace: namespace.into(), name: name.into(), port: None }
+    }
+
+    /// The service of a cluster, so that faults can change it.
+    pub(crate) fn of(kubernetes: Kubernetes, namespace: &str, name: &str) -> Self {
+        Self { kubernetes: Some(kubernetes), ..Self::new(namespace, name) }
     }
 
     /// One of its ports, if it has several.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
@@ -50,6 +50,8 @@ impl KubeUndoer {
         let params = DeleteParams {
             grace_period_seconds: Some(0),
             preconditions: Some(Preconditions { uid: uid.clone(), resource_version: None }),
+            // The default of some kinds, Jobs among them, is to orphan what belongs to them.
+            propagation_policy: Some(PropagationPolicy::Background),
             ..Default::default()
         };
         match api.delete(&object.name, &params).await {
@@ -85,6 +87,17 @@ impl KubeUndoer {
             let why = format!("{object} is still there {GONE_WITHIN:?} after its deletion; finalizers: {finalizers}");
             UndoOutcome::Unverified { why }
         })
+    }
+
+    /// Only looks: what was deleted is not brought back.
+    async fn deleted(&self, object: &ObjectRef, uid: &str) -> UndoOutcome {
+        match self.kubernetes.objects(object).get_opt(&object.name).await {
+            Ok(found) => match gone(object, found.as_ref(), uid) {
+                Some(proof) => UndoOutcome::TargetGone { proof },
+                None => UndoOutcome::Reverted,
+            },
+            Err(error) => leaked(object, &error),
+        }
     }
 
     async fn restore(&self, object: &ObjectRef, uid: &str, fields: &[Field]) -> UndoOutcome {
@@ -155,6 +168,15 @@ fn restored(object: &ObjectRef, after: &DynamicObject, fields: &[Field], superse
     UndoOutcome::Reverted
 }
 
+/// What shows that an object was deleted; `None` if it was not.
+fn gone(object: &ObjectRef, found: Option<&DynamicObject>, uid: &str) -> Option<String> {
+    let Some(found) = found else { return Some(format!("{object} is not found")) };
+    if found.metadata.uid.as_deref() != Some(uid) {
+        return Some(format!("{object} is another object of that name by now"));
+    }
+    found.metadata.deletion_timestamp.is_some().then(|| format!("{object} is being deleted"))
+}
+
 fn not_ours(object: &ObjectRef, found: &DynamicObject, owner: &str, uid: Option<&str>) -> Option<String> {
     let label = found.metadata.labels.as_ref().and_then(|labels| labels.get(OWNER_LABEL));
     if label.map(String::as_str) != Some(owner) {
@@ -174,6 +196,7 @@ impl Undoer for KubeUndoer {
             match undo {
                 Undo::Delete { object, owner, uid } => self.delete(object, owner, uid.as_deref()).await,
                 Undo::Restore { object, uid, fields } => self.restore(object, uid, fields).await,
+                Undo::Deleted { object, uid } => self.deleted(object, uid).await,
             }
         })
     }
@@ -182,7 +205,14 @@ impl Undoer for KubeUndoer {
         Box::pin(async move {
             let object = undo.object();
             let read = self.kubernetes.objects(object).get_opt(&object.name).await;
-            let Some(found) = read.map_err(|error| format!("{object}: {error}"))? else {
+            let found = read.map_err(|error| format!("{object}: {error}"))?;
+            if let Undo::Deleted { uid, .. } = undo {
+                return Ok(match gone(object, found.as_ref(), uid) {
+                    Some(_) => Standing::Stands { uid: uid.clone() },
+                    None => Standing::Gone { by: format!("{object} is still there") },
+                });
+            }
+            let Some(found) = found else {
                 return Ok(Standing::Gone { by: format!("{object} was deleted") });
             };
             let uid = found.metadata.uid.clone().unwrap_or_default();
@@ -194,7 +224,7 @@ impl Undoer for KubeUndoer {
                     }
                     None => Standing::Stands { uid },
                 },
-                Undo::Restore { uid: wanted, .. } if *wanted != uid => {
+                Undo::Restore { uid: wanted, .. } | Undo::Deleted { uid: wanted, .. } if *wanted != uid => {
                     Standing::Gone { by: format!("{object} is another object of that name by now") }
                 }
                 Undo::Restore { fields, .. } => {
@@ -205,6 +235,7 @@ impl Undoer for KubeUndoer {
                         None => Standing::Stands { uid },
                     }
                 }
+                Undo::Deleted { .. } => Standing::Stands { uid },
             })
         })
     }

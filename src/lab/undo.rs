@@ -40,6 +40,9 @@ impl LabUndoer {
         let done = match undo {
             Undo::Delete { .. } => self.delete(resource, namespace, object, &found),
             Undo::Restore { fields, .. } => self.restore(resource, namespace, object, fields),
+            // Only looks: what was deleted is not brought back.
+            Undo::Deleted { .. } if found["metadata"]["deletionTimestamp"].is_null() => Ok(UndoOutcome::Reverted),
+            Undo::Deleted { .. } => Ok(UndoOutcome::TargetGone { proof: format!("{object} is being deleted") }),
         };
         done.unwrap_or_else(|status| UndoOutcome::Leaked { why: format!("{object}: {status}") })
     }
@@ -115,6 +118,15 @@ impl LabUndoer {
         let object = undo.object();
         let namespace = object.namespace.as_deref().unwrap_or_default();
         let found = resource(object).and_then(|resource| self.store.find(resource, namespace, &object.name));
+        if let Undo::Deleted { uid, .. } = undo {
+            let still = |found: &Value| {
+                found["metadata"]["uid"] == uid.as_str() && found["metadata"]["deletionTimestamp"].is_null()
+            };
+            return match found.is_some_and(|found| still(&found)) {
+                true => Standing::Gone { by: format!("{object} is still there") },
+                false => Standing::Stands { uid: uid.clone() },
+            };
+        }
         let Some(found) = found else { return Standing::Gone { by: format!("{object} was deleted") } };
         if let Some(by) = not_meant(undo, &found) {
             return Standing::Gone { by };
@@ -141,7 +153,7 @@ fn not_meant(undo: &Undo, found: &Value) -> Option<String> {
     let object = undo.object();
     let (wanted, owner) = match undo {
         Undo::Delete { uid, owner, .. } => (uid.as_deref(), Some(owner.as_str())),
-        Undo::Restore { uid, .. } => (Some(uid.as_str()), None),
+        Undo::Restore { uid, .. } | Undo::Deleted { uid, .. } => (Some(uid.as_str()), None),
     };
     let label = found["metadata"]["labels"][OWNER_LABEL].as_str();
     if owner.is_some() && label != owner {

@@ -169,6 +169,7 @@ fn by_hand(undo: &Undo) -> String {
     let verb = match undo {
         Undo::Delete { .. } => "delete",
         Undo::Restore { .. } => "edit",
+        Undo::Deleted { .. } => "get",
     };
     format!("kubectl {verb} {} {}{namespace}", object.resource, object.name)
 }

@@ -65,6 +65,13 @@ pub enum Undo {
         /// The values, in the order in which they are put back.
         fields: Vec<Field>,
     },
+    /// An object that the fault deleted and whose controller replaces it: nothing is brought back, it is only looked at.
+    Deleted {
+        /// The object.
+        object: ObjectRef,
+        /// Its uid.
+        uid: String,
+    },
 }
 
 impl Undo {
@@ -72,7 +79,7 @@ impl Undo {
     #[must_use]
     pub fn object(&self) -> &ObjectRef {
         match self {
-            Self::Delete { object, .. } | Self::Restore { object, .. } => object,
+            Self::Delete { object, .. } | Self::Restore { object, .. } | Self::Deleted { object, .. } => object,
         }
     }
 }
@@ -85,6 +92,7 @@ impl fmt::Display for Undo {
                 let paths: Vec<_> = fields.iter().map(|field| field.pointer.as_str()).collect();
                 write!(f, "restore {} of {object}", paths.join(", "))
             }
+            Self::Deleted { object, .. } => write!(f, "see that {object} was deleted"),
         }
     }
 }

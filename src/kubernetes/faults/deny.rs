@@ -8,11 +8,11 @@ use kube::api::PostParams;
 use kube::core::DynamicObject;
 use serde_json::json;
 
-use super::pods::name_of;
-use super::witness::WitnessPods;
-use super::{KubernetesError, Pods};
 use crate::BoxError;
 use crate::experiment::{Applied, Armed, Check, Fault, Mark, Place, Proof, Right, Targets, Witness};
+use crate::kubernetes::pods::name_of;
+use crate::kubernetes::witness::WitnessPods;
+use crate::kubernetes::{KubernetesError, Pods};
 use crate::rollback::{ObjectRef, Undo};
 
 /// Which connections are denied.
@@ -30,6 +30,18 @@ impl Direction {
             Self::Ingress => "ingress",
             Self::Egress => "egress",
         }
+    }
+}
+
+impl Pods {
+    /// A fault: no new connection reaches these pods. See [`DenyTraffic`].
+    pub fn deny_ingress(&self) -> DenyTraffic {
+        DenyTraffic::new(self.clone(), Direction::Ingress)
+    }
+
+    /// A fault: these pods open no new connection. See [`DenyTraffic`].
+    pub fn deny_egress(&self) -> DenyTraffic {
+        DenyTraffic::new(self.clone(), Direction::Egress)
     }
 }
 
@@ -54,7 +66,7 @@ pub struct DenyTraffic {
 }
 
 impl DenyTraffic {
-    pub(super) fn new(pods: Pods, direction: Direction) -> Self {
+    fn new(pods: Pods, direction: Direction) -> Self {
         Self { pods, direction, lasting: None, witness: None, image: None, trusted: None }
     }
 

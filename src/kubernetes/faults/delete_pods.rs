@@ -1,0 +1,128 @@
+//! Deleting pods.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, DeleteParams, Preconditions};
+
+use crate::BoxError;
+use crate::experiment::{Applied, Armed, Fault, Mark, Place, Proof, Right, Targets};
+use crate::kubernetes::pods::name_of;
+use crate::kubernetes::{KubernetesError, Pods};
+use crate::rollback::{ObjectRef, Undo};
+
+impl Pods {
+    /// A fault: these pods are deleted, once. See [`DeletePods`].
+    pub fn delete(&self) -> DeletePods {
+        DeletePods { pods: self.clone(), grace: None, bare: false }
+    }
+}
+
+/// A fault: deletes pods, each only while it is the one that was selected.
+///
+/// - **Effect**: each pod is told to stop, and killed when its grace is over; its controller makes another.
+/// - **Undo**: nothing is brought back: the outcome is that the target has gone, with what shows it. A pod that was
+///   not deleted after all is left alone.
+/// - **Needs**: list, get and delete on `pods`.
+/// - **Caveats**: pods without a controller are refused, since nothing would replace them. A disruption budget is not
+///   asked. How long the system lacks the pods is up to their controllers: there is nothing to end.
+#[derive(Clone)]
+#[must_use = "a fault does nothing until it is injected: `.inject(..)`"]
+pub struct DeletePods {
+    pods: Pods,
+    grace: Option<Duration>,
+    bare: bool,
+}
+
+impl DeletePods {
+    /// The time that a pod has to stop, in whole seconds, in place of its own; zero kills it at once.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = Some(grace);
+        self
+    }
+
+    /// Deletes also pods that no controller replaces.
+    pub fn allow_bare(mut self) -> Self {
+        self.bare = true;
+        self
+    }
+
+    async fn targets(&self) -> Result<Vec<Pod>, KubernetesError> {
+        let targets = self.pods.targets_of_fault().await?;
+        let controlled =
+            |pod: &Pod| pod.metadata.owner_references.iter().flatten().any(|owner| owner.controller == Some(true));
+        let bare: Vec<_> = targets.iter().filter(|pod| !controlled(pod)).map(name_of).collect();
+        if !self.bare && !bare.is_empty() {
+            return Err(KubernetesError::BarePods { pods: bare.join(", ") });
+        }
+        Ok(targets)
+    }
+}
+
+impl Fault for DeletePods {
+    fn describe(&self) -> String {
+        format!("delete {}", self.pods.describe())
+    }
+
+    fn resolve(&self) -> BoxFuture<'_, Result<Targets, BoxError>> {
+        Box::pin(async move {
+            let targets = self.targets().await?;
+            let namespace = &self.pods.namespace;
+            Ok(Targets {
+                names: targets.iter().map(name_of).collect(),
+                rights: ["list", "get", "delete"].map(|verb| Right::new(verb, "", "pods", namespace)).into(),
+                notes: vec!["deleted pods are not brought back: their controllers replace them".to_owned()],
+                places: vec![Place::Namespace(namespace.clone())],
+            })
+        })
+    }
+
+    fn arm<'a>(&'a self, _: &'a Mark) -> BoxFuture<'a, Result<Armed, BoxError>> {
+        Box::pin(async move {
+            let namespace = &self.pods.namespace;
+            let undo = self.targets().await?.into_iter().map(|pod| Undo::Deleted {
+                object: ObjectRef {
+                    api_version: "v1".into(),
+                    kind: "Pod".into(),
+                    resource: "pods".into(),
+                    namespace: Some(namespace.clone()),
+                    name: pod.metadata.name.unwrap_or_default(),
+                },
+                uid: pod.metadata.uid.unwrap_or_default(),
+            });
+            let undo: Vec<Undo> = undo.collect();
+            let pods: Vec<Undo> = undo.clone();
+            let api: Api<Pod> = Api::namespaced(self.pods.kubernetes.client().clone(), namespace);
+            let grace = self.grace.map(|grace| u32::try_from(grace.as_secs()).unwrap_or(u32::MAX));
+            let apply = Box::new(move || -> BoxFuture<'static, Applied> { Box::pin(delete(api, pods, grace)) });
+            Ok(Armed { undo, apply })
+        })
+    }
+
+    fn witness<'a>(&'a self, _: &'a Mark) -> BoxFuture<'a, Result<Proof, BoxError>> {
+        Box::pin(async { Ok(Proof::Applied) })
+    }
+}
+
+/// Deletes the pods one by one, and reads each back.
+async fn delete(api: Api<Pod>, pods: Vec<Undo>, grace: Option<u32>) -> Applied {
+    for pod in &pods {
+        let Undo::Deleted { object, uid } = pod else { continue };
+        let preconditions = Some(Preconditions { uid: Some(uid.clone()), resource_version: None });
+        let params = DeleteParams { grace_period_seconds: grace, preconditions, ..DeleteParams::default() };
+        match api.delete(&object.name, &params).await {
+            Ok(_) => {}
+            // It has gone by itself since it was selected, or another one has its name.
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => continue,
+            Err(error) => return Err(KubernetesError::api(format!("delete {object}"))(error).into()),
+        }
+        let back = api.get_opt(&object.name).await.map_err(KubernetesError::api(format!("read {object}")))?;
+        let stays =
+            back.is_some_and(|now| now.metadata.uid.as_ref() == Some(uid) && now.metadata.deletion_timestamp.is_none());
+        if stays {
+            return Err(format!("{object} was deleted by the API's word, but is still there").into());
+        }
+    }
+    Ok(vec![None; pods.len()])
+}
