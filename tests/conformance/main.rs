@@ -7,6 +7,7 @@
 mod access;
 mod deletion;
 mod experiments;
+mod faults;
 mod fixtures;
 mod metrics;
 mod network;

@@ -1,0 +1,238 @@
+//! Every fault: it lands, it is seen, it is undone, and what it changed is as it was.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use kube::api::{Api, ListParams, Patch, PatchParams};
+use serde::Serialize;
+use serde_json::{Value, json};
+use steadfast::experiment::ExperimentError;
+use steadfast::journal::{FaultEnd, Reason};
+use steadfast::prelude::*;
+use steadfast::process::exited;
+use steadfast::rollback::{ORIGINAL_ANNOTATION, UndoOutcome};
+
+use crate::support::{Place, deployment};
+
+/// A hypothesis that holds whatever happens to the cluster.
+fn holds() -> Hypothesis {
+    Hypothesis::new("a program runs").check(process::run("true").expect(exited(0)))
+}
+
+/// An object without what every write changes, and without what its controller says of it.
+fn kept(object: &impl Serialize) -> Value {
+    let mut value = serde_json::to_value(object).expect("it serialises");
+    let metadata = value["metadata"].as_object_mut().expect("metadata");
+    for field in ["resourceVersion", "generation", "managedFields"] {
+        metadata.remove(field);
+    }
+    value.as_object_mut().expect("an object").remove("status");
+    value
+}
+
+async fn refusal(fault: impl Fault) -> String {
+    fault.resolve().await.expect_err("it is refused").to_string()
+}
+
+fn assert_undone(journal: &Journal) {
+    assert!(journal.faults[0].proved, "it was seen: {}", journal.summary());
+    assert!(journal.faults[0].undo.iter().all(|undo| undo.outcome.is_clean()), "{}", journal.summary());
+}
+
+/// Replicas go and come; between the two the original lies on the object.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn a_scale_lands_and_is_undone(cluster: Cluster) -> steadfast::Result {
+    let place = Place::new(&cluster).await?;
+    let _: Deployment = place.create(deployment("back", 2)).await?;
+    let before = kept(&place.rolled_out("back", 2).await);
+    let api: Api<Deployment> = place.api();
+    let journal = Experiment::new("scaled to nothing", holds())
+        .inject(cluster.namespace(&place.name).deployment("back").scale(0))
+        .act_with("look", async move |_| {
+            let now = api.get("back").await?;
+            assert_eq!(now.spec.and_then(|spec| spec.replicas), Some(0));
+            assert!(now.metadata.annotations.unwrap_or_default().contains_key(ORIGINAL_ANNOTATION));
+            Ok(())
+        })
+        .run(&cluster)
+        .await?;
+    journal.assert_verdict(Met);
+    assert_undone(&journal);
+    assert_eq!(kept(&place.rolled_out("back", 2).await), before);
+    place.end().await
+}
+
+/// What GitOps writes back in the middle is its own, and ends the fault early.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn a_scale_that_is_reverted_has_ended_early(cluster: Cluster) -> steadfast::Result {
+    let place = Place::new(&cluster).await?;
+    let _: Deployment = place.create(deployment("back", 1)).await?;
+    place.rolled_out("back", 1).await;
+    let api: Api<Deployment> = place.api();
+    let journal = Experiment::new("reverted", holds())
+        .inject(cluster.namespace(&place.name).deployment("back").scale(0))
+        .act_with("GitOps reverts it", async move |_| {
+            let desired = Patch::Merge(json!({"spec": {"replicas": 1}}));
+            api.patch("back", &PatchParams::default(), &desired).await?;
+            Ok(())
+        })
+        .run(&cluster)
+        .await?;
+    journal.assert_verdict(Inconclusive);
+    assert!(matches!(&journal.reason, Some(Reason::FaultEndedEarly { .. })), "{}", journal.summary());
+    assert!(matches!(journal.faults[0].end, FaultEnd::Early { .. }), "{}", journal.summary());
+    let after = place.rolled_out("back", 1).await;
+    assert!(!after.metadata.annotations.unwrap_or_default().contains_key(ORIGINAL_ANNOTATION), "nothing of it is left");
+    place.end().await
+}
+
+/// A selector that takes nothing leaves the service without endpoints.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn a_blackhole_lands_and_is_undone(cluster: Cluster) -> steadfast::Result {
+    let place = Place::new(&cluster).await?;
+    let _: Deployment = place.create(deployment("back", 1)).await?;
+    let service = json!({
+        "metadata": {"name": "back"},
+        "spec": {"selector": {"app": "back"}, "ports": [{"port": 80, "targetPort": 8002}]},
+    });
+    let before = kept(&place.create::<Service>(service).await?);
+    place.rolled_out("back", 1).await;
+    let api: Api<Service> = place.api();
+    let look = api.clone();
+    let journal = Experiment::new("nobody there", holds())
+        .inject(cluster.namespace(&place.name).service("back").blackhole())
+        .act_with("look", async move |_| {
+            let selector = look.get("back").await?.spec.and_then(|spec| spec.selector).unwrap_or_default();
+            assert_eq!(selector.len(), 2, "one key more: {selector:?}");
+            Ok(())
+        })
+        .run(&cluster)
+        .await?;
+    journal.assert_verdict(Met);
+    assert_undone(&journal);
+    assert_eq!(kept(&api.get("back").await?), before);
+
+    let bare = json!({"metadata": {"name": "bare"}, "spec": {"ports": [{"port": 80}]}});
+    let _: Service = place.create(bare).await?;
+    let error = refusal(cluster.namespace(&place.name).service("bare").blackhole()).await;
+    assert!(error.contains("has no selector"), "{error}");
+    place.end().await
+}
+
+/// Deleted pods are replaced by others; nothing is brought back.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn deleted_pods_are_replaced(cluster: Cluster) -> steadfast::Result {
+    let place = Place::new(&cluster).await?;
+    let _: Deployment = place.create(deployment("back", 2)).await?;
+    place.rolled_out("back", 2).await;
+    let before = place.pods("app=back").await;
+    let pods = cluster.namespace(&place.name).pods("app=back").at_most_percent(100);
+    let journal = Experiment::new("deleted", holds()).inject(pods.delete().grace(secs(0))).run(&cluster).await?;
+    journal.assert_verdict(Met);
+    assert_undone(&journal);
+    let undo = &journal.faults[0].undo;
+    assert_eq!(undo.len(), 2);
+    assert!(undo.iter().all(|u| matches!(u.outcome, UndoOutcome::TargetGone { .. })), "{}", journal.summary());
+    place.rolled_out("back", 2).await;
+    let after = place.pods("app=back").await;
+    let old: Vec<_> = before.iter().map(|pod| pod.metadata.uid.clone()).collect();
+    assert!(after.iter().all(|pod| !old.contains(&pod.metadata.uid) || pod.metadata.deletion_timestamp.is_some()));
+    place.end().await
+}
+
+/// A pod that nothing would bring back is deleted only where that is said.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn bare_pods_are_not_deleted_by_accident(cluster: Cluster) -> steadfast::Result {
+    let place = Place::new(&cluster).await?;
+    let mut pod = crate::support::template("bare", "back");
+    pod["metadata"]["name"] = json!("bare");
+    let _: Pod = place.create(pod).await?;
+    let pods = cluster.namespace(&place.name).pods("app=bare").at_most_percent(100);
+    let error = refusal(pods.delete()).await;
+    assert!(error.contains("bare") && error.contains(".allow_bare()"), "{error}");
+    let journal =
+        Experiment::new("bare", holds()).inject(pods.delete().grace(secs(0)).allow_bare()).run(&cluster).await?;
+    assert_undone(&journal);
+    place.gone::<Pod>(secs(30), "bare").await;
+    place.end().await
+}
+
+/// A cordoned node takes no new pods, and is as before when it is uncordoned but for its taint's time.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn a_cordon_lands_and_is_undone(cluster: Cluster) -> steadfast::Result {
+    let nodes: Api<Node> = Api::all(cluster.client());
+    let name = nodes.list(&ListParams::default()).await?.items.remove(0).metadata.name.unwrap_or_default();
+    let cordoned = async || -> Result<bool, kube::Error> {
+        Ok(nodes.get(&name).await?.spec.and_then(|spec| spec.unschedulable).unwrap_or(false))
+    };
+    let spec = |node: Node| kept(&node)["spec"]["unschedulable"].clone();
+    let before = spec(nodes.get(&name).await?);
+    let (look, node) = (nodes.clone(), name.clone());
+    let again = cluster.node(&name).cordon();
+    let journal = Experiment::new("cordoned", holds())
+        .inject(cluster.node(&name).cordon())
+        .act_with("look", async move |_| {
+            let spec = look.get(&node).await?.spec.unwrap_or_default();
+            assert_eq!(spec.unschedulable, Some(true));
+            let error = refusal(again.clone()).await;
+            assert!(error.contains("it is cordoned already"), "{error}");
+            Ok(())
+        })
+        .run(&cluster)
+        .await?;
+    journal.assert_verdict(Met);
+    assert_undone(&journal);
+    assert!(!cordoned().await?);
+    let after = nodes.get(&name).await?;
+    assert!(!after.metadata.annotations.clone().unwrap_or_default().contains_key(ORIGINAL_ANNOTATION));
+    assert_eq!(spec(after), before);
+    Ok(())
+}
+
+/// Two runs on one object: the second is refused by what the first has left on it.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn an_object_that_a_run_has_changed_is_refused(cluster: Cluster) -> steadfast::Result {
+    let place = Place::new(&cluster).await?;
+    let mut changed = deployment("back", 1);
+    changed["metadata"]["annotations"] =
+        json!({ORIGINAL_ANNOTATION: json!({"run": "dead", "owner": "o", "uid": "u", "fields": []}).to_string()});
+    let _: Deployment = place.create(changed).await?;
+    place.rolled_out("back", 1).await;
+    let ran = Experiment::new("second", holds())
+        .inject(cluster.namespace(&place.name).deployment("back").scale(0))
+        .run(&cluster)
+        .await;
+    let told = match ran {
+        Ok(journal) => panic!("it should have been refused: {}", journal.summary()),
+        Err(ExperimentError::Failed { source, .. }) => source.to_string(),
+        Err(other) => other.to_string(),
+    };
+    assert!(told.contains("run dead") && told.contains("steadfast sweep"), "{told}");
+    place.end().await
+}
+
+/// What is wrong is said before anything is touched, with what there is.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn bad_input_is_refused(cluster: Cluster) -> steadfast::Result {
+    let place = Place::new(&cluster).await?;
+    let _: Deployment = place.create(deployment("back", 1)).await?;
+    let here = cluster.namespace(&place.name);
+    let error = refusal(here.deployment("bakc").scale(0)).await;
+    assert!(error.contains("bakc does not exist; there are: back"), "{error}");
+    let error = refusal(here.deployment("back").scale(1)).await;
+    assert!(error.contains("it has 1 replicas already"), "{error}");
+    let error = refusal(here.service("nobody").blackhole()).await;
+    assert!(error.contains("nobody does not exist; there are: none"), "{error}");
+    let error = refusal(steadfast::kubernetes::Service::new("default", "front").blackhole()).await;
+    assert!(error.contains("belongs to no cluster"), "{error}");
+    let error = refusal(cluster.node("elsewhere").cordon()).await;
+    assert!(error.contains("node elsewhere does not exist; there are: "), "{error}");
+    let system = cluster.namespace("kube-system");
+    for error in [
+        refusal(system.deployment("coredns").scale(0)).await,
+        refusal(system.service("kube-dns").blackhole()).await,
+        refusal(system.pods("k8s-app=kube-dns").delete()).await,
+    ] {
+        assert!(error.contains("faults are refused there"), "{error}");
+    }
+    place.end().await
+}
