@@ -59,7 +59,7 @@ pub enum KubernetesError {
     #[error("{object} does not exist; there are: {known}")]
     NoSuchObject {
         /// The object.
-        object: ObjectRef,
+        object: String,
         /// The names that there are.
         known: String,
     },
@@ -67,7 +67,7 @@ pub enum KubernetesError {
     #[error("{object} is changed by run {run} already; if that run is dead, `steadfast sweep` undoes it")]
     ChangedByRun {
         /// The object.
-        object: ObjectRef,
+        object: String,
         /// The run.
         run: String,
     },
@@ -75,7 +75,7 @@ pub enum KubernetesError {
     #[error("{object}: {already} already, so that the fault would change nothing; ask for another value")]
     NothingToChange {
         /// The object.
-        object: ObjectRef,
+        object: String,
         /// What is so already.
         already: String,
     },
@@ -89,7 +89,7 @@ pub enum KubernetesError {
     #[error("{object} has no selector, so that its endpoints are not chosen by one; this fault cannot act on it")]
     NoSelector {
         /// The Service.
-        object: ObjectRef,
+        object: String,
     },
     /// Something that only has a name.
     #[error("{what} belongs to no cluster, so that a fault cannot change it; get it by {remedy}")]

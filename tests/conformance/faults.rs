@@ -1,4 +1,4 @@
-//! Every fault: it lands, it is seen, it is undone, and what it changed is as it was.
+//! Every fault: it lands, it is seen, it is undone, and what it changed is as it was. All of it was seen on 1.34.4.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};

@@ -73,7 +73,7 @@ impl Blackhole {
         let found = change::read(self.kubernetes()?, &object).await?;
         match found.data["spec"]["selector"].as_object() {
             Some(selector) if !selector.is_empty() => Ok(()),
-            _ => Err(KubernetesError::NoSelector { object }),
+            _ => Err(KubernetesError::NoSelector { object: object.to_string() }),
         }
     }
 }

@@ -42,7 +42,7 @@ pub(super) async fn read(kubernetes: &Kubernetes, object: &ObjectRef) -> Result<
         let all = api.list(&Default::default()).await.map(|list| list.items).unwrap_or_default();
         let known: Vec<_> = all.into_iter().filter_map(|object| object.metadata.name).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        return Err(KubernetesError::NoSuchObject { object: object.clone(), known });
+        return Err(KubernetesError::NoSuchObject { object: object.to_string(), known });
     };
     Ok(found)
 }
@@ -75,7 +75,7 @@ fn unchanged(
     let held = found.metadata.annotations.as_ref().and_then(|annotations| annotations.get(ORIGINAL_ANNOTATION));
     if let Some(held) = held {
         let run = serde_json::from_str::<Original>(held).map_or_else(|_| "unknown".to_owned(), |held| held.run);
-        return Err(KubernetesError::ChangedByRun { object: object.clone(), run }.into());
+        return Err(KubernetesError::ChangedByRun { object: object.to_string(), run }.into());
     }
     let now = serde_json::to_value(found)?;
     let field = |(pointer, value): &(&str, Value)| Field {
@@ -86,7 +86,7 @@ fn unchanged(
     let fields: Vec<Field> = set.iter().map(field).collect();
     if fields.iter().all(|field| field.set == field.was) {
         let told: Vec<_> = set.iter().map(|(pointer, value)| format!("{pointer} is {value}")).collect();
-        return Err(KubernetesError::NothingToChange { object: object.clone(), already: told.join(", ") }.into());
+        return Err(KubernetesError::NothingToChange { object: object.to_string(), already: told.join(", ") }.into());
     }
     Ok((found.metadata.uid.clone().unwrap_or_default(), fields))
 }

@@ -52,7 +52,11 @@ impl Fault for Cordon {
             let object = self.node.object();
             let found = change::read(&self.node.kubernetes, &object).await?;
             if found.data["spec"]["unschedulable"] == true {
-                return Err(KubernetesError::NothingToChange { object, already: "it is cordoned".into() }.into());
+                return Err(KubernetesError::NothingToChange {
+                    object: object.to_string(),
+                    already: "it is cordoned".into(),
+                }
+                .into());
             }
             Ok(Targets {
                 names: vec![object.to_string()],

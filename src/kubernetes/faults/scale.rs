@@ -53,7 +53,7 @@ impl Scale {
         let now = found.data["spec"]["replicas"].as_u64().unwrap_or(1);
         if now == u64::from(self.replicas) {
             let already = format!("it has {now} replicas");
-            return Err(KubernetesError::NothingToChange { object, already });
+            return Err(KubernetesError::NothingToChange { object: object.to_string(), already });
         }
         Ok(now)
     }
