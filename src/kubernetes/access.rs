@@ -91,6 +91,16 @@ pub enum KubernetesError {
         /// The Service.
         object: String,
     },
+    /// A fault that only the embedded lab has.
+    #[error(
+        "{what}: this fault works in the embedded lab only, and the cluster is a Kubernetes {version}; Chaos Mesh is not supported yet"
+    )]
+    LabOnly {
+        /// The fault.
+        what: String,
+        /// The cluster's version.
+        version: String,
+    },
     /// Something that only has a name.
     #[error("{what} belongs to no cluster, so that a fault cannot change it; get it by {remedy}")]
     WithoutCluster {

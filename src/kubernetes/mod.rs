@@ -21,7 +21,7 @@ mod witness;
 pub use access::{Kubernetes, KubernetesError};
 pub use context::{Context, ContextError};
 pub use deployment::Deployment;
-pub use faults::{Blackhole, Cordon, DeletePods, DenyTraffic, Direction, Scale};
+pub use faults::{Blackhole, Cordon, DeletePods, DenyTraffic, Direction, Impair, Scale};
 pub(crate) use forward::{Backend, Forward};
 pub use hold::{BadBeat, Beat, Fate, Holder, LeaseError, Leftover};
 pub(crate) use hold::{Ground, PlaceHold, fates, leftovers, undo_left};

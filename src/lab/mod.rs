@@ -27,7 +27,7 @@
 //! | network | |
 //! |---|---|
 //! | like the real one | NetworkPolicies, names of services and pods, services with an address, a node port, no address (headless) or an alias, resets, refusals and silence, latency, jitter, bandwidth and partitions |
-//! | simplified | policies act as soon as they are stored; a lost segment comes 200 ms later, doubling; a service's endpoint is chosen by seeded chance, each connection anew |
+//! | simplified | policies act as soon as they are stored; a lost segment comes 200 ms later, doubling; a service's endpoint is chosen by seeded chance, each connection anew; of Chaos Mesh's `NetworkChaos` delay and loss, for all selected pods |
 //! | absent | UDP but for its rules in policies, IPv6 and dual stack |
 //!
 //! | Prometheus | |
@@ -124,6 +124,7 @@ impl Lab {
             let made = store.create(&NAMESPACES, "", namespace, false);
             debug_assert!(made.is_ok(), "an empty store takes a namespace");
         }
+        controllers::chaos::declare(&store);
         access::bootstrap::create(&store);
         let made = store.create(&NODES, "", controllers::node(&clock), false);
         debug_assert!(made.is_ok(), "an empty store takes a node");

@@ -25,9 +25,14 @@ impl LabUndoer {
         Self { store }
     }
 
+    fn resource(&self, object: &ObjectRef) -> Option<&'static Resource> {
+        let (group, version) = object.api_version.split_once('/').unwrap_or(("", &object.api_version));
+        self.store.kind(group, version, &object.resource)
+    }
+
     fn carry_out(&self, undo: &Undo) -> UndoOutcome {
         let object = undo.object();
-        let Some(resource) = resource(object) else {
+        let Some(resource) = self.resource(object) else {
             return UndoOutcome::TargetGone { proof: format!("the lab has no {}", object.resource) };
         };
         let namespace = object.namespace.as_deref().unwrap_or_default();
@@ -117,7 +122,7 @@ impl LabUndoer {
     fn standing(&self, undo: &Undo) -> Standing {
         let object = undo.object();
         let namespace = object.namespace.as_deref().unwrap_or_default();
-        let found = resource(object).and_then(|resource| self.store.find(resource, namespace, &object.name));
+        let found = self.resource(object).and_then(|resource| self.store.find(resource, namespace, &object.name));
         if let Undo::Deleted { uid, .. } = undo {
             let still = |found: &Value| {
                 found["metadata"]["uid"] == uid.as_str() && found["metadata"]["deletionTimestamp"].is_null()
@@ -141,11 +146,6 @@ impl LabUndoer {
         }
         Standing::Stands { uid: found["metadata"]["uid"].as_str().unwrap_or_default().to_owned() }
     }
-}
-
-fn resource(object: &ObjectRef) -> Option<&'static Resource> {
-    let (group, version) = object.api_version.split_once('/').unwrap_or(("", &object.api_version));
-    Resource::find(group, version, &object.resource)
 }
 
 /// Why an object that was found is not the one that the undo means.

@@ -5,10 +5,12 @@ mod change;
 mod cordon;
 mod delete_pods;
 mod deny;
+mod impair;
 mod scale;
 
 pub use blackhole::Blackhole;
 pub use cordon::Cordon;
 pub use delete_pods::DeletePods;
 pub use deny::{DenyTraffic, Direction};
+pub use impair::Impair;
 pub use scale::Scale;

@@ -6,6 +6,7 @@
 //! same seed gives the same order.
 
 mod aggregation;
+pub(super) mod chaos;
 mod daemon_sets;
 mod deployments;
 mod disruption;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use self::aggregation::Aggregation;
+use self::chaos::NetworkChaos;
 use self::daemon_sets::DaemonSets;
 use self::deployments::Deployments;
 use self::disruption::Disruption;
@@ -117,6 +119,7 @@ impl Worker {
 pub(super) async fn run(store: Store, clock: Clock, machine: Machine) {
     let mut changed = store.subscribe();
     let events = machine.events.clone();
+    let fabric = machine.fabric.clone();
     let mut workers = [
         Worker::new(Deployments::new(events.clone())),
         Worker::new(ReplicaSets::new(events.clone())),
@@ -127,6 +130,7 @@ pub(super) async fn run(store: Store, clock: Clock, machine: Machine) {
         Worker::new(Kubelet::new(store.clone(), machine)),
         Worker::new(Endpoints::new(clock.clone())),
         Worker::new(Disruption::new(events.clone())),
+        Worker::new(NetworkChaos::new(fabric)),
         Worker::new(Garbage),
         Worker::new(Aggregation),
         Worker::new(Namespaces::new(events.clone())),

@@ -131,16 +131,16 @@ fn chaos() -> Value {
     let schema = json!({"type": "object", "properties": {"spec": spec, "status": {"type": "object", "properties": {"phase": {"type": "string"}}}}});
     let version = json!({"name": "v1alpha1", "served": true, "storage": true, "subresources": {"status": {}}, "schema": {"openAPIV3Schema": schema}});
     let names = json!({"plural": "networkchaos", "kind": "NetworkChaos", "singular": "networkchaos"});
-    json!({"metadata": {"name": "networkchaos.chaos-mesh.org"}, "spec": {"group": "chaos-mesh.org", "scope": "Namespaced", "names": names, "versions": [version]}})
+    json!({"metadata": {"name": "networkchaos.chaos.example.com"}, "spec": {"group": "chaos.example.com", "scope": "Namespaced", "names": names, "versions": [version]}})
 }
 
 #[steadfast::test(needs = "embedded")]
 async fn a_definition_makes_a_kind_and_takes_it_away(cluster: Cluster) -> steadfast::Result {
     let client = cluster.client();
-    let kind = "/apis/chaos-mesh.org/v1alpha1/namespaces/default/networkchaos";
+    let kind = "/apis/chaos.example.com/v1alpha1/namespaces/default/networkchaos";
     assert_eq!(send(&client, "GET", kind, &Value::Null).await.unwrap_err().0, 404);
     send(&client, "POST", DEFINITIONS, &chaos()).await.unwrap();
-    let definition = format!("{DEFINITIONS}/networkchaos.chaos-mesh.org");
+    let definition = format!("{DEFINITIONS}/networkchaos.chaos.example.com");
     let conditions = send(&client, "GET", &definition, &Value::Null).await.unwrap()["status"]["conditions"].clone();
     let told: Vec<(&str, &str)> = conditions
         .as_array()
@@ -150,7 +150,7 @@ async fn a_definition_makes_a_kind_and_takes_it_away(cluster: Cluster) -> steadf
         .collect();
     assert_eq!(told, [("NamesAccepted", "True"), ("Established", "True")]);
 
-    let mut one = json!({"apiVersion": "chaos-mesh.org/v1alpha1", "kind": "NetworkChaos", "metadata": {"name": "c"},
+    let mut one = json!({"apiVersion": "chaos.example.com/v1alpha1", "kind": "NetworkChaos", "metadata": {"name": "c"},
         "spec": {"action": "delay", "delay": {"latency": "10ms"}, "selector": {"any": [1]}, "foo": 1}});
     let made = send(&client, "POST", kind, &one).await.unwrap();
     assert_eq!(
@@ -162,7 +162,7 @@ async fn a_definition_makes_a_kind_and_takes_it_away(cluster: Cluster) -> steadf
     one["spec"]["action"] = json!("burn");
     one["spec"]["delay"]["latency"] = json!(10);
     let (code, message) = send(&client, "POST", kind, &one).await.unwrap_err();
-    let wanted = "NetworkChaos.chaos-mesh.org \"d\" is invalid: [spec.action: Unsupported value: \"burn\": supported values: \
+    let wanted = "NetworkChaos.chaos.example.com \"d\" is invalid: [spec.action: Unsupported value: \"burn\": supported values: \
                   \"delay\", \"loss\", \"partition\", spec.delay.latency: Invalid value: \"integer\": spec.delay.latency in body \
                   must be of type string: \"integer\"]";
     assert_eq!((code, &*message), (422, wanted));
@@ -188,7 +188,7 @@ async fn a_definition_has_to_be_structural(cluster: Cluster) -> steadfast::Resul
     schema["properties"]["spec"]["properties"]["list"] = json!({"type": "array"});
     let path = "spec.validation.openAPIV3Schema.properties[spec].properties[list].items";
     let why = format!(
-        "CustomResourceDefinition.apiextensions.k8s.io \"networkchaos.chaos-mesh.org\" is invalid: {path}: Required value: must be specified"
+        "CustomResourceDefinition.apiextensions.k8s.io \"networkchaos.chaos.example.com\" is invalid: {path}: Required value: must be specified"
     );
     assert_eq!(send(&client, "POST", DEFINITIONS, &wrong).await, Err((422, why)));
     Ok(())

@@ -67,6 +67,11 @@ impl Store {
         self.versions.lock().get(&key).cloned()
     }
 
+    /// Serves a kind by the `spec` of a definition, without one.
+    pub(in crate::lab) fn serve_kind(&self, spec: &Value) {
+        self.serve(&mut self.lock(), spec);
+    }
+
     /// Follows a change of a definition, or the end of a custom object.
     pub(super) fn follow(&self, state: &mut State, kind: ChangeKind, resource: &'static Resource, object: &Object) {
         if resource.is(&CUSTOM_RESOURCE_DEFINITIONS) {
