@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde::Serialize;
 use serde_json::{Value, json};
-use steadfast::experiment::ExperimentError;
+use steadfast::experiment::{Armed, Environment, ExperimentError, Mark};
 use steadfast::journal::{FaultEnd, Reason};
 use steadfast::prelude::*;
 use steadfast::process::exited;
@@ -210,6 +210,35 @@ async fn an_object_that_a_run_has_changed_is_refused(cluster: Cluster) -> steadf
     place.end().await
 }
 
+/// What others write between the look and the change: their labels are no matter, their replicas are.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn a_change_is_made_on_what_was_read(cluster: Cluster) -> steadfast::Result {
+    let place = Place::new(&cluster).await?;
+    let _: Deployment = place.create(deployment("back", 1)).await?;
+    place.rolled_out("back", 1).await;
+    let api: Api<Deployment> = place.api();
+    let meanwhile = async |patch: Value| api.patch("back", &PatchParams::default(), &Patch::Merge(patch)).await;
+    let scale = cluster.namespace(&place.name).deployment("back").scale(0);
+    let mark = Mark { run: "r".into(), owner: "o".into(), switches: vec![] };
+
+    let Armed { undo, apply } = scale.arm(&mark).await?;
+    meanwhile(json!({"metadata": {"labels": {"theirs": "kept"}}})).await?;
+    apply().await?;
+    let changed = api.get("back").await?;
+    assert_eq!(changed.spec.and_then(|spec| spec.replicas), Some(0));
+    assert_eq!(changed.metadata.labels.unwrap_or_default().get("theirs").map(String::as_str), Some("kept"));
+    assert_eq!(cluster.undoer().undo(&undo[0]).await, UndoOutcome::Reverted);
+    assert_eq!(cluster.undoer().undo(&undo[0]).await, UndoOutcome::Reverted, "again is as once");
+
+    let Armed { undo, apply } = scale.arm(&mark).await?;
+    meanwhile(json!({"spec": {"replicas": 2}})).await?;
+    let error = apply().await.expect_err("the undo would put back another number").to_string();
+    assert!(error.contains("was changed by somebody else"), "{error}");
+    assert!(matches!(cluster.undoer().undo(&undo[0]).await, UndoOutcome::TargetGone { .. }), "theirs is left alone");
+    assert_eq!(api.get("back").await?.spec.and_then(|spec| spec.replicas), Some(2));
+    place.end().await
+}
+
 /// What is wrong is said before anything is touched, with what there is.
 #[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn bad_input_is_refused(cluster: Cluster) -> steadfast::Result {
@@ -233,6 +262,12 @@ async fn bad_input_is_refused(cluster: Cluster) -> steadfast::Result {
         refusal(system.pods("k8s-app=kube-dns").delete()).await,
     ] {
         assert!(error.contains("faults are refused there"), "{error}");
+    }
+    let slow = here.pods("app=back").at_most_percent(100).latency(millis(50)).resolve().await;
+    match (cluster.kind_name(), slow) {
+        (None, slow) => drop(slow?),
+        (Some(_), Ok(_)) => panic!("a real cluster has no such fault"),
+        (Some(_), Err(error)) => assert!(error.to_string().contains("in the embedded lab only"), "{error}"),
     }
     place.end().await
 }
