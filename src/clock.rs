@@ -30,7 +30,7 @@ pub const fn millis(n: u64) -> Duration {
 
 /// So much later, or the last instant that there is: what a client writes may be far beyond it.
 #[must_use]
-#[cfg(feature = "lab")]
+#[cfg(feature = "kubernetes")]
 pub(crate) fn later(at: Timestamp, by: Duration) -> Timestamp {
     at.checked_add(by).unwrap_or(Timestamp::MAX)
 }
