@@ -9,7 +9,7 @@ use super::{Cluster, Ground};
 use crate::BoxError;
 use crate::clock::{Clock, Seed};
 use crate::experiment::{Environment, Hold, Place, Right};
-use crate::kubernetes::PlaceHold;
+use crate::kubernetes::{KubeUndoer, PlaceHold};
 use crate::rollback::{Ledger, Undoer, leash_is_on};
 use crate::transport::Transport;
 
@@ -44,6 +44,11 @@ impl Environment for Cluster {
 
     fn undoer(&self) -> Arc<dyn Undoer> {
         match &self.inner.ground {
+            #[cfg(feature = "lab")]
+            Ground::Embedded(_) if self.is_elsewhere() => Arc::new(KubeUndoer::new(
+                self.inner.kubernetes.clone(),
+                Arc::new(|| Box::pin(async { Err("a process elsewhere that was killed undoes nothing".to_owned()) })),
+            )),
             #[cfg(feature = "lab")]
             Ground::Embedded(lab) => lab.undoer(),
             Ground::Network(network) => network.undoer(&self.inner.kubernetes),

@@ -65,6 +65,8 @@ struct Inner {
     seed: Seed,
     outputs: std::path::PathBuf,
     beat: Beat,
+    /// The process of its runs; another than this one if they reach it as from elsewhere.
+    process: String,
     runs: AtomicU32,
 }
 
@@ -109,6 +111,7 @@ impl Cluster {
             seed,
             outputs,
             beat: Beat::default(),
+            process: crate::rollback::this_process().unwrap_or_default(),
             runs: AtomicU32::new(0),
         };
         Self { inner: Arc::new(inner) }
@@ -145,6 +148,7 @@ impl Cluster {
             seed: Seed::from_env_or_entropy()?,
             outputs: outputs::folder(test),
             beat: Beat::from_env()?,
+            process: crate::rollback::this_process().unwrap_or_default(),
             runs: AtomicU32::new(0),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -261,6 +265,7 @@ impl Cluster {
     /// What a run's hold on a place of this cluster needs.
     fn holding(&self) -> Holding {
         let (kubernetes, clock, beat) = (self.inner.kubernetes.clone(), self.inner.clock.clone(), self.inner.beat);
+        let process = self.inner.process.clone();
         match &self.inner.ground {
             #[cfg(feature = "lab")]
             Ground::Embedded(_) => {
@@ -269,6 +274,7 @@ impl Cluster {
                     kubernetes,
                     clock,
                     beat,
+                    process,
                     // On the lab's own runtime: there alone is its time.
                     spawn: Arc::new(|task| drop(tokio::spawn(task))),
                     aside: Arc::new(move || Ok(own.clone())),
@@ -281,12 +287,41 @@ impl Cluster {
                     kubernetes,
                     clock,
                     beat,
+                    process,
                     sweep: format!("steadfast sweep --context {}", context.name),
                     spawn: Arc::new(crate::rollback::on_the_reaper),
                     aside: Arc::new(move || Ok(context.connect()?)),
                 }
             }
         }
+    }
+
+    /// This embedded cluster as a process elsewhere has it: runs reach it, and undo on it, through this client alone.
+    /// For tests of what is left when such a process dies, or the network to it.
+    ///
+    /// # Errors
+    /// It is a real cluster.
+    #[cfg(feature = "lab")]
+    #[doc(hidden)]
+    pub fn from_elsewhere(&self, client: kube::Client, process: &str, beat: Beat) -> Result<Self, ClusterError> {
+        let inner = Inner {
+            ground: Ground::Embedded(self.lab()?.clone()),
+            kubernetes: Kubernetes::new(client),
+            transport: self.inner.transport.clone(),
+            clock: self.inner.clock.clone(),
+            seed: self.inner.seed,
+            outputs: self.inner.outputs.join(process),
+            beat,
+            process: process.to_owned(),
+            runs: AtomicU32::new(self.next_run() * 1_000),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Whether runs undo through the API of the embedded cluster instead of by plain calls.
+    #[cfg(feature = "lab")]
+    fn is_elsewhere(&self) -> bool {
+        self.inner.process != crate::rollback::this_process().unwrap_or_default()
     }
 
     pub(crate) fn next_run(&self) -> u32 {

@@ -21,6 +21,15 @@ const READ_BACK_EVERY: Duration = Duration::from_millis(50);
 /// How often a restore is tried again when somebody else writes the same object in between.
 const RESTORE_ATTEMPTS: usize = 5;
 
+/// How long an API that does not answer well is asked again. Whoever has less time ends it by dropping.
+const ASK_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long to wait before the first time it is asked again; twice as long before each next one.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// The longest such wait.
+const ASK_AGAIN_AT_MOST: Duration = Duration::from_secs(2);
+
 /// Carries out undos through a cluster's API.
 #[derive(Clone)]
 pub struct KubeUndoer {
@@ -36,15 +45,22 @@ impl KubeUndoer {
         Self { kubernetes, connect }
     }
 
-    async fn delete(&self, object: &ObjectRef, owner: &str, uid: Option<&str>) -> UndoOutcome {
+    /// Once; what the API says against it is for the caller.
+    async fn once(&self, undo: &Undo) -> Result<UndoOutcome, kube::Error> {
+        match undo {
+            Undo::Delete { object, owner, uid } => self.delete(object, owner, uid.as_deref()).await,
+            Undo::Restore { object, uid, fields } => self.restore(object, uid, fields).await,
+            Undo::Deleted { object, uid } => self.deleted(object, uid).await,
+        }
+    }
+
+    async fn delete(&self, object: &ObjectRef, owner: &str, uid: Option<&str>) -> Result<UndoOutcome, kube::Error> {
         let api = self.kubernetes.objects(object);
-        let found = match api.get_opt(&object.name).await {
-            Ok(Some(found)) => found,
-            Ok(None) => return UndoOutcome::TargetGone { proof: format!("{object} is not found") },
-            Err(error) => return leaked(object, &error),
+        let Some(found) = api.get_opt(&object.name).await? else {
+            return Ok(UndoOutcome::TargetGone { proof: format!("{object} is not found") });
         };
         if let Some(proof) = not_ours(object, &found, owner, uid) {
-            return UndoOutcome::TargetGone { proof };
+            return Ok(UndoOutcome::TargetGone { proof });
         }
         let uid = found.metadata.uid.clone();
         let params = DeleteParams {
@@ -57,13 +73,8 @@ impl KubeUndoer {
         match api.delete(&object.name, &params).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.code == 404 => {}
-            // Between our look and our deletion another object has taken the name.
-            Err(kube::Error::Api(status)) if status.code == 409 => {
-                return UndoOutcome::TargetGone {
-                    proof: format!("{object} is another object by now: {}", status.message),
-                };
-            }
-            Err(error) => return leaked(object, &error),
+            // Another object may have taken the name since we looked: asked again, that is seen.
+            Err(error) => return Err(error),
         }
         let read_back = async {
             loop {
@@ -75,6 +86,7 @@ impl KubeUndoer {
                         return UndoOutcome::TargetGone { proof: format!("{object} is being deleted") };
                     }
                     Ok(Some(_)) => tokio::time::sleep(READ_BACK_EVERY).await,
+                    Err(error) if again(&error, READ_BACK_EVERY).is_some() => tokio::time::sleep(READ_BACK_EVERY).await,
                     Err(error) => {
                         let why = format!("{object} was deleted but cannot be read back: {error}");
                         return UndoOutcome::Unverified { why };
@@ -82,56 +94,63 @@ impl KubeUndoer {
                 }
             }
         };
-        tokio::time::timeout(GONE_WITHIN, read_back).await.unwrap_or_else(|_| {
+        Ok(tokio::time::timeout(GONE_WITHIN, read_back).await.unwrap_or_else(|_| {
             let finalizers = found.metadata.finalizers.clone().unwrap_or_default().join(", ");
             let why = format!("{object} is still there {GONE_WITHIN:?} after its deletion; finalizers: {finalizers}");
             UndoOutcome::Unverified { why }
-        })
+        }))
     }
 
     /// Only looks: what was deleted is not brought back.
-    async fn deleted(&self, object: &ObjectRef, uid: &str) -> UndoOutcome {
-        match self.kubernetes.objects(object).get_opt(&object.name).await {
-            Ok(found) => match gone(object, found.as_ref(), uid) {
-                Some(proof) => UndoOutcome::TargetGone { proof },
-                None => UndoOutcome::Reverted,
-            },
-            Err(error) => leaked(object, &error),
-        }
+    async fn deleted(&self, object: &ObjectRef, uid: &str) -> Result<UndoOutcome, kube::Error> {
+        let found = self.kubernetes.objects(object).get_opt(&object.name).await?;
+        Ok(match gone(object, found.as_ref(), uid) {
+            Some(proof) => UndoOutcome::TargetGone { proof },
+            None => UndoOutcome::Reverted,
+        })
     }
 
-    async fn restore(&self, object: &ObjectRef, uid: &str, fields: &[Field]) -> UndoOutcome {
+    async fn restore(&self, object: &ObjectRef, uid: &str, fields: &[Field]) -> Result<UndoOutcome, kube::Error> {
         let api = self.kubernetes.objects(object);
         for _ in 0..RESTORE_ATTEMPTS {
-            let found = match api.get_opt(&object.name).await {
-                Ok(Some(found)) => found,
-                Ok(None) => return UndoOutcome::TargetGone { proof: format!("{object} is not found") },
-                Err(error) => return leaked(object, &error),
+            let Some(found) = api.get_opt(&object.name).await? else {
+                return Ok(UndoOutcome::TargetGone { proof: format!("{object} is not found") });
             };
             if found.metadata.uid.as_deref() != Some(uid) {
-                return UndoOutcome::TargetGone { proof: format!("{object} is another object of that name by now") };
+                let proof = format!("{object} is another object of that name by now");
+                return Ok(UndoOutcome::TargetGone { proof });
             }
-            let now = match serde_json::to_value(&found) {
-                Ok(now) => now,
-                Err(error) => return UndoOutcome::Leaked { why: error.to_string() },
-            };
+            let now = serde_json::to_value(&found).map_err(kube::Error::SerdeError)?;
             let (patch, superseded) = restoring(&now, fields);
             let Some(mut patch) = patch else {
                 let proof = format!("{} of {object} was changed by somebody else since", superseded.join(", "));
-                return UndoOutcome::TargetGone { proof };
+                return Ok(UndoOutcome::TargetGone { proof });
             };
             // The version makes it a conflict, and a new attempt, if somebody writes in between.
             patch["metadata"]["resourceVersion"] = json!(found.metadata.resource_version);
             patch["metadata"]["annotations"][ORIGINAL_ANNOTATION] = Value::Null;
             match api.patch(&object.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
-                Ok(after) => return restored(object, &after, fields, &superseded),
+                Ok(after) => return Ok(restored(object, &after, fields, &superseded)),
                 Err(kube::Error::Api(status)) if status.code == 409 => {}
-                Err(error) => return leaked(object, &error),
+                Err(error) => return Err(error),
             }
         }
-        UndoOutcome::Leaked {
-            why: format!("{object} was written by somebody else at each of {RESTORE_ATTEMPTS} attempts"),
+        let why = format!("{object} was written by somebody else at each of {RESTORE_ATTEMPTS} attempts");
+        Ok(UndoOutcome::Leaked { why })
+    }
+}
+
+/// How long to wait before the API is asked again, if that may help: it is busy or broken, somebody wrote in between,
+/// or nothing is known of the request. Everything that undoes can be done twice.
+fn again(error: &kube::Error, wait: Duration) -> Option<Duration> {
+    match error {
+        kube::Error::Api(status) => {
+            let asked = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+            let asked = Duration::from_secs(u64::from(asked));
+            matches!(status.code, 408 | 409 | 410 | 429 | 500..=599).then_some(wait.max(asked))
         }
+        kube::Error::SerdeError(_) | kube::Error::Service(_) | kube::Error::HyperError(_) => Some(wait),
+        _ => None,
     }
 }
 
@@ -193,10 +212,19 @@ fn leaked(object: &ObjectRef, error: &kube::Error) -> UndoOutcome {
 impl Undoer for KubeUndoer {
     fn undo<'a>(&'a self, undo: &'a Undo) -> BoxFuture<'a, UndoOutcome> {
         Box::pin(async move {
-            match undo {
-                Undo::Delete { object, owner, uid } => self.delete(object, owner, uid.as_deref()).await,
-                Undo::Restore { object, uid, fields } => self.restore(object, uid, fields).await,
-                Undo::Deleted { object, uid } => self.deleted(object, uid).await,
+            let deadline = tokio::time::Instant::now() + ASK_WITHIN;
+            let mut wait = ASK_AGAIN;
+            loop {
+                let error = match self.once(undo).await {
+                    Ok(outcome) => return outcome,
+                    Err(error) => error,
+                };
+                let then = again(&error, wait).map(|wait| tokio::time::Instant::now() + wait);
+                match then {
+                    Some(then) if then < deadline => tokio::time::sleep_until(then).await,
+                    _ => return leaked(undo.object(), &error),
+                }
+                wait = (wait * 2).min(ASK_AGAIN_AT_MOST);
             }
         })
     }

@@ -12,7 +12,7 @@ use super::super::{Kubernetes, KubernetesError};
 use super::{Ground, left};
 use crate::clock::Timestamp;
 use crate::experiment::{Mark, Place};
-use crate::rollback::{ObjectRef, PROCESS_ANNOTATION, Undo, is_dead, this_host, this_process};
+use crate::rollback::{ObjectRef, PROCESS_ANNOTATION, Undo, is_dead, this_host};
 
 /// The annotation that names the user and machine of a run.
 const USER_ANNOTATION: &str = "steadfast.dev/user";
@@ -189,7 +189,7 @@ fn body(ground: &Ground, place: &Place, mark: &Mark) -> serde_json::Value {
     metadata["annotations"] = json!({
         USER_ANNOTATION: this_user(),
         PID_ANNOTATION: std::process::id().to_string(),
-        PROCESS_ANNOTATION: this_process().unwrap_or_default(),
+        PROCESS_ANNOTATION: ground.process,
     });
     let now = micro(ground.clock.now());
     json!({

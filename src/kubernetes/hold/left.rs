@@ -18,8 +18,11 @@ use crate::rollback::{
 };
 
 /// The kinds of what faults and witnesses create: api version, kind, plural.
-const CREATED: &[(&str, &str, &str)] =
-    &[("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"), ("v1", "Pod", "pods")];
+const CREATED: &[(&str, &str, &str)] = &[
+    ("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),
+    ("v1", "Pod", "pods"),
+    ("chaos-mesh.org/v1alpha1", "NetworkChaos", "networkchaos"),
+];
 
 impl Holder {
     /// Whether it is proved dead or alive by its process, which is known on its own machine alone.
@@ -150,7 +153,11 @@ async fn undos(kubernetes: &Kubernetes, namespace: &str, holder: &Holder) -> Res
                 name: name.to_owned(),
             };
             let params = ListParams::default().labels(&format!("{RUN_LABEL}={}", holder.run));
-            let found = kubernetes.objects(&object("")).list(&params).await;
+            let found = match kubernetes.objects(&object("")).list(&params).await {
+                // A cluster without that kind has none of them.
+                Err(kube::Error::Api(status)) if status.code == 404 => continue,
+                found => found,
+            };
             for found in found.map_err(KubernetesError::api(format!("list {resource} in namespace {namespace}")))? {
                 if belongs_to(&found, switch) {
                     let metadata = found.metadata;

@@ -85,6 +85,8 @@ pub struct Ground {
     pub spawn: Spawn,
     /// With what.
     pub aside: Aside,
+    /// The process of the run, as no other ever is.
+    pub process: String,
     /// How a user sweeps this cluster: `steadfast sweep --context NAME`.
     pub sweep: String,
 }
