@@ -239,22 +239,33 @@ fn lifecycle(kind: &Kind) -> Outcome {
     kind.up()?;
     holds(node()? == first, "the same node")?;
 
-    // Stopped, and its port is taken: somebody else's cluster is left alone, with one error.
+    // Stopped, and its port is taken: one error, ours or not, and it is left alone.
     docker(&["stop", "--time=1", &first])?;
     let bindings = docker(&["inspect", "--format", "{{json .HostConfig.PortBindings}}", &first])?;
     let bindings: serde_json::Value = serde_json::from_str(&bindings).map_err(|error| error.to_string())?;
     let port = bindings["6443/tcp"][0]["HostPort"].as_str().ok_or(format!("a port: {bindings}"))?;
     let taken = TcpListener::bind(format!("127.0.0.1:{port}"))?;
-    let record = kind.state().join("kind").join(format!("{NAME}.json"));
-    let elsewhere = kind.folder.path().join("record");
-    fs::rename(&record, &elsewhere)?;
     let told = kind.up().err().ok_or("it cannot start")?;
     holds(told.contains("is stopped and does not start") && told.contains("kind delete cluster"), told)?;
     holds(containers(NAME)?.len() == 1, "it is still there")?;
-    // One that we made is made anew, on another port.
-    fs::rename(&elsewhere, &record)?;
-    kind.up()?;
     drop(taken);
+    kind.up()?;
+    holds(node()? == first, "the same node again")?;
+
+    // What a killed run left says nothing of a cluster that somebody made afterwards: that is left alone.
+    let record = kind.state().join("kind").join(format!("{NAME}.json"));
+    let left = |proof: &str| fs::write(&record, format!("{{\"stage\": \"creating\", \"config\": \"x\"{proof}}}"));
+    for proof in ["", ", \"nodes_begun\": \"2026-01-01T00:00:00Z\"", ", \"nodes\": [\"0123\"]"] {
+        left(proof)?;
+        let told = kind.up().err().ok_or("it is another's")?;
+        for part in [record.to_str().unwrap_or_default(), "remove that file", "kind delete cluster"] {
+            holds(told.contains(part), format!("{part:?} in: {told}"))?;
+        }
+        holds(node()? == first, "the same node still")?;
+    }
+    // Its own, half-made, is made anew.
+    left(&format!(", \"nodes\": [\"{}\"]", docker(&["inspect", "--format", "{{.Id}}", &first])?.trim()))?;
+    kind.up()?;
     holds(node()? != first, "another node")?;
 
     kind.steadfast(&["down", NAME]).ok()?;

@@ -102,7 +102,17 @@ pub enum KindError {
         /// How long was waited.
         within: Duration,
     },
-    /// Its nodes are stopped, and it is not ours to make anew.
+    /// A run was killed while it made a cluster of this name; nothing proves that this is what it left.
+    #[error(
+        "kind cluster {name} is there, and {record} is of another of this name that was left half-made; to use the one that is there, remove that file, else delete it with `kind delete cluster --name {name}`; then run again"
+    )]
+    NotProved {
+        /// The cluster.
+        name: String,
+        /// What is remembered of the other one.
+        record: PathBuf,
+    },
+    /// Its nodes are stopped, and cannot be started.
     #[error(
         "kind cluster {name} is stopped and does not start: {why}; delete it with `kind delete cluster --name {name}` and run again"
     )]

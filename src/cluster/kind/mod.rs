@@ -23,13 +23,14 @@ use serde::{Deserialize, Serialize};
 
 use super::Cluster;
 use super::network::NetworkCluster;
+use crate::clock::Clock;
 use crate::kubernetes::Context;
 use crate::rollback::StateDir;
 
 pub use error::KindError;
 pub(super) use images::{Images, from_scratch};
 pub(super) use node_ports::{Mapped, mapped};
-use tools::{Node, Source};
+use tools::{Node, Progress, Source};
 
 /// The cluster that is made without a configuration of the user's: one node, with the ports of the shop.
 const DEFAULT_CONFIG: &str = include_str!("../../../kind-config.yaml");
@@ -39,6 +40,9 @@ const CONFIG_FILE: &str = "kind-config.yaml";
 
 /// How long a new cluster may take to get ready.
 const READY_WITHIN: Duration = Duration::from_secs(180);
+
+/// How long after kind began with the nodes of a cluster their containers are created, at most.
+const NODES_WITHIN: Duration = Duration::from_secs(30);
 
 /// A kind cluster by name. Nothing happens before [`create_or_reuse`](Self::create_or_reuse).
 #[derive(Clone, Debug)]
@@ -70,6 +74,9 @@ struct Record {
     /// The containers of its nodes: those of another cluster of this name are others.
     #[serde(default)]
     nodes: Vec<String>,
+    /// When kind began to create them, as long as it has not come further.
+    #[serde(default)]
+    nodes_begun: Option<Timestamp>,
 }
 
 /// A cluster that runs, or has just been started.
@@ -177,6 +184,11 @@ impl Kind {
             let nodes = tools::nodes(&self.name)?;
             // That of another cluster of this name says nothing of this one.
             let record = held.record()?.filter(|record| record.stage == Stage::Creating || record.is_of(&nodes));
+            if let Some(left) = record.as_ref().filter(|record| record.stage == Stage::Creating)
+                && !left.began(&nodes)
+            {
+                return Err(KindError::NotProved { name: self.name.clone(), record: held.record_path() });
+            }
             if let Some(up) = self.reuse(&held, record, &nodes, &path, &sum)? {
                 return Ok(up);
             }
@@ -194,7 +206,6 @@ impl Kind {
         config: &Path,
         sum: &str,
     ) -> Result<Option<Up>, KindError> {
-        let ours = record.is_some();
         let record = match record {
             Some(record) if record.stage == Stage::Creating => {
                 crate::journal::complain(&format!("kind cluster {} was left half-made; making it anew", self.name));
@@ -205,24 +216,18 @@ impl Kind {
             }
             Some(record) => record,
             // Somebody made it by hand: it is theirs, and good enough.
-            None => Record { stage: Stage::Ready, config: sum.into(), images: BTreeMap::new(), nodes: ids(nodes) },
+            None => Record { nodes: ids(nodes), ..Record::new(Stage::Ready, sum) },
         };
-        let started = match tools::start(&self.name, nodes) {
-            Ok(started) => started,
-            Err(error) if ours => {
-                let why = format!("kind cluster {} is stopped and does not start; making it anew: {error}", self.name);
-                crate::journal::complain(&why);
-                return Ok(None);
-            }
-            Err(error) => return Err(KindError::Stopped { name: self.name.clone(), why: error.to_string() }),
-        };
+        // It may hold what somebody wants to keep: only who asks for it has it deleted.
+        let stopped = |error: KindError| KindError::Stopped { name: self.name.clone(), why: error.to_string() };
+        let started = tools::start(&self.name, nodes).map_err(stopped)?;
         held.write(&record)?;
         tools::write_kubeconfig(&self.name, &held.kubeconfig())?;
         Ok(Some(Up { kubeconfig: held.kubeconfig(), started }))
     }
 
     fn make(&self, held: &Held, path: &Path, config: &str, sum: String) -> Result<Up, KindError> {
-        let mut record = Record { stage: Stage::Creating, config: sum, images: BTreeMap::new(), nodes: Vec::new() };
+        let mut record = Record::new(Stage::Creating, &sum);
         held.write(&record)?;
         let kubeconfig = held.kubeconfig();
         let image = self.image.clone().or_else(|| std::env::var("STEADFAST_KIND_IMAGE").ok().filter(|i| !i.is_empty()));
@@ -230,18 +235,23 @@ impl Kind {
         let written = file.and_then(|file| fs::write(file.path(), config).map(|()| file));
         let made = written.map_err(KindError::file("write", path)).and_then(|file| {
             let from = Source { config: file.path(), named: path, image: image.as_deref() };
-            tools::create(&self.name, &from, self.ready_within, &kubeconfig)
+            tools::create(&self.name, &from, self.ready_within, &kubeconfig, |progress| {
+                record.note(progress, &self.name)?;
+                held.write(&record)
+            })
         });
         if let Err(error) = made {
-            // What kind leaves of a failed cluster would be in the way of the next.
-            match tools::delete(&self.name, &kubeconfig) {
+            // What kind leaves of a failed cluster would be in the way of the next; another's cluster is left alone.
+            let left = tools::nodes(&self.name)?;
+            let ours = left.is_empty() || record.began(&left);
+            match if ours { tools::delete(&self.name, &kubeconfig) } else { Ok(()) } {
                 Ok(()) => held.forget()?,
                 // The record stays: by it the next run knows that it is half-made.
                 Err(left) => crate::journal::complain(&left.to_string()),
             }
             return Err(error);
         }
-        record.stage = Stage::Ready;
+        (record.stage, record.nodes_begun) = (Stage::Ready, None);
         record.nodes = ids(&tools::nodes(&self.name)?);
         held.write(&record)?;
         Ok(Up { kubeconfig, started: None })
@@ -259,6 +269,33 @@ impl Kind {
 }
 
 impl Record {
+    fn new(stage: Stage, config: &str) -> Self {
+        Self { stage, config: config.into(), images: BTreeMap::new(), nodes: Vec::new(), nodes_begun: None }
+    }
+
+    /// What proves later that the containers are those of this making.
+    fn note(&mut self, progress: Progress, cluster: &str) -> Result<(), KindError> {
+        match progress {
+            Progress::NodesBegin => self.nodes_begun = Some(Clock::real().now()),
+            Progress::NodesAreThere => self.nodes = ids(&tools::nodes(cluster)?),
+        }
+        Ok(())
+    }
+
+    /// Whether these nodes are those whose making it is of: by their ids; or, where none was noted, by the instant at
+    /// which they were created.
+    fn began(&self, nodes: &[Node]) -> bool {
+        let known = |node: &Node| self.nodes.contains(&node.id);
+        let then = |node: &Node| {
+            let after = self.nodes_begun.map(|begun| node.created.duration_since(begun));
+            // Docker's clock counts whole milliseconds in places.
+            after.is_some_and(|after| {
+                after >= jiff::SignedDuration::from_secs(-1) && after.unsigned_abs() <= NODES_WITHIN
+            })
+        };
+        if self.nodes.is_empty() { nodes.iter().all(then) } else { nodes.iter().all(known) }
+    }
+
     /// Whether it was written of the cluster that has these nodes.
     fn is_of(&self, nodes: &[Node]) -> bool {
         self.nodes.is_empty() || self.nodes == ids(nodes)
@@ -341,4 +378,33 @@ pub(super) async fn blocking<T: Send + 'static>(
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(id: &str, created: &str) -> Node {
+        Node { id: id.into(), name: "n".into(), state: "running".into(), created: created.parse().unwrap() }
+    }
+
+    #[test]
+    fn only_nodes_of_its_own_making_are_a_left_over_records() {
+        let mut left = Record::new(Stage::Creating, "");
+        let ours = [node("a", "2026-01-01T00:00:05Z"), node("b", "2026-01-01T00:00:06Z")];
+        let later = [node("c", "2026-01-01T00:00:05Z"), node("d", "2026-01-01T00:01:06Z")];
+        assert!(!left.began(&ours), "killed before kind made a node: these are another's");
+        left.nodes_begun = Some("2026-01-01T00:00:00Z".parse().unwrap());
+        assert!(left.began(&ours) && !left.began(&later), "killed while nodes were made");
+        left.nodes_begun = Some("2026-01-01T00:00:20Z".parse().unwrap());
+        assert!(!left.began(&ours), "they were there before");
+        left.nodes = vec!["a".into(), "b".into()];
+        assert!(left.began(&ours) && left.began(&ours[..1]) && !left.began(&later), "killed with its nodes noted");
+    }
+
+    #[test]
+    fn a_record_without_proof_is_still_read() {
+        let read: Record = serde_json::from_str(r#"{"stage": "creating", "config": "x"}"#).unwrap();
+        assert_eq!(read, Record::new(Stage::Creating, "x"));
+    }
 }

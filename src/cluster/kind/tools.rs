@@ -71,24 +71,34 @@ pub(super) fn clusters() -> Result<Vec<String>, KindError> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Node {
     pub(super) id: String,
-    name: String,
+    pub(super) name: String,
     /// `running`, `exited`, `paused` and other words of docker's.
-    state: String,
+    pub(super) state: String,
+    pub(super) created: Timestamp,
 }
 
 /// The nodes of a cluster, in the order of their ids.
 pub(super) fn nodes(cluster: &str) -> Result<Vec<Node>, KindError> {
     let of = format!("label=io.x-k8s.kind.cluster={cluster}");
-    let args = ["ps", "--all", "--no-trunc", "--filter", &of, "--format", "{{.ID}} {{.Names}} {{.State}}"];
-    let told = run(&format!("look at the nodes of kind cluster {cluster}"), "docker", &args)?;
+    let doing = format!("look at the nodes of kind cluster {cluster}");
+    let ids = run(&doing, "docker", &["ps", "--all", "--no-trunc", "--filter", &of, "--format", "{{.ID}}"])?;
+    let ids: Vec<&str> = ids.split_whitespace().collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Its list tells ages in words; here is the instant.
+    let shape = ["inspect", "--type=container", "--format", "{{.Id}} {{.Name}} {{.State.Status}} {{.Created}}"];
+    let told = run(&doing, "docker", &[&shape[..], &ids].concat())?;
     let mut nodes: Vec<Node> = told.lines().filter_map(node).collect();
     nodes.sort_by(|one, other| one.id.cmp(&other.id));
     Ok(nodes)
 }
 
 fn node(line: &str) -> Option<Node> {
-    let mut words = line.split_whitespace().map(str::to_owned);
-    Some(Node { id: words.next()?, name: words.next()?, state: words.next()? })
+    let mut words = line.split_whitespace();
+    let (id, name, state) = (words.next()?, words.next()?, words.next()?);
+    let (name, created) = (name.trim_start_matches('/'), words.next()?.parse().ok()?);
+    Some(Node { id: id.into(), name: name.into(), state: state.into(), created })
 }
 
 /// Starts those nodes that do not run; when, if any was down and not only paused.
@@ -113,12 +123,30 @@ pub(super) struct Source<'a> {
     pub(super) image: Option<&'a str>,
 }
 
+/// How far kind has come with a cluster, as far as that matters to who may be killed meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// It is about to create the containers.
+    NodesBegin,
+    /// All of them are there.
+    NodesAreThere,
+}
+
+fn progress(line: &str) -> Option<Progress> {
+    match line.trim().split_once(' ')? {
+        ("•", what) if what.starts_with("Preparing nodes") => Some(Progress::NodesBegin),
+        ("✓", what) if what.starts_with("Preparing nodes") => Some(Progress::NodesAreThere),
+        _ => None,
+    }
+}
+
 /// Creates a cluster. What kind says of its progress goes to standard error as it comes.
 pub(super) fn create(
     name: &str,
     from: &Source<'_>,
     ready_within: Duration,
     kubeconfig: &Path,
+    mut note: impl FnMut(Progress) -> Result<(), KindError>,
 ) -> Result<(), KindError> {
     let failed = |why: String| KindError::Failed { doing: format!("create kind cluster {name}"), why };
     let mut command = Command::new("kind");
@@ -134,6 +162,12 @@ pub(super) fn create(
         let Ok(line) = line else { break };
         if line.trim_start().starts_with(['•', '✓', '✗']) || line.starts_with("Creating cluster") {
             crate::journal::complain(&format!("kind: {}", line.trim()));
+        }
+        if let Some(progress) = progress(&line)
+            && let Err(error) = note(progress)
+        {
+            // It costs a proof, and no cluster.
+            crate::journal::complain(&error.to_string());
         }
         told.push_str(&line);
         told.push('\n');
@@ -249,9 +283,17 @@ mod tests {
 
     #[test]
     fn dockers_list_of_nodes_is_read() {
-        let read = node("0123 steadfast-control-plane exited").unwrap();
+        let read = node("0123 /steadfast-control-plane exited 2026-11-25T07:58:37.123456789Z").unwrap();
         assert_eq!((&*read.id, &*read.name, &*read.state), ("0123", "steadfast-control-plane", "exited"));
+        assert_eq!(read.created.to_string(), "2026-11-25T07:58:37.123456789Z");
         assert_eq!(node(""), None);
+    }
+
+    #[test]
+    fn kinds_progress_is_read() {
+        assert_eq!(progress(" • Preparing nodes 📦   ..."), Some(Progress::NodesBegin));
+        assert_eq!(progress(" ✓ Preparing nodes 📦"), Some(Progress::NodesAreThere));
+        assert_eq!(progress(" ✗ Preparing nodes 📦").or(progress("")).or(progress(" ✓ Starting it")), None);
     }
 
     #[test]
