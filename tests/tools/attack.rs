@@ -19,6 +19,8 @@ pub fn trials(needs: &Needs) -> Vec<Trial> {
     vec![
         needs.trial("vegeta::reads_an_attack_of_ours", is_read),
         needs.trial("vegeta::sends_what_vegeta_sends", sends_the_same),
+        Trial::test("vegeta::an_attack_counts_of_bodies_what_it_keeps", keeps),
+        Trial::test("vegeta::an_attack_follows_as_many_redirects_as_it_is_told", redirects),
         Trial::test("vegeta::a_lazy_attack_sends_each_target_once", lazy),
         Trial::test("vegeta::without_a_rate_workers_are_the_limit", unlimited),
         Trial::test("vegeta::wrong_usage_is_one_error", wrong_usage),
@@ -238,6 +240,39 @@ fn lazy() -> Outcome {
         let urls: String = records.iter().map(|record| format!("GET {}\n", record.url)).collect();
         assert_eq!((records.len(), urls.as_str()), (count, &text[..urls.len()]), "{duration}");
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+    Ok(())
+}
+
+/// One attack's results, with these options.
+fn attacked(path: &str, options: &[&str]) -> Result<Vec<Record>, libtest_mimic::Failed> {
+    let server = Server::new();
+    let (_folder, targets) = target(&server, path)?;
+    let done = attack(&[options, &["-rate=100", "-duration=50ms", "-targets", &targets]].concat()).output()?;
+    let records = records(&done.stdout)?;
+    assert_eq!(records.len(), 5, "{}", String::from_utf8_lossy(&done.stderr));
+    Ok(records)
+}
+
+fn keeps() -> Outcome {
+    for (options, bytes, body) in [(&[][..], 2, "ok"), (&["-max-body=1"], 1, "o"), (&["-max-body=0"], 0, "")] {
+        for record in attacked("/ok", options)? {
+            assert_eq!((record.code, record.bytes_in, &*record.body), (200, bytes, body.as_bytes()), "{options:?}");
+        }
+    }
+    Ok(())
+}
+
+fn redirects() -> Outcome {
+    for (option, code, error) in [
+        ("-redirects=-1", 302, ""),
+        ("-redirects=0", 0, "stopped after 0 redirects"),
+        ("-redirects=1", 200, ""),
+        ("-keepalive=false", 200, ""),
+    ] {
+        for record in attacked("/moved", &[option])? {
+            assert_eq!((record.code, record.error.contains(error)), (code, true), "{option}: {}", record.error);
+        }
     }
     Ok(())
 }

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_rustls::TlsConnector;
 
@@ -50,20 +52,22 @@ impl Tls {
                 builder.with_root_certificates(roots)
             }
             Trust::Files(paths) => {
-                let mut roots = RootCertStore::empty();
+                let (mut roots, mut own) = (RootCertStore::empty(), Vec::new());
                 for path in paths {
                     let unusable = |why: &str| format!("{} holds no usable root certificate: {why}", path.display());
                     let certificates = CertificateDer::pem_file_iter(path).map_err(|e| unusable(&e.to_string()))?;
                     let before = roots.len();
                     for certificate in certificates {
                         let certificate = certificate.map_err(|e| unusable(&e.to_string()))?;
+                        own.push(certificate.clone());
                         roots.add(certificate).map_err(|e| unusable(&e.to_string()))?;
                     }
                     if roots.len() == before {
                         return Err(unusable("it has no CERTIFICATE section").into());
                     }
                 }
-                builder.with_root_certificates(roots)
+                let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(Vouched { webpki, own }))
             }
         };
         let mut config = match identity {
@@ -101,6 +105,53 @@ impl Tls {
         let stream = self.connector.connect(name, stream).await.map_err(|error| failed(causes(&error)))?;
         let chosen = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         Ok((Box::new(stream), chosen || version == Version::Http2))
+    }
+}
+
+/// Believes whom the roots vouch for, and a server whose certificate is one of them, as one that vouches for itself:
+/// rustls refuses those whatever the roots.
+#[derive(Debug)]
+struct Vouched {
+    webpki: Arc<WebPkiServerVerifier>,
+    own: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Vouched {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if self.own.iter().any(|own| own.as_ref() == end_entity.as_ref()) {
+            verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+            return Ok(ServerCertVerified::assertion());
+        }
+        self.webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.webpki.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.webpki.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.webpki.supported_verify_schemes()
     }
 }
 

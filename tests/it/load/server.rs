@@ -124,6 +124,11 @@ fn serve(
 /// A server for HTTP/2, in clear text or over TLS where it also speaks HTTP/1.1; it answers everything with five bytes.
 /// Its address and its connections.
 pub fn http2(tls: bool) -> (SocketAddr, Arc<AtomicU64>) {
+    http2_as(tls.then_some("server.pem"))
+}
+
+/// As [`http2`], with the certificate of this file.
+pub fn http2_as(certificate: Option<&str>) -> (SocketAddr, Arc<AtomicU64>) {
     use http_body_util::Full;
     use hyper::body::{Bytes, Incoming};
     use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -132,7 +137,7 @@ pub fn http2(tls: bool) -> (SocketAddr, Arc<AtomicU64>) {
     let address = listener.local_addr().expect("it is bound");
     let connections = Arc::new(AtomicU64::new(0));
     let seen = connections.clone();
-    let acceptor = tls.then(acceptor);
+    let acceptor = certificate.map(acceptor);
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async move {
@@ -172,13 +177,13 @@ pub fn tls_file(name: &str) -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/load/tls").join(name)
 }
 
-fn acceptor() -> tokio_rustls::TlsAcceptor {
+fn acceptor(certificate: &str) -> tokio_rustls::TlsAcceptor {
     use tokio_rustls::rustls::ServerConfig;
     use tokio_rustls::rustls::pki_types::pem::PemObject;
     use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
     let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let chain = vec![CertificateDer::from_pem_file(tls_file("server.pem")).unwrap()];
+    let chain = vec![CertificateDer::from_pem_file(tls_file(certificate)).unwrap()];
     let key = PrivateKeyDer::from_pem_file(tls_file("server.key")).unwrap();
     let mut config = builder.with_no_client_auth().with_single_cert(chain, key).unwrap();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];

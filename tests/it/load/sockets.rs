@@ -277,6 +277,17 @@ fn tls_is_believed_as_far_as_it_is_said() {
     assert_eq!(outcomes(&doubted), [(Outcome::NoAnswer(Class::Tls), 10)]);
     let told = doubted.errors.keys().next().expect("an error");
     assert!(told.contains("TLS with localhost failed") && told.contains("certificate"), "{told}");
+    // A certificate that vouches for itself is its own root; for another name it is not.
+    let (address, _) = super::server::http2_as(Some("self-signed.pem"));
+    for (host, trusted, outcome) in [
+        ("localhost", "self-signed.pem", Outcome::Status(200)),
+        ("127.0.0.1", "self-signed.pem", Outcome::NoAnswer(Class::Tls)),
+        ("localhost", "root.pem", Outcome::NoAnswer(Class::Tls)),
+    ] {
+        let load = load::get(format!("https://{host}:{}/x", address.port())).per_second(100).lasting(millis(50));
+        let load = load.trust(Trust::Files(vec![super::server::tls_file(trusted)]));
+        assert_eq!(outcomes(&run(&load.timeout(secs(10)))), [(outcome, 5)], "{host} by {trusted}");
+    }
     let missing = load::get("https://localhost:1/").trust(Trust::Files(vec!["/no/such.pem".into()]));
     let error = missing.start().err().expect("it has no root").to_string();
     assert!(error.contains("/no/such.pem"), "{error}");

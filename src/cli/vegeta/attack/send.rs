@@ -90,7 +90,8 @@ fn fill(record: &mut Record, sent: load::Record, targets: &[Target]) {
     record.seq = hit.number;
     record.timestamp = sent.sent - hit.sent + hit.intended;
     record.latency = hit.latency();
-    (record.bytes_out, record.bytes_in) = (hit.bytes_out, hit.bytes);
+    // As vegeta: what `-max-body` drops is not counted.
+    (record.bytes_out, record.bytes_in) = (hit.bytes_out, hit.bytes.min(sent.body.len() as u64));
     record.code = match hit.outcome {
         Outcome::Status(status) => status,
         Outcome::NoAnswer(_) => 0,
