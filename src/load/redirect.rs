@@ -4,7 +4,7 @@ use http::header::LOCATION;
 use http::{Method, Uri};
 use reqwest::Url;
 
-use super::connect::{Answer, Prepared};
+use super::connect::{Answer, Prepared, origin};
 use crate::transport::Address;
 
 /// The next request, if the answer is a redirect with a place.
@@ -40,10 +40,7 @@ pub(super) fn next(target: &Prepared, answer: &Answer) -> Result<Option<Prepared
 
 /// Whether the same connection leads to both.
 pub(super) fn same_origin(one: &Prepared, other: &Prepared) -> bool {
-    let of = |prepared: &Prepared| {
-        let uri = prepared.uri.as_ref()?;
-        Some((uri.scheme_str()?.to_owned(), uri.host()?.to_owned(), uri.port_u16()))
-    };
-    let origin = of(one);
-    origin.is_some() && origin == of(other)
+    let of = |prepared: &Prepared| prepared.uri.as_ref().and_then(origin);
+    let here = of(one);
+    here.is_some() && here == of(other)
 }

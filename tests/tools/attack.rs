@@ -21,6 +21,7 @@ pub fn trials(needs: &Needs) -> Vec<Trial> {
         needs.trial("vegeta::sends_what_vegeta_sends", sends_the_same),
         Trial::test("vegeta::an_attack_counts_of_bodies_what_it_keeps", keeps),
         Trial::test("vegeta::an_attack_follows_as_many_redirects_as_it_is_told", redirects),
+        Trial::test("vegeta::an_attack_takes_no_secret_to_another_origin", detours),
         Trial::test("vegeta::a_lazy_attack_sends_each_target_once", lazy),
         Trial::test("vegeta::without_a_rate_workers_are_the_limit", unlimited),
         Trial::test("vegeta::wrong_usage_is_one_error", wrong_usage),
@@ -86,6 +87,12 @@ impl Server {
                 "/cut" => return None,
                 "/half" => return writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf").ok(),
                 "/down" => writer.write_all(b"HTTP/1.1 503 Down\r\nContent-Length: 4\r\n\r\ndown").ok()?,
+                _ if path.starts_with("/away/") => {
+                    let to = &path["/away/".len()..];
+                    let head =
+                        format!("HTTP/1.1 303 See Other\r\nLocation: http://{to}/ok\r\nContent-Length: 0\r\n\r\n");
+                    writer.write_all(head.as_bytes()).ok()?;
+                }
                 "/moved" => {
                     writer.write_all(b"HTTP/1.1 302 Found\r\nLocation: /ok\r\nContent-Length: 0\r\n\r\n").ok()?;
                 }
@@ -273,6 +280,26 @@ fn redirects() -> Outcome {
         for record in attacked("/moved", &[option])? {
             assert_eq!((record.code, record.error.contains(error)), (code, true), "{option}: {}", record.error);
         }
+    }
+    Ok(())
+}
+
+fn detours() -> Outcome {
+    let (server, other) = (Server::new(), Server::new());
+    for (to, own) in [(server.address, true), (other.address, false)] {
+        let (_folder, targets) = target(&server, &format!("/away/{to}"))?;
+        let text = fs::read_to_string(&targets)?.replacen("GET", "POST", 1)
+            + "Authorization: secret\nCookie: a=b\nContent-Type: text/plain\nContent-Length: 7\nX-A: b\n";
+        fs::write(&targets, text)?;
+        let done = attack(&["-rate=100", "-duration=10ms", "-targets", &targets]).output()?;
+        assert_eq!(records(&done.stdout)?[0].code, 200, "{}", String::from_utf8_lossy(&done.stderr));
+        let last = if own { server.wait_for(2) } else { other.wait_for(1) }.pop().expect("it came");
+        assert!(last.line.starts_with("GET /ok"), "{}", last.line);
+        for proof in ["authorization", "cookie"] {
+            assert_eq!(last.headers.contains_key(proof), own, "{proof}: {:?}", last.headers);
+        }
+        assert_eq!((last.headers["x-a"].as_str(), last.headers["host"].as_str()), ("b", to.to_string().as_str()));
+        assert!(!last.headers.contains_key("content-type") && !last.headers.contains_key("content-length"));
     }
     Ok(())
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use http::header::HOST;
-use http::{HeaderName, HeaderValue, Request};
+use http::uri::Authority;
+use http::{HeaderName, HeaderValue, Request, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http2;
@@ -53,7 +54,16 @@ impl Http2 {
         *request.uri_mut() = target.uri.clone().unwrap_or_default();
         request.headers_mut().clone_from(&target.headers);
         // Its place is taken by `:authority`.
-        request.headers_mut().remove(HOST);
+        // A target's own host goes where HTTP/2 has it.
+        if let Some(host) = request.headers_mut().remove(HOST) {
+            let mut parts = request.uri().clone().into_parts();
+            if let Ok(authority) = Authority::try_from(host.as_bytes()) {
+                parts.authority = Some(authority);
+            }
+            if let Ok(uri) = Uri::from_parts(parts) {
+                *request.uri_mut() = uri;
+            }
+        }
         if let Some((name, number)) = extra {
             request.headers_mut().insert(name.clone(), HeaderValue::from(number));
         }

@@ -9,7 +9,10 @@ mod wire;
 
 use std::time::Duration;
 
-use http::header::HOST;
+use http::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, COOKIE, HOST,
+    PROXY_AUTHORIZATION, TRANSFER_ENCODING,
+};
 use http::{HeaderMap, Method, Uri};
 use hyper::body::Bytes;
 
@@ -121,7 +124,17 @@ impl Prepared {
         Self::of(target.method.clone(), target.address.clone(), uri, headers, target.body.clone(), pool)
     }
 
-    fn of(method: Method, address: Address, uri: Option<Uri>, headers: HeaderMap, body: Bytes, pool: usize) -> Self {
+    fn of(
+        method: Method,
+        address: Address,
+        uri: Option<Uri>,
+        mut headers: HeaderMap,
+        body: Bytes,
+        pool: usize,
+    ) -> Self {
+        // Where a body ends is the connection's to say.
+        headers.remove(CONTENT_LENGTH);
+        headers.remove(TRANSFER_ENCODING);
         let url = uri.as_ref().map_or_else(|| address.to_string(), ToString::to_string).into();
         let path = uri.as_ref().and_then(Uri::path_and_query).map_or("/", http::uri::PathAndQuery::as_str);
         let written = wire::written(&method, path, &headers, &body);
@@ -129,15 +142,37 @@ impl Prepared {
         Self { method, address, uri, headers, body, url, pool, written, whole }
     }
 
-    /// The same request to where a redirect leads, over sockets by its URL, else by its address.
+    /// The same request to where a redirect leads, over sockets by its URL, else by its address. As Go's client: what
+    /// proves who asks stays with the origin that it was meant for, and what is said of a body goes with the body.
     pub(super) fn redirected(&self, address: Address, uri: Option<Uri>, method: Method) -> Self {
         let mut headers = self.headers.clone();
+        let elsewhere = match (&self.uri, &uri) {
+            (Some(here), Some(there)) => origin(here) != origin(there),
+            _ => address.with_path("/") != self.address.with_path("/"),
+        };
+        if elsewhere {
+            for proof in [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, HOST] {
+                headers.remove(proof);
+            }
+        }
         if let Some(host) = uri.as_ref().and_then(host) {
-            headers.insert(HOST, host);
+            headers.entry(HOST).or_insert(host);
         }
         let body = if method == self.method { self.body.clone() } else { Bytes::new() };
+        if method != self.method {
+            for of_body in [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION] {
+                headers.remove(of_body);
+            }
+        }
         Self::of(method, address, uri, headers, body, self.pool)
     }
+}
+
+/// What one connection leads to: scheme, host, port.
+pub(super) fn origin(uri: &Uri) -> Option<(String, String, u16)> {
+    let scheme = uri.scheme_str()?;
+    let port = uri.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
+    Some((scheme.to_owned(), uri.host()?.to_ascii_lowercase(), port))
 }
 
 /// The value of `Host`: without the port if it is the scheme's.
