@@ -74,7 +74,7 @@ fn nothing_is_left_by_the_next_run_where_there_was_no_leash() {
     let unswept = AtomicUsize::new(0);
     gate(
         "no leash, after the next run began",
-        kills().div_ceil(5),
+        kills().div_ceil(5).max(16),
         &[("STEADFAST_LEASH", "off")],
         async |site, _, _| {
             unswept.fetch_add(usize::from(!site.owned().await.is_empty()), Ordering::Relaxed);
