@@ -292,7 +292,14 @@ async fn end(recorder: &Recorder, number: usize, life: &mut Life, by: FaultEnd) 
     let outcomes = life.fault.rollback().await;
     let mut undo = records(&life.fault, outcomes);
     let proved = recorder.journal().faults[number].proved;
+    // What ended the fault may have taken its witness too: then the reading back is all there is.
+    let unseen = witness_gone(life).await;
+    if let Some(by) = &unseen {
+        let (when, at) = (SightingTime::After, recorder.clock.now());
+        sighted(recorder, number, Sighting { when, at, as_expected: false, saw: format!("nobody can look: {by}") });
+    }
     if let Some(check) = &life.check
+        && unseen.is_none()
         && undo.iter().all(|u| u.outcome.is_clean())
     {
         let back = look_until(recorder, number, &**check, SightingTime::After, true, None).await;
@@ -315,6 +322,15 @@ async fn end(recorder: &Recorder, number: usize, life: &mut Life, by: FaultEnd) 
         recorder.stamp(number, |window, now| window.undone = Some(now));
     }
     recorder.event(if clean { EventKind::Undone } else { EventKind::UndoFailed }, &name, &told.join("; "));
+}
+
+/// What became of a witness that is not there any more.
+async fn witness_gone(life: &Life) -> Option<String> {
+    let standings = life.stage.as_ref()?.standing().await.ok()?;
+    standings.into_iter().find_map(|standing| match standing {
+        Standing::Gone { by } => Some(by),
+        Standing::Stands { .. } => None,
+    })
 }
 
 /// Looks until the check is met (`wanted`) or not met, and records the last look; false if it never came to that.

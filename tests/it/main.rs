@@ -7,6 +7,7 @@ mod crash;
 mod experiment;
 #[cfg(feature = "goose")]
 mod goose;
+mod hold;
 mod impair;
 mod lab;
 mod lab4;

@@ -7,6 +7,7 @@ mod gate;
 mod lab;
 mod leash;
 mod signals;
+mod sweep;
 mod victim;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,119 @@
+//! One run at a time on a place.
+
+use serde_json::json;
+use steadfast::lab::resource::LEASES;
+use steadfast::prelude::*;
+
+use crate::support::left_behind;
+
+/// A lease of somebody elsewhere, of whose process nothing is known here.
+fn foreign(cluster: &Cluster) -> steadfast::Result {
+    let lease = json!({
+        "metadata": {"name": "steadfast", "labels": {"steadfast.dev/run": "theirs"},
+            "annotations": {"steadfast.dev/user": "eve@far", "steadfast.dev/pid": "7", "steadfast.dev/process": "a/b/7/1"}},
+        "spec": {"holderIdentity": "theirs", "leaseDurationSeconds": 30, "acquireTime": "2025-12-31T23:00:00.000000Z"},
+    });
+    cluster.lab()?.store().create(&LEASES, "default", lease, false).expect("the lease is created");
+    Ok(())
+}
+
+fn cut(cluster: &Cluster) -> impl Fault + use<> {
+    cluster.namespace("default").pods("app=back").deny_ingress().trust_without_proof("a test of the hold alone")
+}
+
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
+async fn runs_of_one_user_take_turns(cluster: Cluster) -> steadfast::Result {
+    let first = Run::start("first", &cluster).await?;
+    let on = first.inject(cut(&cluster)).await?;
+    let begun = cluster.clock().elapsed();
+    let second = async {
+        let run = Run::start("second", &cluster).await?;
+        run.inject(cut(&cluster)).await?.rollback().await?;
+        drop(run.finish()?);
+        Ok::<_, steadfast::Error>(cluster.clock().elapsed())
+    };
+    let ends = async {
+        cluster.clock().sleep(secs(60)).await;
+        on.rollback().await?;
+        drop(first.finish()?);
+        Ok::<_, steadfast::Error>(())
+    };
+    let (second, first) = futures_util::future::join(second, ends).await;
+    first?;
+    let waited = second?.saturating_sub(begun);
+    assert!(waited >= secs(60) && waited < secs(65), "{waited:?}");
+    assert_eq!(left_behind(&cluster), Vec::<String>::new());
+    Ok(())
+}
+
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
+async fn who_waits_too_long_is_told_for_whom(cluster: Cluster) -> steadfast::Result {
+    let first = Run::start("first", &cluster).await?;
+    let _on = first.inject(cut(&cluster)).await?;
+    let second = Run::start("second", &cluster).await?;
+    let error = second.inject(cut(&cluster)).await.err().expect("the place is taken").to_string();
+    for part in ["waited 300s for namespace default", "process ", "since ", "steadfast sweep --list"] {
+        assert!(error.contains(part), "{error}");
+    }
+    Ok(())
+}
+
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
+async fn a_living_holder_elsewhere_is_an_error_and_a_silent_one_is_not(cluster: Cluster) -> steadfast::Result {
+    foreign(&cluster)?;
+    let begun = cluster.clock().elapsed();
+    let renews = async {
+        loop {
+            cluster.clock().sleep(secs(10)).await;
+            let patch = json!({"spec": {"renewTime": format!("{:.6}", cluster.clock().now())}});
+            let leases: kube::Api<k8s_openapi::api::coordination::v1::Lease> =
+                kube::Api::namespaced(cluster.client(), "default");
+            leases.patch("steadfast", &Default::default(), &kube::api::Patch::Merge(patch)).await.expect("renewed");
+        }
+    };
+    let run = Run::start("ours", &cluster).await?;
+    let injected = tokio::select! {
+        biased;
+        injected = run.inject(cut(&cluster)) => injected,
+        () = renews => unreachable!("it goes on for ever"),
+    };
+    let error = injected.err().expect("somebody has it").to_string();
+    for part in ["namespace default is held by run theirs of eve@far, process 7, since 2025-12-31", "steadfast sweep"] {
+        assert!(error.contains(part), "{error}");
+    }
+    assert!(cluster.clock().elapsed().saturating_sub(begun) < secs(12), "as soon as it was heard of");
+    // Now it is silent.
+    run.inject(cut(&cluster)).await?.rollback().await?;
+    assert!(cluster.clock().elapsed().saturating_sub(begun) > secs(40), "only when it could be known");
+    drop(run.finish()?);
+    assert_eq!(left_behind(&cluster), Vec::<String>::new());
+    Ok(())
+}
+
+/// The Job of a run, deleted by somebody: what belonged to it goes, and that is no verdict.
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
+async fn a_fault_that_its_switch_ended_is_no_ground_for_a_verdict(cluster: Cluster) -> steadfast::Result {
+    let shop = cluster.namespace("default");
+    let front = Hypothesis::new("front answers").check(http::get(shop.service("front").url("/")).expect(status(200)));
+    let jobs: kube::Api<k8s_openapi::api::batch::v1::Job> = kube::Api::namespaced(cluster.client(), "default");
+    let ends = async move |_| {
+        // As it is once nobody has extended it: a laptop that slept.
+        let name = jobs.list(&Default::default()).await?.items[0].metadata.name.clone().unwrap_or_default();
+        let patch = json!({"spec": {"activeDeadlineSeconds": 1}});
+        jobs.patch(&name, &Default::default(), &kube::api::Patch::Merge(patch)).await?;
+        Ok(())
+    };
+    let journal = Experiment::new("asleep", front)
+        .inject(shop.pods("app=back").deny_ingress())
+        .act_with("sleeps", ends)
+        .pause(secs(15))
+        .run(&cluster)
+        .await?;
+    journal.assert_verdict(Inconclusive);
+    let Some(steadfast::journal::Reason::FaultEndedEarly { by, .. }) = &journal.reason else {
+        panic!("{:?}", journal.reason)
+    };
+    assert!(by.contains("the dead-man's switch, job default/") && by.contains("ended"), "{by}");
+    assert!(journal.faults[0].lives_until.is_some());
+    Ok(())
+}
