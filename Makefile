@@ -40,8 +40,8 @@ kind-down: ## deletes the kind cluster and what is remembered of it
 lab-check: ## judged by kubectl, the official Python client, Chaos Toolkit and vegeta, as far as they are here
 	$(CARGO) test --features cli --test tools
 
-crash-gate: ## kills of test processes at random instants, against a lab in another process; KILLS=1000
-	STEADFAST_CRASHES=$(or $(KILLS),1000) $(CARGO) test --release --features cli --test it -- crash --nocapture --test-threads=1
+crash-gate: ## drivers killed at any request in virtual time, 10,000 times, and test processes at random instants; KILLS=1000
+	STEADFAST_KILLS=$(or $(KILLS),1000)0 STEADFAST_CRASHES=$(or $(KILLS),1000) $(CARGO) test --release --features cli --test it -- crash --nocapture --test-threads=1
 
 containers: ## fixtures in containers, as far as a Docker engine answers
 	$(CARGO) test --features cli,testcontainers --test containers
