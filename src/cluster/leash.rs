@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use futures_util::future::BoxFuture;
 
-use super::network::never_nested;
 use crate::kubernetes::{Context, KubeUndoer};
 use crate::rollback::{Header, Undoer, this_host};
 
@@ -20,7 +19,7 @@ pub(super) fn open(header: Header) -> BoxFuture<'static, Result<Box<dyn Undoer>,
         if uid != header.cluster {
             return Err(format!("context {:?} is another cluster by now", header.context));
         }
-        Ok(Box::new(KubeUndoer::new(kubernetes, never_nested())) as Box<dyn Undoer>)
+        Ok(Box::new(KubeUndoer::awaited(kubernetes)) as Box<dyn Undoer>)
     })
 }
 

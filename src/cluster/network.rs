@@ -85,8 +85,7 @@ impl NetworkCluster {
             let context = context.clone();
             Box::pin(async move {
                 let kubernetes = context.connect().map_err(|error| error.to_string())?;
-                let connect = never_nested();
-                Ok(Box::new(KubeUndoer::new(kubernetes, connect)) as Box<dyn Undoer>)
+                Ok(Box::new(KubeUndoer::awaited(kubernetes)) as Box<dyn Undoer>)
             })
         });
         Arc::new(KubeUndoer::new(kubernetes.clone(), connect))
@@ -105,9 +104,4 @@ impl NetworkCluster {
         };
         Ok(Ledger::create(&StateDir::from_env()?, header)?.leashed())
     }
-}
-
-/// An undoer on the reaper's thread, or of a leash, is never dropped into: its guards live elsewhere.
-pub(super) fn never_nested() -> Connect {
-    Arc::new(|| Box::pin(async { Err("who undoes for a dropped guard is dropped into by none".to_owned()) }))
 }

@@ -9,9 +9,9 @@ use tokio::sync::Mutex;
 
 use super::ClusterError;
 use super::network::NetworkCluster;
-use crate::kubernetes::{Fate, Kubernetes, KubernetesError, Leftover, leftovers, undo_left};
+use crate::kubernetes::{Fate, Kubernetes, leftovers};
 use crate::rollback::{
-    Complaint, Finding, OWNER_LABEL, ObjectRef, PROCESS_ANNOTATION, StateDir, Undo, UndoOutcome, Undoer, is_dead, sweep,
+    Complaint, Finding, OWNER_LABEL, ObjectRef, PROCESS_ANNOTATION, StateDir, Undo, Undoer, is_dead, sweep,
 };
 
 /// How long opening a cluster may wait for it.
@@ -65,7 +65,7 @@ async fn by_ledger(state: &StateDir, uid: &str, undoer: &dyn Undoer, done: &mut 
             }
             Finding::Alive | Finding::NotThisCluster | Finding::OtherMachine => continue,
         };
-        done.extend(undone.iter().map(|(undo, outcome)| told(undo, outcome)));
+        done.extend(undone.iter().map(|(undo, outcome)| outcome.of(undo)));
         // A line that was cut off is how a process dies.
         let strange = ledger.complaints.iter().filter(|complaint| !matches!(complaint, Complaint::Torn { .. }));
         done.extend(strange.map(|complaint| format!("{}: {complaint}", ledger.path.display())));
@@ -78,24 +78,11 @@ async fn by_lease(kubernetes: &Kubernetes, done: &mut Vec<String>) {
     // Who may not list all leases takes his own places one by one.
     let Ok(found) = leftovers(kubernetes, None).await else { return };
     for left in found.into_iter().filter(|left| left.holder.fate() == Some(Fate::Dead)) {
-        match undo_and_remove(kubernetes, &left).await {
-            Ok(undone) => done.extend(undone.iter().map(|(undo, outcome)| told(undo, outcome))),
+        match left.clear(kubernetes).await {
+            Ok(undone) => done.extend(undone.iter().map(|(undo, outcome)| outcome.of(undo))),
             Err(error) => done.push(format!("not what {} holds, for {error}", left.lease)),
         }
     }
-}
-
-/// Undoes what a dead run has left in its place, and removes its lease if that is all gone.
-pub(super) async fn undo_and_remove(
-    kubernetes: &Kubernetes,
-    left: &Leftover,
-) -> Result<Vec<(Undo, UndoOutcome)>, KubernetesError> {
-    let namespace = left.lease.namespace.as_deref().unwrap_or_default();
-    let undone = undo_left(kubernetes, namespace, &left.holder).await?;
-    if undone.iter().all(|(_, outcome)| outcome.is_clean()) {
-        left.remove(kubernetes).await?;
-    }
-    Ok(undone)
 }
 
 /// Namespaces of tests whose process is proved dead by what they say of it: its ledger may lie in another folder.
@@ -120,10 +107,6 @@ async fn by_label(kubernetes: &Kubernetes, undoer: &dyn Undoer, done: &mut Vec<S
         };
         let undo = Undo::Delete { object, owner: text(&metadata.labels, OWNER_LABEL), uid: metadata.uid };
         let outcome = undoer.undo(&undo).await;
-        done.push(told(&undo, &outcome));
+        done.push(outcome.of(&undo));
     }
-}
-
-fn told(undo: &Undo, outcome: &UndoOutcome) -> String {
-    if outcome.is_clean() { undo.to_string() } else { format!("{undo} (not done: {outcome})") }
 }

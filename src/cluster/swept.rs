@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use super::ClusterError;
 use super::network::NetworkCluster;
-use super::sweep::undo_and_remove;
 use crate::clock::Clock;
 use crate::kubernetes::{Context, Fate, Leftover, fates, leftovers};
 use crate::rollback::{Finding, OpenEntry, StateDir, Undo, UndoOutcome, list, sweep};
@@ -85,7 +84,7 @@ pub async fn sweep_context(context: Context, mode: SweepMode) -> Result<Vec<RunO
         for (left, fate) in fates(&kubernetes, &Clock::real(), found).await? {
             let on = left.undos(&kubernetes).await?;
             let undone = match (mode, fate) {
-                (SweepMode::Undo, Fate::Dead) => undo_and_remove(&kubernetes, &left).await?,
+                (SweepMode::Undo, Fate::Dead) => left.clear(&kubernetes).await?,
                 _ => Vec::new(),
             };
             runs.push(of_lease(&left, fate.into(), &on, undone));

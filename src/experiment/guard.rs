@@ -244,12 +244,7 @@ async fn confirm(recorder: &Recorder, number: usize, life: &Life, when: Sighting
     recorder.journal().faults[number].lives_until = lives_until;
     let mut gone = None;
     match life.fault.standing().await {
-        Ok(standings) => {
-            gone = standings.into_iter().find_map(|standing| match standing {
-                Standing::Gone { by } => Some(by),
-                Standing::Stands { .. } => None,
-            });
-        }
+        Ok(standings) => gone = first_gone(standings),
         Err(why) => {
             let saw = format!("the fault could not be read back: {why}");
             sighted(recorder, number, Sighting { when, at: recorder.clock.now(), as_expected: false, saw });
@@ -326,7 +321,10 @@ async fn end(recorder: &Recorder, number: usize, life: &mut Life, by: FaultEnd) 
 
 /// What became of a witness that is not there any more.
 async fn witness_gone(life: &Life) -> Option<String> {
-    let standings = life.stage.as_ref()?.standing().await.ok()?;
+    first_gone(life.stage.as_ref()?.standing().await.ok()?)
+}
+
+fn first_gone(standings: Vec<Standing>) -> Option<String> {
     standings.into_iter().find_map(|standing| match standing {
         Standing::Gone { by } => Some(by),
         Standing::Stands { .. } => None,

@@ -4,7 +4,6 @@
 //! gives it back after the recovery. With the lease comes the dead-man's switch: what a fault creates there belongs to
 //! an object that ends by itself unless the run is heard of.
 
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
@@ -127,13 +126,9 @@ impl Holds {
 }
 
 fn tell(place: &Place, outcomes: &[crate::rollback::UndoOutcome]) {
-    let mut told = String::new();
-    for outcome in outcomes.iter().filter(|outcome| !outcome.is_clean()) {
-        // Writing to a string cannot fail.
-        let _ = write!(told, "; {outcome}");
-    }
-    if !told.is_empty() {
-        crate::journal::complain(&format!("{place} is still held, until that ends by itself{told}"));
+    let left: Vec<_> = outcomes.iter().filter(|outcome| !outcome.is_clean()).map(ToString::to_string).collect();
+    if !left.is_empty() {
+        crate::journal::complain(&format!("{place} is still held, until that ends by itself; {}", left.join("; ")));
     }
 }
 

@@ -69,7 +69,9 @@ pub trait Check: Send + Sync + 'static {
     ///
     /// # Errors
     /// What is wrong before anything is run.
-    fn validate(&self) -> Result<(), BoxError>;
+    fn validate(&self) -> Result<(), BoxError> {
+        Ok(())
+    }
 
     /// Looks once and judges.
     ///

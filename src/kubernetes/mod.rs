@@ -24,7 +24,7 @@ pub use deployment::Deployment;
 pub use faults::{Blackhole, Cordon, DeletePods, DenyTraffic, Direction, Impair, Scale};
 pub(crate) use forward::{Backend, Forward};
 pub use hold::{BadBeat, Beat, Fate, Holder, LeaseError, Leftover};
-pub(crate) use hold::{Ground, PlaceHold, fates, leftovers, undo_left};
+pub(crate) use hold::{Ground, PlaceHold, fates, leftovers};
 pub use logs::{LogLine, PodLogs};
 pub use node::Node;
 pub use pods::Pods;

@@ -1,5 +1,6 @@
 //! Undoing over a cluster's API.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::Kubernetes;
 use crate::rollback::{
-    Connect, Field, InDrop, ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, Standing, Undo, UndoOutcome, Undoer,
+    Connect, Field, InDrop, ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, Standing, Undo, UndoOutcome, Undoer, keys,
 };
 
 /// How long an object may take to go once its deletion was accepted.
@@ -43,6 +44,13 @@ impl KubeUndoer {
     #[must_use]
     pub fn new(kubernetes: Kubernetes, connect: Connect) -> Self {
         Self { kubernetes, connect }
+    }
+
+    /// An undoer whose futures are awaited to their end: who undoes for others is dropped into by none.
+    #[must_use]
+    pub fn awaited(kubernetes: Kubernetes) -> Self {
+        let why = "who undoes for a dropped guard is dropped into by none";
+        Self::new(kubernetes, Arc::new(move || Box::pin(async move { Err(why.to_owned()) })))
     }
 
     /// Once; what the API says against it is for the caller.
@@ -154,6 +162,12 @@ fn again(error: &kube::Error, wait: Duration) -> Option<Duration> {
     }
 }
 
+/// Puts a value into a merge patch; `None` takes the field away.
+pub(super) fn merge(patch: &mut Value, pointer: &str, value: Option<&Value>) {
+    let place = keys(pointer).fold(patch, |at, key| &mut at[key]);
+    *place = value.cloned().unwrap_or(Value::Null);
+}
+
 /// The merge patch that puts values back, and the fields that somebody else has changed since.
 fn restoring(now: &Value, fields: &[Field]) -> (Option<Value>, Vec<String>) {
     let (mut patch, mut superseded) = (None, Vec::new());
@@ -163,11 +177,7 @@ fn restoring(now: &Value, fields: &[Field]) -> (Option<Value>, Vec<String>) {
             superseded.push(field.pointer.clone());
             continue;
         }
-        let mut at = patch.get_or_insert_with(|| json!({}));
-        for key in field.pointer.split('/').skip(1) {
-            at = &mut at[key.replace("~1", "/").replace("~0", "~")];
-        }
-        *at = field.was.clone().unwrap_or(Value::Null);
+        merge(patch.get_or_insert_with(|| json!({})), &field.pointer, field.was.as_ref());
     }
     (patch, superseded)
 }

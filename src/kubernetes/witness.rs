@@ -205,10 +205,6 @@ impl Check for Attempts {
         format!("a connection of a witness to {}", self.to)
     }
 
-    fn validate(&self) -> Result<(), BoxError> {
-        Ok(())
-    }
-
     fn check<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Finding, BoxError>> {
         Box::pin(async move {
             let until = scene.clock.elapsed() + LOOK_WITHIN;

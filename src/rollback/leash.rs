@@ -22,6 +22,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
 
+use super::line::hex;
+
 pub(crate) use serve::serve;
 
 /// The variable that makes a process a leash, as `NONCE-INODE` of its pipe; `off` in the environment of a test turns
@@ -164,7 +166,7 @@ fn end(child: &mut Child) {
 fn nonce() -> io::Result<String> {
     let mut bytes = [0; NONCE / 2];
     SystemRandom::new().fill(&mut bytes).map_err(|_| io::Error::other("the system has no randomness"))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&bytes))
 }
 
 /// Waits until a pipe is ready, and has somebody at its other end.

@@ -78,7 +78,7 @@ fn bound(run: &str, number: u64, json: &str) -> Vec<u8> {
     format!("{run}\n{number}\n{json}").into_bytes()
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -31,6 +31,7 @@ pub use reading::{Complaint, Reading, read};
 pub(crate) use reaper::on_the_reaper;
 pub use state::{StateDir, this_host};
 pub use sweep::{Finding, Listed, Swept, list, sweep, sweep_ledger};
+pub(crate) use undo::keys;
 pub use undo::{
     Connect, Field, InDrop, ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, Original, RUN_LABEL, Standing, UNDO_VERSION,
     Undo, UndoOutcome, Undoer,

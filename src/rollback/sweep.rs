@@ -74,10 +74,15 @@ pub fn list(state: &StateDir) -> Result<Vec<Listed>, LedgerError> {
         let alive = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(LedgerError::file("read", &path))?;
-        let run = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let run = run_of(&path);
         listed.push(Listed { reading: read(&bytes, &run, &key), path, alive });
     }
     Ok(listed)
+}
+
+/// The run whose ledger a file is: its name.
+fn run_of(path: &Path) -> String {
+    path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// The files of a state folder's ledgers, in the order of their names.
@@ -176,7 +181,7 @@ pub(super) fn take(path: &Path, key: &hmac::Key) -> io::Result<Taken> {
     }
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
-    let run = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let run = run_of(path);
     let reading = read(&bytes, &run, key);
     let disk = Disk {
         file,

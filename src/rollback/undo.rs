@@ -108,6 +108,11 @@ pub struct Field {
     pub was: Option<Value>,
 }
 
+/// The keys of a JSON pointer, from the outermost.
+pub(crate) fn keys(pointer: &str) -> impl Iterator<Item = String> {
+    pointer.split('/').skip(1).map(|key| key.replace("~1", "/").replace("~0", "~"))
+}
+
 /// What [`ORIGINAL_ANNOTATION`] holds: enough to undo the change by the object alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Original {
@@ -149,6 +154,11 @@ impl UndoOutcome {
     #[must_use]
     pub fn is_clean(&self) -> bool {
         matches!(self, Self::Reverted | Self::TargetGone { .. })
+    }
+
+    /// What became of an undo, in words: the undo alone if it is done.
+    pub(crate) fn of(&self, undo: &Undo) -> String {
+        if self.is_clean() { undo.to_string() } else { format!("{undo} (not done: {self})") }
     }
 }
 

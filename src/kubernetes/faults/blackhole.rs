@@ -129,10 +129,6 @@ impl Check for Endpoints {
         format!("the ready endpoints of service {}", self.service)
     }
 
-    fn validate(&self) -> Result<(), BoxError> {
-        Ok(())
-    }
-
     fn check<'a>(&'a self, _: &'a Scene) -> BoxFuture<'a, Result<Finding, BoxError>> {
         Box::pin(async move {
             let params = ListParams::default().labels(&format!("kubernetes.io/service-name={}", self.service));

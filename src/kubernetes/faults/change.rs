@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::BoxError;
 use crate::experiment::{Applied, Armed, Mark, Right};
+use crate::kubernetes::undo::merge;
 use crate::kubernetes::{Kubernetes, KubernetesError};
 use crate::rollback::{Field, ORIGINAL_ANNOTATION, ObjectRef, Original, Undo};
 
@@ -96,11 +97,7 @@ fn patch(original: &Original, version: Option<&str>) -> Result<Value, BoxError> 
     let mut patch = json!({"metadata": {"resourceVersion": version}});
     patch["metadata"]["annotations"] = json!(BTreeMap::from([(ORIGINAL_ANNOTATION, serde_json::to_string(original)?)]));
     for field in &original.fields {
-        let mut at = &mut patch;
-        for key in field.pointer.split('/').skip(1) {
-            at = &mut at[key.replace("~1", "/").replace("~0", "~")];
-        }
-        *at = field.set.clone().unwrap_or(Value::Null);
+        merge(&mut patch, &field.pointer, field.set.as_ref());
     }
     Ok(patch)
 }

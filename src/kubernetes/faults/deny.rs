@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use kube::api::PostParams;
-use kube::core::DynamicObject;
 use serde_json::json;
 
+use super::create;
 use crate::BoxError;
-use crate::experiment::{Applied, Armed, Check, Fault, Mark, Place, Proof, Right, Targets, Witness};
+use crate::experiment::{Armed, Check, Fault, Mark, Place, Proof, Right, Targets, Witness};
+use crate::kubernetes::Pods;
 use crate::kubernetes::pods::name_of;
 use crate::kubernetes::witness::WitnessPods;
-use crate::kubernetes::{KubernetesError, Pods};
-use crate::rollback::{ObjectRef, Undo};
+use crate::rollback::ObjectRef;
 
 /// Which connections are denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,22 +136,8 @@ impl Fault for DenyTraffic {
                 Direction::Ingress => "Ingress",
                 Direction::Egress => "Egress",
             };
-            let body: DynamicObject = serde_json::from_value(json!({
-                "apiVersion": object.api_version,
-                "kind": object.kind,
-                "metadata": mark.metadata(&object.name, object.namespace.as_deref()),
-                "spec": {"podSelector": self.pods.selector()?.to_json(), "policyTypes": [kind]},
-            }))?;
-            let api = self.pods.kubernetes.objects(&object);
-            let doing = format!("create {object}");
-            let undo = vec![Undo::Delete { object, owner: mark.owner.clone(), uid: None }];
-            let apply = Box::new(move || -> BoxFuture<'static, Applied> {
-                Box::pin(async move {
-                    let created = api.create(&PostParams::default(), &body).await;
-                    Ok(vec![created.map_err(KubernetesError::api(doing))?.metadata.uid])
-                })
-            });
-            Ok(Armed { undo, apply })
+            let spec = json!({"podSelector": self.pods.selector()?.to_json(), "policyTypes": [kind]});
+            create::arm(&self.pods.kubernetes, object, &spec, mark)
         })
     }
 

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Pod, Service};
-use kube::api::{Api, ListParams, PostParams};
-use kube::core::DynamicObject;
+use kube::api::{Api, ListParams};
 use serde_json::{Value, json};
 
+use super::create;
 use crate::BoxError;
-use crate::experiment::{Applied, Armed, Check, Fault, Finding, Mark, Place, Proof, Right, Scene, Targets, Witness};
+use crate::experiment::{Armed, Check, Fault, Finding, Mark, Place, Proof, Right, Scene, Targets, Witness};
 use crate::kubernetes::pods::name_of;
 use crate::kubernetes::{KubernetesError, Pods};
-use crate::rollback::{ObjectRef, Undo};
+use crate::rollback::ObjectRef;
 use crate::tolerance::Judgement;
 use crate::transport::Address;
 
@@ -184,22 +184,7 @@ impl Fault for Impair {
                     spec["loss"] = json!({"loss": percent.to_string()});
                 }
             }
-            let body: DynamicObject = serde_json::from_value(json!({
-                "apiVersion": object.api_version,
-                "kind": object.kind,
-                "metadata": mark.metadata(&object.name, object.namespace.as_deref()),
-                "spec": spec,
-            }))?;
-            let api = self.pods.kubernetes.objects(&object);
-            let doing = format!("create {object}");
-            let undo = vec![Undo::Delete { object, owner: mark.owner.clone(), uid: None }];
-            let apply = Box::new(move || -> BoxFuture<'static, Applied> {
-                Box::pin(async move {
-                    let created = api.create(&PostParams::default(), &body).await;
-                    Ok(vec![created.map_err(KubernetesError::api(doing))?.metadata.uid])
-                })
-            });
-            Ok(Armed { undo, apply })
+            create::arm(&self.pods.kubernetes, object, &spec, mark)
         })
     }
 
@@ -243,10 +228,6 @@ struct Connecting {
 impl Check for Connecting {
     fn describe(&self) -> String {
         format!("the time to connect to {}", self.service)
-    }
-
-    fn validate(&self) -> Result<(), BoxError> {
-        Ok(())
     }
 
     fn check<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Finding, BoxError>> {

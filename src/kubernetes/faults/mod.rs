@@ -3,6 +3,7 @@
 mod blackhole;
 mod change;
 mod cordon;
+mod create;
 mod delete_pods;
 mod deny;
 mod impair;

@@ -110,10 +110,6 @@ impl Check for Ready {
         format!("the ready replicas of deployment {}", self.deployment.name)
     }
 
-    fn validate(&self) -> Result<(), BoxError> {
-        Ok(())
-    }
-
     fn check<'a>(&'a self, _: &'a Scene) -> BoxFuture<'a, Result<Finding, BoxError>> {
         Box::pin(async move {
             let object = self.deployment.object();

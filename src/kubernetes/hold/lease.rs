@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::super::{Kubernetes, KubernetesError};
-use super::{Ground, left};
+use super::{Fate, Ground, Leftover};
 use crate::clock::Timestamp;
 use crate::experiment::{Mark, Place};
-use crate::rollback::{ObjectRef, PROCESS_ANNOTATION, Undo, is_dead, this_host};
+use crate::rollback::{ObjectRef, PROCESS_ANNOTATION, Undo, this_host};
 
 /// The annotation that names the user and machine of a run.
 const USER_ANNOTATION: &str = "steadfast.dev/user";
@@ -146,12 +146,16 @@ pub(super) fn object(place: &Place) -> ObjectRef {
         Place::Namespace(_) => "steadfast".to_owned(),
         Place::Node(node) => format!("steadfast-node-{node}"),
     };
+    named(namespace(place), &name)
+}
+
+pub(super) fn named(namespace: &str, name: &str) -> ObjectRef {
     ObjectRef {
         api_version: "coordination.k8s.io/v1".into(),
         kind: "Lease".into(),
         resource: "leases".into(),
-        namespace: Some(namespace(place).to_owned()),
-        name,
+        namespace: Some(namespace.to_owned()),
+        name: name.to_owned(),
     }
 }
 
@@ -227,16 +231,24 @@ pub(super) async fn take(ground: &Ground, place: &Place, mark: &Mark) -> Result<
         let read = api.get_opt(&object.name).await.map_err(KubernetesError::api(format!("read {object}")))?;
         let Some(found) = read else { continue };
         let holder = holder(&found);
-        if watched.dead(&holder, ground.clock.elapsed()) {
-            clear(ground, place, &holder).await?;
-            continue;
+        let fate = watched.fate(&holder, ground.clock.elapsed());
+        if fate == Some(Fate::Dead) {
+            let left = Leftover { lease: object.clone(), holder };
+            let not: Vec<_> =
+                left.clear(&ground.kubernetes).await?.into_iter().filter(|(_, o)| !o.is_clean()).collect();
+            if not.is_empty() {
+                continue;
+            }
+            let why: Vec<_> = not.iter().map(|(undo, outcome)| format!("{undo}: {outcome}")).collect();
+            let (place, holder, sweep) = (place.clone(), Box::new(left.holder), ground.sweep.clone());
+            return Err(LeaseError::NotUndone { place, holder, why: why.join("; "), sweep });
         }
         let (holder, sweep) = (Box::new(holder), ground.sweep.clone());
         if holder.user == this_user() {
             if ground.clock.elapsed().saturating_sub(begun) >= QUEUE {
                 return Err(LeaseError::Busy { place: place.clone(), holder, within: QUEUE, sweep });
             }
-        } else if watched.alive(&holder) {
+        } else if fate == Some(Fate::Alive) {
             return Err(LeaseError::Foreign { place: place.clone(), holder, sweep });
         }
         ground.clock.sleep(LOOK_EVERY).await;
@@ -251,46 +263,26 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    /// Proved dead: its process of this machine has gone, or it was silent for longer than it may be.
-    pub(super) fn dead(&mut self, holder: &Holder, now: Duration) -> bool {
-        if is_dead(&holder.process) {
-            return true;
+    /// Dead: its process of this machine has gone, or it was silent for longer than it may be, its process or not. Alive:
+    /// it was heard of before our eyes, or its process is there.
+    pub(super) fn fate(&mut self, holder: &Holder, now: Duration) -> Option<Fate> {
+        let process = holder.fate();
+        if process == Some(Fate::Dead) {
+            return process;
         }
         match &self.first {
-            Some((version, since)) if *version == holder.version => now.saturating_sub(*since) > holder.silent,
-            Some((version, _)) => {
-                self.renewed = version.0 == holder.version.0;
-                self.first = Some((holder.version.clone(), now));
-                false
+            Some((version, since)) if *version == holder.version => {
+                if now.saturating_sub(*since) > holder.silent {
+                    return Some(Fate::Dead);
+                }
             }
-            None => {
+            first => {
+                self.renewed = first.as_ref().is_some_and(|(version, _)| version.0 == holder.version.0);
                 self.first = Some((holder.version.clone(), now));
-                false
             }
         }
+        if self.renewed { Some(Fate::Alive) } else { process }
     }
-
-    /// Whether it was heard of before our eyes.
-    pub(super) fn renewed(&self) -> bool {
-        self.renewed
-    }
-
-    /// It said so before our eyes, or its process is one of this machine.
-    fn alive(&self, holder: &Holder) -> bool {
-        self.renewed || crate::rollback::is_alive(&holder.process)
-    }
-}
-
-/// Undoes what a dead holder has left, then removes its lease, if it still is the one that was looked at.
-async fn clear(ground: &Ground, place: &Place, holder: &Holder) -> Result<(), LeaseError> {
-    let left = left::undo_left(&ground.kubernetes, namespace(place), holder).await?;
-    let not: Vec<_> =
-        left.iter().filter(|(_, outcome)| !outcome.is_clean()).map(|(undo, o)| format!("{undo}: {o}")).collect();
-    if !not.is_empty() {
-        let (place, holder, sweep) = (place.clone(), Box::new(holder.clone()), ground.sweep.clone());
-        return Err(LeaseError::NotUndone { place, holder, why: not.join("; "), sweep });
-    }
-    Ok(remove(&ground.kubernetes, &object(place), holder).await?)
 }
 
 /// Removes the lease of a dead holder; if somebody was faster, that is as well.

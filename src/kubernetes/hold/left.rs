@@ -3,8 +3,6 @@
 //! A lease proves it: it names the run's dead-man's switch, to which what the run created belongs, and the uid of what
 //! it changed, which carries its old values. A label alone proves nothing: anybody can write one.
 
-use std::sync::Arc;
-
 use k8s_openapi::api::coordination::v1::Lease as LeaseObject;
 use kube::api::{Api, ListParams};
 use kube::core::DynamicObject;
@@ -13,8 +11,7 @@ use super::super::{KubeUndoer, Kubernetes, KubernetesError};
 use super::lease::{self, Changed, Holder, Watched};
 use crate::clock::Clock;
 use crate::rollback::{
-    Connect, ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, Original, RUN_LABEL, Undo, UndoOutcome, Undoer, is_alive,
-    is_dead,
+    ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, Original, RUN_LABEL, Undo, UndoOutcome, Undoer, is_alive, is_dead,
 };
 
 /// The kinds of what faults and witnesses create: api version, kind, plural.
@@ -70,10 +67,9 @@ pub async fn fates(
             // Gone meanwhile: it was given back.
             let Some(read) = read.and_then(|read| read.try_parse::<LeaseObject>().ok()) else { continue };
             let now = Leftover { holder: lease::holder(&read), ..left };
-            match (watch.dead(&now.holder, clock.elapsed()), watch.renewed()) {
-                (true, _) => known.push((now, Fate::Dead)),
-                (false, true) => known.push((now, Fate::Alive)),
-                (false, false) => still.push((now, watch)),
+            match watch.fate(&now.holder, clock.elapsed()) {
+                Some(fate) => known.push((now, fate)),
+                None => still.push((now, watch)),
             }
         }
         watched = still;
@@ -102,12 +98,22 @@ impl Leftover {
         undos(kubernetes, self.lease.namespace.as_deref().unwrap_or_default(), &self.holder).await
     }
 
-    /// Removes the lease, if nobody has renewed it since.
+    /// Undoes what the holder, which is dead, has left, the newest first; then removes its lease, if all that is gone
+    /// and nobody has renewed it since.
     ///
     /// # Errors
-    /// The API does not answer.
-    pub async fn remove(&self, kubernetes: &Kubernetes) -> Result<(), KubernetesError> {
-        lease::remove(kubernetes, &self.lease, &self.holder).await
+    /// The API does not answer. How each undo ended is in the answer.
+    pub async fn clear(&self, kubernetes: &Kubernetes) -> Result<Vec<(Undo, UndoOutcome)>, KubernetesError> {
+        let undoer = KubeUndoer::awaited(kubernetes.clone());
+        let mut done = Vec::new();
+        for undo in self.undos(kubernetes).await?.into_iter().rev() {
+            let outcome = undoer.undo(&undo).await;
+            done.push((undo, outcome));
+        }
+        if done.iter().all(|(_, outcome)| outcome.is_clean()) {
+            lease::remove(kubernetes, &self.lease, &self.holder).await?;
+        }
+        Ok(done)
     }
 }
 
@@ -127,13 +133,8 @@ pub async fn leftovers(kubernetes: &Kubernetes, namespace: Option<&str>) -> Resu
         .into_iter()
         .map(|lease| {
             let metadata = &lease.metadata;
-            let object = ObjectRef {
-                api_version: "coordination.k8s.io/v1".into(),
-                kind: "Lease".into(),
-                resource: "leases".into(),
-                namespace: metadata.namespace.clone(),
-                name: metadata.name.clone().unwrap_or_default(),
-            };
+            let (namespace, name) = (metadata.namespace.as_deref(), metadata.name.as_deref());
+            let object = lease::named(namespace.unwrap_or_default(), name.unwrap_or_default());
             Leftover { lease: object, holder: lease::holder(&lease) }
         })
         .collect())
@@ -186,23 +187,4 @@ async fn undos(kubernetes: &Kubernetes, namespace: &str, holder: &Holder) -> Res
 fn belongs_to(found: &DynamicObject, switch: &str) -> bool {
     let owners = found.metadata.owner_references.iter().flatten();
     found.metadata.uid.as_deref() == Some(switch) || owners.into_iter().any(|owner| owner.uid == switch)
-}
-
-/// Undoes what a dead run has left in a namespace, the newest first.
-///
-/// # Errors
-/// The API does not answer. How each undo ended is in the answer.
-pub async fn undo_left(
-    kubernetes: &Kubernetes,
-    namespace: &str,
-    holder: &Holder,
-) -> Result<Vec<(Undo, UndoOutcome)>, KubernetesError> {
-    let connect: Connect = Arc::new(|| Box::pin(async { Err("a sweep is never dropped into".to_owned()) }));
-    let undoer = KubeUndoer::new(kubernetes.clone(), connect);
-    let mut done = Vec::new();
-    for undo in undos(kubernetes, namespace, holder).await?.into_iter().rev() {
-        let outcome = undoer.undo(&undo).await;
-        done.push((undo, outcome));
-    }
-    Ok(done)
 }

@@ -22,7 +22,7 @@ use crate::experiment::{Armed, Hold, Mark, Place, Right, Switch};
 use crate::rollback::Undo;
 
 pub use lease::{Holder, LeaseError};
-pub use left::{Fate, Leftover, fates, leftovers, undo_left};
+pub use left::{Fate, Leftover, fates, leftovers};
 
 /// How far ahead the end of what nobody undoes lies, and how often a run is heard of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

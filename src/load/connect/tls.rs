@@ -45,7 +45,10 @@ impl Tls {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
         let builder = match trust {
-            Trust::Anyone => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider))),
+            Trust::Anyone => {
+                let believes = Believes { whom: Whom::Anyone, provider };
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(believes))
+            }
             Trust::Machine => {
                 let mut roots = RootCertStore::empty();
                 roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -66,8 +69,9 @@ impl Tls {
                         return Err(unusable("it has no CERTIFICATE section").into());
                     }
                 }
-                let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
-                builder.dangerous().with_custom_certificate_verifier(Arc::new(Vouched { webpki, own }))
+                let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build()?;
+                let believes = Believes { whom: Whom::Vouched { webpki, own }, provider };
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(believes))
             }
         };
         let mut config = match identity {
@@ -108,15 +112,23 @@ impl Tls {
     }
 }
 
-/// Believes whom the roots vouch for, and a server whose certificate is one of them, as one that vouches for itself:
-/// rustls refuses those whatever the roots.
+/// Whom to believe, where rustls' own answer does not do. Broken signatures are believed of nobody.
 #[derive(Debug)]
-struct Vouched {
-    webpki: Arc<WebPkiServerVerifier>,
-    own: Vec<CertificateDer<'static>>,
+struct Believes {
+    whom: Whom,
+    provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for Vouched {
+#[derive(Debug)]
+enum Whom {
+    /// Everybody.
+    Anyone,
+    /// Whom the roots vouch for, and a server whose certificate is one of them, as one that vouches for itself: rustls
+    /// refuses those whatever the roots.
+    Vouched { webpki: Arc<WebPkiServerVerifier>, own: Vec<CertificateDer<'static>> },
+}
+
+impl ServerCertVerifier for Believes {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -125,49 +137,15 @@ impl ServerCertVerifier for Vouched {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if self.own.iter().any(|own| own.as_ref() == end_entity.as_ref()) {
-            verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
-            return Ok(ServerCertVerified::assertion());
+        match &self.whom {
+            Whom::Anyone => {}
+            Whom::Vouched { own, .. } if own.iter().any(|own| own.as_ref() == end_entity.as_ref()) => {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+            }
+            Whom::Vouched { webpki, .. } => {
+                return webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp, now);
+            }
         }
-        self.webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.webpki.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.webpki.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.webpki.supported_verify_schemes()
-    }
-}
-
-/// Believes every certificate, but not a broken signature.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
         Ok(ServerCertVerified::assertion())
     }
 
@@ -177,7 +155,7 @@ impl ServerCertVerifier for Anyone {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -186,10 +164,10 @@ impl ServerCertVerifier for Anyone {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

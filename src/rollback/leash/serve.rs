@@ -97,7 +97,7 @@ async fn undo(path: &Path, open: &Open) -> Result<Vec<String>, String> {
                     continue;
                 }
                 if last || outcomes.iter().all(|(_, outcome)| outcome.is_clean()) {
-                    done.extend(outcomes.iter().map(|(undo, outcome)| told_of(undo, outcome)));
+                    done.extend(outcomes.iter().map(|(undo, outcome)| outcome.of(undo)));
                     let outcomes = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
                     orphan.settle(entry.entry, outcomes).map_err(|error| error.to_string())?;
                 }
@@ -153,10 +153,6 @@ fn may_come(entry: &OpenEntry, outcomes: &[(Undo, UndoOutcome)]) -> bool {
     let seen =
         |(undo, outcome): &(Undo, UndoOutcome)| matches!((undo, outcome), (Undo::Delete { .. }, UndoOutcome::Reverted));
     !entry.applied && !outcomes.iter().all(seen)
-}
-
-fn told_of(undo: &Undo, outcome: &UndoOutcome) -> String {
-    if outcome.is_clean() { undo.to_string() } else { format!("{undo} (not done: {outcome})") }
 }
 
 /// Says what was undone, if somebody listens.
