@@ -7,8 +7,9 @@ use tokio::sync::Mutex;
 
 use super::recorder::Recorder;
 use super::{Armed, Check, ExperimentError, Fault, Place, Proof, Scene};
+use crate::clock::Timestamp;
 use crate::journal::{EventKind, FaultEnd, FaultRecord, FaultWindow, Sighting, SightingTime, UndoRecord};
-use crate::rollback::{Standing, UndoGuard, UndoOutcome};
+use crate::rollback::{Standing, Undo, UndoGuard, UndoOutcome};
 use crate::tolerance::Outcome;
 
 /// How long a fault may take to show, and to go: a policy bites within 0.1 s on kind, a pod starts within seconds.
@@ -111,7 +112,7 @@ impl FaultGuard {
         };
         let proved = landed && before != Some(false);
         let effective = {
-            let lives_until = recorder.holds.lives_until(places);
+            let lives_until = lives_until(recorder, &life);
             let mut journal = recorder.journal();
             let record = &mut journal.faults[number];
             (record.proved, record.lives_until) = (proved, lives_until);
@@ -240,7 +241,7 @@ fn expire(
 }
 
 async fn confirm(recorder: &Recorder, number: usize, life: &Life, when: SightingTime) {
-    let lives_until = recorder.holds.lives_until(&life.places);
+    let lives_until = lives_until(recorder, life);
     recorder.journal().faults[number].lives_until = lives_until;
     let mut gone = None;
     match life.fault.standing().await {
@@ -317,6 +318,12 @@ async fn end(recorder: &Recorder, number: usize, life: &mut Life, by: FaultEnd) 
         recorder.stamp(number, |window, now| window.undone = Some(now));
     }
     recorder.event(if clean { EventKind::Undone } else { EventKind::UndoFailed }, &name, &told.join("; "));
+}
+
+/// Until when the fault can live at most if nobody undoes it; only what it created goes with the switch.
+fn lives_until(recorder: &Recorder, life: &Life) -> Option<Timestamp> {
+    let held = life.fault.undos().iter().all(|undo| matches!(undo, Undo::Delete { .. }));
+    if held { recorder.holds.lives_until(&life.places) } else { None }
 }
 
 /// What became of a witness that is not there any more.

@@ -117,3 +117,17 @@ async fn a_fault_that_its_switch_ended_is_no_ground_for_a_verdict(cluster: Clust
     assert!(journal.faults[0].lives_until.is_some());
     Ok(())
 }
+
+/// Only what a fault created goes with the switch: of a changed object the journal claims no such end.
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
+async fn no_end_is_claimed_for_what_the_switch_does_not_hold(cluster: Cluster) -> steadfast::Result {
+    let shop = cluster.namespace("default");
+    let journal = Experiment::new("scaled and cut off", Hypothesis::new("nothing is asked"))
+        .inject(shop.deployment("middle").scale(2))
+        .inject(shop.pods("app=back").deny_ingress())
+        .run(&cluster)
+        .await?;
+    let ends: Vec<_> = journal.faults.iter().map(|fault| fault.lives_until.is_some()).collect();
+    assert_eq!(ends, [false, true]);
+    Ok(())
+}
