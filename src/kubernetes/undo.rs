@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use super::Kubernetes;
 use crate::rollback::{
-    Connect, Field, InDrop, ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, Standing, Undo, UndoOutcome, Undoer, keys,
+    Connect, InDrop, Next, ObjectRef, Standing, Undo, UndoOutcome, Undoer, Writes, decide, keys, standing,
 };
 
 /// How long an object may take to go once its deletion was accepted.
@@ -19,8 +19,8 @@ const GONE_WITHIN: Duration = Duration::from_secs(10);
 /// How often it is read back meanwhile.
 const READ_BACK_EVERY: Duration = Duration::from_millis(50);
 
-/// How often a restore is tried again when somebody else writes the same object in between.
-const RESTORE_ATTEMPTS: usize = 5;
+/// How often an object is written at most: others may write it in between, and a claim is a write too.
+const WRITES: usize = 6;
 
 /// How long an API that does not answer well is asked again. Whoever has less time ends it by dropping.
 const ASK_WITHIN: Duration = Duration::from_secs(20);
@@ -55,97 +55,89 @@ impl KubeUndoer {
 
     /// Once; what the API says against it is for the caller.
     async fn once(&self, undo: &Undo) -> Result<UndoOutcome, kube::Error> {
-        match undo {
-            Undo::Delete { object, owner, uid } => self.delete(object, owner, uid.as_deref()).await,
-            Undo::Restore { object, uid, fields } => self.restore(object, uid, fields).await,
-            Undo::Deleted { object, uid } => self.deleted(object, uid).await,
-        }
-    }
-
-    async fn delete(&self, object: &ObjectRef, owner: &str, uid: Option<&str>) -> Result<UndoOutcome, kube::Error> {
+        let object = undo.object();
         let api = self.kubernetes.objects(object);
-        let Some(found) = api.get_opt(&object.name).await? else {
-            return Ok(UndoOutcome::TargetGone { proof: format!("{object} is not found") });
-        };
-        if let Some(proof) = not_ours(object, &found, owner, uid) {
-            return Ok(UndoOutcome::TargetGone { proof });
-        }
-        let uid = found.metadata.uid.clone();
-        let params = DeleteParams {
-            grace_period_seconds: Some(0),
-            preconditions: Some(Preconditions { uid: uid.clone(), resource_version: None }),
-            // The default of some kinds, Jobs among them, is to orphan what belongs to them.
-            propagation_policy: Some(PropagationPolicy::Background),
-            ..Default::default()
-        };
-        match api.delete(&object.name, &params).await {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            // Another object may have taken the name since we looked: asked again, that is seen.
-            Err(error) => return Err(error),
-        }
-        let read_back = async {
-            loop {
-                match api.get_opt(&object.name).await {
-                    Ok(None) => return UndoOutcome::Reverted,
-                    Ok(Some(now)) if now.metadata.uid != uid => return UndoOutcome::Reverted,
-                    // It takes the cluster many seconds, and nothing can stop it.
-                    Ok(Some(now)) if object.kind == "Namespace" && now.metadata.deletion_timestamp.is_some() => {
-                        return UndoOutcome::TargetGone { proof: format!("{object} is being deleted") };
-                    }
-                    Ok(Some(_)) => tokio::time::sleep(READ_BACK_EVERY).await,
-                    Err(error) if again(&error, READ_BACK_EVERY).is_some() => tokio::time::sleep(READ_BACK_EVERY).await,
-                    Err(error) => {
-                        let why = format!("{object} was deleted but cannot be read back: {error}");
-                        return UndoOutcome::Unverified { why };
-                    }
-                }
-            }
-        };
-        Ok(tokio::time::timeout(GONE_WITHIN, read_back).await.unwrap_or_else(|_| {
-            let finalizers = found.metadata.finalizers.clone().unwrap_or_default().join(", ");
-            let why = format!("{object} is still there {GONE_WITHIN:?} after its deletion; finalizers: {finalizers}");
-            UndoOutcome::Unverified { why }
-        }))
-    }
-
-    /// Only looks: what was deleted is not brought back.
-    async fn deleted(&self, object: &ObjectRef, uid: &str) -> Result<UndoOutcome, kube::Error> {
-        let found = self.kubernetes.objects(object).get_opt(&object.name).await?;
-        Ok(match gone(object, found.as_ref(), uid) {
-            Some(proof) => UndoOutcome::TargetGone { proof },
-            None => UndoOutcome::Reverted,
-        })
-    }
-
-    async fn restore(&self, object: &ObjectRef, uid: &str, fields: &[Field]) -> Result<UndoOutcome, kube::Error> {
-        let api = self.kubernetes.objects(object);
-        for _ in 0..RESTORE_ATTEMPTS {
-            let Some(found) = api.get_opt(&object.name).await? else {
-                return Ok(UndoOutcome::TargetGone { proof: format!("{object} is not found") });
+        for _ in 0..WRITES {
+            let found = read(&api, object).await?;
+            let (writes, restoring) = match decide(undo, found.as_ref()) {
+                Next::End(outcome) => return Ok(outcome),
+                Next::Delete { uid } => return delete(&api, object, &uid).await,
+                Next::Claim(writes) => (writes, None),
+                Next::Restore(restoring) => (restoring.writes.clone(), Some(restoring)),
             };
-            if found.metadata.uid.as_deref() != Some(uid) {
-                let proof = format!("{object} is another object of that name by now");
-                return Ok(UndoOutcome::TargetGone { proof });
-            }
-            let now = serde_json::to_value(&found).map_err(kube::Error::SerdeError)?;
-            let (patch, superseded) = restoring(&now, fields);
-            let Some(mut patch) = patch else {
-                let proof = format!("{} of {object} was changed by somebody else since", superseded.join(", "));
-                return Ok(UndoOutcome::TargetGone { proof });
-            };
-            // The version makes it a conflict, and a new attempt, if somebody writes in between.
-            patch["metadata"]["resourceVersion"] = json!(found.metadata.resource_version);
-            patch["metadata"]["annotations"][ORIGINAL_ANNOTATION] = Value::Null;
-            match api.patch(&object.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
-                Ok(after) => return Ok(restored(object, &after, fields, &superseded)),
-                Err(kube::Error::Api(status)) if status.code == 409 => {}
+            let version = found.unwrap_or_default()["metadata"]["resourceVersion"].take();
+            let written =
+                api.patch(&object.name, &PatchParams::default(), &Patch::Merge(patch(&writes, version))).await;
+            let after = match written {
+                Ok(after) => serde_json::to_value(after).map_err(kube::Error::SerdeError)?,
+                // Somebody wrote in between: looked at again at once.
+                Err(kube::Error::Api(status)) if status.code == 409 => continue,
                 Err(error) => return Err(error),
+            };
+            if let Some(restoring) = restoring {
+                return Ok(restoring.ended(undo, &after));
             }
         }
-        let why = format!("{object} was written by somebody else at each of {RESTORE_ATTEMPTS} attempts");
+        let why = format!("{object} was written by somebody else before each of {WRITES} attempts");
         Ok(UndoOutcome::Leaked { why })
     }
+}
+
+/// One merge patch of an object that is still as it was read.
+fn patch(writes: &Writes, version: Value) -> Value {
+    let mut patch = json!({"metadata": {"resourceVersion": version}});
+    for (pointer, value) in writes {
+        merge(&mut patch, pointer, value.as_ref());
+    }
+    patch
+}
+
+async fn read(api: &Api<DynamicObject>, object: &ObjectRef) -> Result<Option<Value>, kube::Error> {
+    let found = api.get_opt(&object.name).await?;
+    found.map(serde_json::to_value).transpose().map_err(kube::Error::SerdeError)
+}
+
+/// Deletes this very object, and waits until it has gone.
+async fn delete(api: &Api<DynamicObject>, object: &ObjectRef, uid: &str) -> Result<UndoOutcome, kube::Error> {
+    let params = DeleteParams {
+        grace_period_seconds: Some(0),
+        preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+        // The default of some kinds, Jobs among them, is to orphan what belongs to them.
+        propagation_policy: Some(PropagationPolicy::Background),
+        ..Default::default()
+    };
+    match api.delete(&object.name, &params).await {
+        Ok(_) => {}
+        Err(kube::Error::Api(status)) if status.code == 404 => {}
+        // Another object may have taken the name since we looked: asked again, that is seen.
+        Err(error) => return Err(error),
+    }
+    let mut finalizers = Vec::new();
+    let read_back = async {
+        loop {
+            match api.get_opt(&object.name).await {
+                Ok(None) => return UndoOutcome::Reverted,
+                Ok(Some(now)) if now.metadata.uid.as_deref() != Some(uid) => return UndoOutcome::Reverted,
+                // It takes the cluster many seconds, and nothing can stop it.
+                Ok(Some(now)) if object.kind == "Namespace" && now.metadata.deletion_timestamp.is_some() => {
+                    return UndoOutcome::TargetGone { proof: format!("{object} is being deleted") };
+                }
+                Ok(Some(now)) => finalizers = now.metadata.finalizers.unwrap_or_default(),
+                Err(error) if again(&error, READ_BACK_EVERY).is_some() => {}
+                Err(error) => {
+                    let why = format!("{object} was deleted but cannot be read back: {error}");
+                    return UndoOutcome::Unverified { why };
+                }
+            }
+            tokio::time::sleep(READ_BACK_EVERY).await;
+        }
+    };
+    let ended = tokio::time::timeout(GONE_WITHIN, read_back).await;
+    Ok(ended.unwrap_or_else(|_| {
+        let finalizers = finalizers.join(", ");
+        let why = format!("{object} is still there {GONE_WITHIN:?} after its deletion; finalizers: {finalizers}");
+        UndoOutcome::Unverified { why }
+    }))
 }
 
 /// How long to wait before the API is asked again, if that may help: it is busy or broken, somebody wrote in between,
@@ -166,53 +158,6 @@ fn again(error: &kube::Error, wait: Duration) -> Option<Duration> {
 pub(super) fn merge(patch: &mut Value, pointer: &str, value: Option<&Value>) {
     let place = keys(pointer).fold(patch, |at, key| &mut at[key]);
     *place = value.cloned().unwrap_or(Value::Null);
-}
-
-/// The merge patch that puts values back, and the fields that somebody else has changed since.
-fn restoring(now: &Value, fields: &[Field]) -> (Option<Value>, Vec<String>) {
-    let (mut patch, mut superseded) = (None, Vec::new());
-    for field in fields {
-        let value = now.pointer(&field.pointer);
-        if value != field.set.as_ref() && value != field.was.as_ref() {
-            superseded.push(field.pointer.clone());
-            continue;
-        }
-        merge(patch.get_or_insert_with(|| json!({})), &field.pointer, field.was.as_ref());
-    }
-    (patch, superseded)
-}
-
-fn restored(object: &ObjectRef, after: &DynamicObject, fields: &[Field], superseded: &[String]) -> UndoOutcome {
-    let after = serde_json::to_value(after).unwrap_or_default();
-    let wrong: Vec<_> = fields
-        .iter()
-        .filter(|field| !superseded.contains(&field.pointer) && after.pointer(&field.pointer) != field.was.as_ref())
-        .map(|field| field.pointer.as_str())
-        .collect();
-    if !wrong.is_empty() {
-        let why = format!("{object} was written, but {} did not take its old value", wrong.join(", "));
-        return UndoOutcome::Unverified { why };
-    }
-    // What somebody else set since is theirs; nothing of the fault is left in it.
-    UndoOutcome::Reverted
-}
-
-/// What shows that an object was deleted; `None` if it was not.
-fn gone(object: &ObjectRef, found: Option<&DynamicObject>, uid: &str) -> Option<String> {
-    let Some(found) = found else { return Some(format!("{object} is not found")) };
-    if found.metadata.uid.as_deref() != Some(uid) {
-        return Some(format!("{object} is another object of that name by now"));
-    }
-    found.metadata.deletion_timestamp.is_some().then(|| format!("{object} is being deleted"))
-}
-
-fn not_ours(object: &ObjectRef, found: &DynamicObject, owner: &str, uid: Option<&str>) -> Option<String> {
-    let label = found.metadata.labels.as_ref().and_then(|labels| labels.get(OWNER_LABEL));
-    if label.map(String::as_str) != Some(owner) {
-        return Some(format!("{object} is not ours: its label {OWNER_LABEL} is {label:?}"));
-    }
-    let found = found.metadata.uid.as_deref();
-    (uid.is_some() && uid != found).then(|| format!("{object} is another object of that name by now"))
 }
 
 fn leaked(object: &ObjectRef, error: &kube::Error) -> UndoOutcome {
@@ -242,39 +187,8 @@ impl Undoer for KubeUndoer {
     fn stands<'a>(&'a self, undo: &'a Undo) -> BoxFuture<'a, Result<Standing, String>> {
         Box::pin(async move {
             let object = undo.object();
-            let read = self.kubernetes.objects(object).get_opt(&object.name).await;
-            let found = read.map_err(|error| format!("{object}: {error}"))?;
-            if let Undo::Deleted { uid, .. } = undo {
-                return Ok(match gone(object, found.as_ref(), uid) {
-                    Some(_) => Standing::Stands { uid: uid.clone() },
-                    None => Standing::Gone { by: format!("{object} is still there") },
-                });
-            }
-            let Some(found) = found else {
-                return Ok(Standing::Gone { by: format!("{object} was deleted") });
-            };
-            let uid = found.metadata.uid.clone().unwrap_or_default();
-            Ok(match undo {
-                Undo::Delete { owner, uid: wanted, .. } => match not_ours(object, &found, owner, wanted.as_deref()) {
-                    Some(by) => Standing::Gone { by },
-                    None if found.metadata.deletion_timestamp.is_some() => {
-                        Standing::Gone { by: format!("{object} is being deleted") }
-                    }
-                    None => Standing::Stands { uid },
-                },
-                Undo::Restore { uid: wanted, .. } | Undo::Deleted { uid: wanted, .. } if *wanted != uid => {
-                    Standing::Gone { by: format!("{object} is another object of that name by now") }
-                }
-                Undo::Restore { fields, .. } => {
-                    let now = serde_json::to_value(&found).map_err(|e| e.to_string())?;
-                    let changed = fields.iter().find(|f| now.pointer(&f.pointer) != f.set.as_ref());
-                    match changed {
-                        Some(field) => Standing::Gone { by: format!("{} of {object} was changed", field.pointer) },
-                        None => Standing::Stands { uid },
-                    }
-                }
-                Undo::Deleted { .. } => Standing::Stands { uid },
-            })
+            let found = read(&self.kubernetes.objects(object), object).await;
+            Ok(standing(undo, found.map_err(|error| format!("{object}: {error}"))?.as_ref()))
         })
     }
 

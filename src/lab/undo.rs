@@ -3,14 +3,15 @@
 use std::future::ready;
 
 use futures_util::future::BoxFuture;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::resource::Resource;
 use super::status::Status;
-use super::store::{Part, Preconditions, Store};
-use crate::rollback::{
-    Field, InDrop, ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, Standing, Undo, UndoOutcome, Undoer,
-};
+use super::store::{Object, Part, Preconditions, Store};
+use crate::rollback::{InDrop, Next, ObjectRef, Standing, Undo, UndoOutcome, Undoer, Writes, decide, standing};
+
+/// A claim and what follows from it.
+const WRITES: usize = 2;
 
 /// Carries out undos on the lab's store. Its futures never wait.
 #[derive(Clone, Debug)]
@@ -30,26 +31,42 @@ impl LabUndoer {
         self.store.kind(group, version, &object.resource)
     }
 
+    fn find(&self, object: &ObjectRef) -> Option<(&'static Resource, Object)> {
+        let resource = self.resource(object)?;
+        Some((resource, self.store.find(resource, object.namespace.as_deref().unwrap_or_default(), &object.name)?))
+    }
+
     fn carry_out(&self, undo: &Undo) -> UndoOutcome {
         let object = undo.object();
-        let Some(resource) = self.resource(object) else {
-            return UndoOutcome::TargetGone { proof: format!("the lab has no {}", object.resource) };
-        };
+        let done = self.once(undo).transpose();
+        done.unwrap_or_else(|| Ok(UndoOutcome::Leaked { why: format!("{object} takes no mark") }))
+            .unwrap_or_else(|status| UndoOutcome::Leaked { why: format!("{object}: {status}") })
+    }
+
+    /// `None` if it comes to no end. Nobody writes in between: these calls are plain ones.
+    fn once(&self, undo: &Undo) -> Result<Option<UndoOutcome>, Status> {
+        let object = undo.object();
         let namespace = object.namespace.as_deref().unwrap_or_default();
-        let Some(found) = self.store.find(resource, namespace, &object.name) else {
-            return UndoOutcome::TargetGone { proof: format!("{object} is not found") };
-        };
-        if let Some(proof) = not_meant(undo, &found) {
-            return UndoOutcome::TargetGone { proof };
+        for _ in 0..WRITES {
+            let found = self.find(object);
+            let next = decide(undo, found.as_ref().map(|(_, found)| &**found));
+            let Some((resource, found)) = found else {
+                return Ok(match next {
+                    Next::End(outcome) => Some(outcome),
+                    _ => None,
+                });
+            };
+            match next {
+                Next::End(outcome) => return Ok(Some(outcome)),
+                Next::Delete { .. } => return self.delete(resource, namespace, object, &found).map(Some),
+                Next::Claim(writes) => self.write(resource, namespace, object, &writes).map(drop)?,
+                Next::Restore(restoring) => {
+                    let after = self.write(resource, namespace, object, &restoring.writes)?;
+                    return Ok(Some(restoring.ended(undo, &after)));
+                }
+            }
         }
-        let done = match undo {
-            Undo::Delete { .. } => self.delete(resource, namespace, object, &found),
-            Undo::Restore { fields, .. } => self.restore(resource, namespace, object, fields),
-            // Only looks: what was deleted is not brought back.
-            Undo::Deleted { .. } if found["metadata"]["deletionTimestamp"].is_null() => Ok(UndoOutcome::Reverted),
-            Undo::Deleted { .. } => Ok(UndoOutcome::TargetGone { proof: format!("{object} is being deleted") }),
-        };
-        done.unwrap_or_else(|status| UndoOutcome::Leaked { why: format!("{object}: {status}") })
+        Ok(None)
     }
 
     fn delete(
@@ -75,92 +92,25 @@ impl LabUndoer {
         })
     }
 
-    /// What somebody else has changed since is theirs, and nothing of the fault is left in it.
-    fn restore(
+    fn write(
         &self,
         resource: &'static Resource,
         namespace: &str,
         object: &ObjectRef,
-        fields: &[Field],
-    ) -> Result<UndoOutcome, Status> {
-        let mut superseded = Vec::new();
+        writes: &Writes,
+    ) -> Result<Object, Status> {
         self.store.modify(resource, namespace, &object.name, Part::Main, false, |before| {
             let mut after = before.clone();
-            for field in fields {
-                let now = before.pointer(&field.pointer);
-                if now == field.set.as_ref() || now == field.was.as_ref() {
-                    put(&mut after, &field.pointer, field.was.clone());
-                } else {
-                    superseded.push(field.pointer.clone());
-                }
+            for (pointer, value) in writes {
+                put(&mut after, pointer, value.clone());
             }
-            // By pointer: an index would make what is not there.
-            if let Some(annotations) = after.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
-                annotations.remove(ORIGINAL_ANNOTATION);
-                if annotations.is_empty() {
-                    put(&mut after, "/metadata/annotations", None);
-                }
+            if after.pointer("/metadata/annotations").is_some_and(|all| *all == json!({})) {
+                put(&mut after, "/metadata/annotations", None);
             }
             Ok(after)
         })?;
-        if superseded.len() == fields.len() && !fields.is_empty() {
-            let proof = format!("{} of {object} was changed by somebody else since", superseded.join(", "));
-            return Ok(UndoOutcome::TargetGone { proof });
-        }
-        let after = self.store.get(resource, namespace, &object.name)?;
-        let wrong = fields
-            .iter()
-            .find(|field| !superseded.contains(&field.pointer) && after.pointer(&field.pointer) != field.was.as_ref());
-        Ok(match wrong {
-            None => UndoOutcome::Reverted,
-            Some(field) => {
-                UndoOutcome::Unverified { why: format!("{} of {object} did not take its old value", field.pointer) }
-            }
-        })
+        self.store.get(resource, namespace, &object.name)
     }
-
-    fn standing(&self, undo: &Undo) -> Standing {
-        let object = undo.object();
-        let namespace = object.namespace.as_deref().unwrap_or_default();
-        let found = self.resource(object).and_then(|resource| self.store.find(resource, namespace, &object.name));
-        if let Undo::Deleted { uid, .. } = undo {
-            let still = |found: &Value| {
-                found["metadata"]["uid"] == uid.as_str() && found["metadata"]["deletionTimestamp"].is_null()
-            };
-            return match found.is_some_and(|found| still(&found)) {
-                true => Standing::Gone { by: format!("{object} is still there") },
-                false => Standing::Stands { uid: uid.clone() },
-            };
-        }
-        let Some(found) = found else { return Standing::Gone { by: format!("{object} was deleted") } };
-        if let Some(by) = not_meant(undo, &found) {
-            return Standing::Gone { by };
-        }
-        if !found["metadata"]["deletionTimestamp"].is_null() {
-            return Standing::Gone { by: format!("{object} is being deleted") };
-        }
-        if let Undo::Restore { fields, .. } = undo
-            && let Some(field) = fields.iter().find(|f| found.pointer(&f.pointer) != f.set.as_ref())
-        {
-            return Standing::Gone { by: format!("{} of {object} was changed", field.pointer) };
-        }
-        Standing::Stands { uid: found["metadata"]["uid"].as_str().unwrap_or_default().to_owned() }
-    }
-}
-
-/// Why an object that was found is not the one that the undo means.
-fn not_meant(undo: &Undo, found: &Value) -> Option<String> {
-    let object = undo.object();
-    let (wanted, owner) = match undo {
-        Undo::Delete { uid, owner, .. } => (uid.as_deref(), Some(owner.as_str())),
-        Undo::Restore { uid, .. } | Undo::Deleted { uid, .. } => (Some(uid.as_str()), None),
-    };
-    let label = found["metadata"]["labels"][OWNER_LABEL].as_str();
-    if owner.is_some() && label != owner {
-        return Some(format!("{object} is not ours: its label {OWNER_LABEL} is {label:?}"));
-    }
-    let other = wanted.is_some_and(|wanted| found["metadata"]["uid"].as_str() != Some(wanted));
-    other.then(|| format!("{object} is another object of that name by now"))
 }
 
 /// Sets or removes the value at a JSON pointer, making the maps on the way.
@@ -195,7 +145,8 @@ impl Undoer for LabUndoer {
     }
 
     fn stands<'a>(&'a self, undo: &'a Undo) -> BoxFuture<'a, Result<Standing, String>> {
-        Box::pin(ready(Ok(self.standing(undo))))
+        let found = self.find(undo.object());
+        Box::pin(ready(Ok(standing(undo, found.as_ref().map(|(_, found)| &**found)))))
     }
 
     fn in_drop(&self) -> InDrop {

@@ -153,23 +153,11 @@ impl Drop for UndoGuard {
         for (undo, outcome) in self.undo.iter().rev().zip(&outcomes) {
             if !outcome.is_clean() {
                 // Writing to a string cannot fail.
-                let _ = write!(told, "\n  {undo}: {outcome}; by hand: {}", by_hand(undo));
+                let _ = write!(told, "\n  {undo}: {outcome}; by hand: {}", undo.by_hand());
             }
         }
         if !told.is_empty() {
             crate::journal::complain(&format!("{} (since {}) may still be on:{told}", self.name, self.since));
         }
     }
-}
-
-/// The command with which a person undoes it.
-fn by_hand(undo: &Undo) -> String {
-    let object = undo.object();
-    let namespace = object.namespace.as_ref().map(|n| format!(" -n {n}")).unwrap_or_default();
-    let verb = match undo {
-        Undo::Delete { .. } => "delete",
-        Undo::Restore { .. } => "edit",
-        Undo::Deleted { .. } => "get",
-    };
-    format!("kubectl {verb} {} {}{namespace}", object.resource, object.name)
 }

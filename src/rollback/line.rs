@@ -7,7 +7,7 @@ use ring::hmac;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{EntryId, Header, UNDO_VERSION, Undo, UndoOutcome};
+use super::{Author, EntryId, Header, UNDO_VERSION, Undo, UndoOutcome};
 
 /// What one line says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,12 +28,22 @@ pub(super) fn to_values(undo: &[Undo]) -> Vec<Value> {
     undo.iter().map(|undo| serde_json::to_value(undo).unwrap_or_default()).collect()
 }
 
-/// The undos of a line, if all of them are of a version and kind that are known here.
-pub(super) fn from_values(version: u32, undo: &[Value]) -> Result<Vec<Undo>, String> {
+/// The undos of a line, if all of them are of a version and kind that are known here. `by` is the line's entry: lines of
+/// before a restoration named whose annotation it needs meant that of their own entry.
+pub(super) fn from_values(version: u32, undo: &[Value], by: &Author) -> Result<Vec<Undo>, String> {
     if version != UNDO_VERSION {
         return Err(format!("its format has version {version}, this steadfast knows {UNDO_VERSION}"));
     }
-    undo.iter().map(|value| serde_json::from_value(value.clone()).map_err(|e| e.to_string())).collect()
+    let read = |value: &Value| {
+        let mut undo = serde_json::from_value(value.clone()).map_err(|error| error.to_string())?;
+        if let Undo::Restore { by: unsaid @ None, .. } = &mut undo
+            && value.get("by").is_none()
+        {
+            *unsaid = Some(by.clone());
+        }
+        Ok(undo)
+    };
+    undo.iter().map(read).collect()
 }
 
 /// A line of a ledger, with its newline.

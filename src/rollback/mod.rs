@@ -5,6 +5,7 @@
 //! no change before its undo is on disk; undos in reverse order, each tried even if another failed; nothing is ever
 //! deleted that is not proved to be ours; nothing is guessed from a line that is torn, foreign or unknown.
 
+mod decide;
 mod guard;
 #[cfg(feature = "kubernetes")]
 #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "what is not ELF has no hook, and so no leash"))]
@@ -20,6 +21,7 @@ mod sweep;
 mod tests;
 mod undo;
 
+pub(crate) use decide::{Next, Writes, decide, standing};
 pub use guard::UndoGuard;
 #[cfg(feature = "kubernetes")]
 pub(crate) use leash::leash_is_on;
@@ -33,6 +35,6 @@ pub use state::{StateDir, this_host};
 pub use sweep::{Finding, Listed, Swept, list, sweep, sweep_ledger};
 pub(crate) use undo::keys;
 pub use undo::{
-    Connect, Field, InDrop, ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, Original, RUN_LABEL, Standing, UNDO_VERSION,
-    Undo, UndoOutcome, Undoer,
+    Author, Connect, Field, InDrop, ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, Original, RUN_LABEL, Standing,
+    UNDO_VERSION, Undo, UndoOutcome, Undoer,
 };

@@ -5,7 +5,7 @@ use std::fmt;
 use ring::hmac;
 
 use super::line::{self, Bad, Record};
-use super::{Header, OpenEntry, UndoOutcome};
+use super::{Author, Header, OpenEntry, UndoOutcome};
 
 /// What a ledger says, as far as it can be believed.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -83,19 +83,22 @@ impl Reading {
         match record {
             Record::Header(header) if line == 1 && header.run == run => self.header = Some(header),
             Record::Header(_) => self.complaints.push(Complaint::Foreign { line }),
-            Record::Armed { entry, version, owner, name, undo } => match line::from_values(version, &undo) {
-                Ok(undo) => self.open.push(OpenEntry { entry, owner, name, undo, applied: false }),
-                Err(why) => self.complaints.push(Complaint::Unknown { line, why }),
-            },
-            Record::Applied { entry, version, undo } => match line::from_values(version, &undo) {
-                Ok(undo) => {
-                    if let Some(open) = self.open.iter_mut().find(|open| open.entry == entry) {
-                        open.undo = undo;
-                        open.applied = true;
-                    }
+            Record::Armed { entry, version, owner, name, undo } => {
+                let by = Author { run: run.to_owned(), owner };
+                match line::from_values(version, &undo, &by) {
+                    Ok(undo) => self.open.push(OpenEntry { entry, owner: by.owner, name, undo, applied: false }),
+                    Err(why) => self.complaints.push(Complaint::Unknown { line, why }),
                 }
-                Err(why) => self.complaints.push(Complaint::Unknown { line, why }),
-            },
+            }
+            Record::Applied { entry, version, undo } => {
+                let open = self.open.iter_mut().find(|open| open.entry == entry);
+                let owner = open.as_ref().map(|open| open.owner.clone()).unwrap_or_default();
+                match (line::from_values(version, &undo, &Author { run: run.to_owned(), owner }), open) {
+                    (Ok(undo), Some(open)) => (open.undo, open.applied) = (undo, true),
+                    (Ok(_), None) => {}
+                    (Err(why), _) => self.complaints.push(Complaint::Unknown { line, why }),
+                }
+            }
             Record::Settled { entry, outcomes, .. } => {
                 if outcomes.iter().all(UndoOutcome::is_clean) {
                     self.open.retain(|open| open.entry != entry);

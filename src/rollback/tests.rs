@@ -329,3 +329,15 @@ fn a_run_has_one_ledger() {
     ledger.finish().unwrap();
     assert!(!folder.path().join("ledger/run.jsonl").exists());
 }
+
+#[test]
+fn a_restoration_that_names_nobody_is_that_of_its_entry_in_old_lines_alone() {
+    let by = Author { run: "run".into(), owner: "o".into() };
+    let (object, fields) = (object("a"), vec![]);
+    let restore = |by| Undo::Restore { object: object.clone(), uid: "u".into(), by, fields: fields.clone() };
+    let mut lines = super::line::to_values(&[restore(None), restore(Some(by.clone()))]);
+    let read = |lines: &[serde_json::Value]| super::line::from_values(1, lines, &by).unwrap();
+    assert_eq!(read(&lines), [restore(None), restore(Some(by.clone()))]);
+    lines[0].as_object_mut().unwrap().remove("by");
+    assert_eq!(read(&lines)[0], restore(Some(by.clone())));
+}

@@ -62,6 +62,10 @@ pub enum Undo {
         object: ObjectRef,
         /// Its uid: an object of the same name made since is left alone.
         uid: String,
+        /// Who left the old values on the object, in [`ORIGINAL_ANNOTATION`]: only under that annotation is anything
+        /// put back. `None` for a fault that leaves none; then uid and values alone decide.
+        #[serde(default)]
+        by: Option<Author>,
         /// The values, in the order in which they are put back.
         fields: Vec<Field>,
     },
@@ -81,6 +85,18 @@ impl Undo {
         match self {
             Self::Delete { object, .. } | Self::Restore { object, .. } | Self::Deleted { object, .. } => object,
         }
+    }
+
+    /// The command with which a person undoes it.
+    pub(crate) fn by_hand(&self) -> String {
+        let object = self.object();
+        let namespace = object.namespace.as_ref().map(|n| format!(" -n {n}")).unwrap_or_default();
+        let verb = match self {
+            Self::Delete { .. } => "delete",
+            Self::Restore { .. } => "edit",
+            Self::Deleted { .. } => "get",
+        };
+        format!("kubectl {verb} {} {}{namespace}", object.resource, object.name)
     }
 }
 
@@ -113,17 +129,50 @@ pub(crate) fn keys(pointer: &str) -> impl Iterator<Item = String> {
     pointer.split('/').skip(1).map(|key| key.replace("~1", "/").replace("~0", "~"))
 }
 
+/// Which ledger entry of which run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Author {
+    /// The run.
+    pub run: String,
+    /// The ledger entry: the owner that its [`OWNER_LABEL`] would name.
+    pub owner: String,
+}
+
 /// What [`ORIGINAL_ANNOTATION`] holds: enough to undo the change by the object alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Original {
-    /// The run.
-    pub run: String,
-    /// The ledger entry.
-    pub owner: String,
+    /// Who changed it.
+    #[serde(flatten)]
+    pub by: Author,
     /// The object's uid: the annotation of an object that was copied proves nothing.
     pub uid: String,
     /// What was changed.
     pub fields: Vec<Field>,
+}
+
+impl Original {
+    /// Reads the annotation's text.
+    ///
+    /// # Errors
+    /// It is no such text, or of a version that is not known here; in words.
+    pub fn read(text: &str) -> Result<Self, String> {
+        let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        // The first ones said no version.
+        let version = value.get("version").map_or(Some(UNDO_VERSION.into()), Value::as_u64);
+        if version != Some(UNDO_VERSION.into()) {
+            let version = &value["version"];
+            return Err(format!("its format has version {version}, this steadfast knows {UNDO_VERSION}"));
+        }
+        serde_json::from_value(value).map_err(|error| error.to_string())
+    }
+
+    /// The annotation's text.
+    #[must_use]
+    pub fn written(&self) -> String {
+        let Self { by, uid, fields } = self;
+        serde_json::json!({"version": UNDO_VERSION, "run": by.run, "owner": by.owner, "uid": uid, "fields": fields})
+            .to_string()
+    }
 }
 
 /// How an undo ended. Only the first two may end a green test.

@@ -13,5 +13,6 @@ mod metrics;
 mod network;
 mod objects;
 mod support;
+mod undo;
 mod watches;
 mod workloads;

@@ -50,7 +50,7 @@ impl Fault for Relabel {
             let uid = maps.get(self.name).await?.metadata.uid.unwrap_or_default();
             let pointer = "/data/mode".to_owned();
             let field = Field { pointer, set: Some(json!("faulty")), was: Some(json!("sane")) };
-            let undo = vec![Undo::Restore { object: self.object(), uid, fields: vec![field] }];
+            let undo = vec![Undo::Restore { object: self.object(), uid, by: None, fields: vec![field] }];
             let name = self.name;
             let apply = Box::new(move || -> BoxFuture<'static, Applied> {
                 Box::pin(async move {

@@ -11,7 +11,7 @@ use crate::BoxError;
 use crate::experiment::{Applied, Armed, Mark, Right};
 use crate::kubernetes::undo::merge;
 use crate::kubernetes::{Kubernetes, KubernetesError};
-use crate::rollback::{Field, ORIGINAL_ANNOTATION, ObjectRef, Original, Undo};
+use crate::rollback::{Author, Field, ORIGINAL_ANNOTATION, ObjectRef, Original, Undo};
 
 /// What the plan says of such a fault.
 pub(super) const COVERED: &str =
@@ -60,8 +60,9 @@ pub(super) async fn arm(
 ) -> Result<Armed, BoxError> {
     let found = read(kubernetes, &object).await?;
     let (uid, fields) = unchanged(&object, &found, set)?;
-    let original = Original { run: mark.run.clone(), owner: mark.owner.clone(), uid: uid.clone(), fields };
-    let undo = vec![Undo::Restore { object: object.clone(), uid, fields: original.fields.clone() }];
+    let by = Author { run: mark.run.clone(), owner: mark.owner.clone() };
+    let original = Original { by: by.clone(), uid: uid.clone(), fields };
+    let undo = vec![Undo::Restore { object: object.clone(), uid, by: Some(by), fields: original.fields.clone() }];
     let api = kubernetes.objects(&object);
     let apply = Box::new(move || -> BoxFuture<'static, Applied> { Box::pin(write(api, object, found, original)) });
     Ok(Armed { undo, apply })
@@ -75,7 +76,7 @@ fn unchanged(
 ) -> Result<(String, Vec<Field>), BoxError> {
     let held = found.metadata.annotations.as_ref().and_then(|annotations| annotations.get(ORIGINAL_ANNOTATION));
     if let Some(held) = held {
-        let run = serde_json::from_str::<Original>(held).map_or_else(|_| "unknown".to_owned(), |held| held.run);
+        let run = Original::read(held).map_or_else(|_| "unknown".to_owned(), |held| held.by.run);
         return Err(KubernetesError::ChangedByRun { object: object.to_string(), run }.into());
     }
     let now = serde_json::to_value(found)?;
@@ -93,18 +94,18 @@ fn unchanged(
 }
 
 /// One merge patch: the fields, the annotation, and the version that they were read at.
-fn patch(original: &Original, version: Option<&str>) -> Result<Value, BoxError> {
+fn patch(original: &Original, version: Option<&str>) -> Value {
     let mut patch = json!({"metadata": {"resourceVersion": version}});
-    patch["metadata"]["annotations"] = json!(BTreeMap::from([(ORIGINAL_ANNOTATION, serde_json::to_string(original)?)]));
+    patch["metadata"]["annotations"] = json!(BTreeMap::from([(ORIGINAL_ANNOTATION, original.written())]));
     for field in &original.fields {
         merge(&mut patch, &field.pointer, field.set.as_ref());
     }
-    Ok(patch)
+    patch
 }
 
 async fn write(api: Api<DynamicObject>, object: ObjectRef, mut found: DynamicObject, original: Original) -> Applied {
     for attempt in 1.. {
-        let body = patch(&original, found.metadata.resource_version.as_deref())?;
+        let body = patch(&original, found.metadata.resource_version.as_deref());
         match api.patch(&object.name, &PatchParams::default(), &Patch::Merge(&body)).await {
             Ok(after) => {
                 let after = serde_json::to_value(&after)?;
@@ -156,20 +157,21 @@ mod tests {
     #[test]
     fn a_patch_has_the_fields_the_version_and_what_was_there() {
         let (uid, fields) = unchanged(&object(), &found(json!({})), &[(KEY, json!("us"))]).expect("it is unchanged");
-        let original = Original { run: "r".into(), owner: "us".into(), uid, fields };
-        let body = patch(&original, Some("7")).expect("it serialises");
+        let by = Author { run: "r".into(), owner: "us".into() };
+        let original = Original { by, uid, fields };
+        let body = patch(&original, Some("7"));
         assert_eq!(body["spec"]["selector"], json!({"steadfast.dev/blackhole": "us"}));
         assert_eq!(body["metadata"]["resourceVersion"], "7");
         let kept = body["metadata"]["annotations"][ORIGINAL_ANNOTATION].as_str().expect("a text");
         let kept: Value = serde_json::from_str(kept).expect("JSON");
         let field = json!({"pointer": KEY, "set": "us", "was": null});
-        assert_eq!(kept, json!({"run": "r", "owner": "us", "uid": "u", "fields": [field]}));
+        assert_eq!(kept, json!({"version": 1, "run": "r", "owner": "us", "uid": "u", "fields": [field]}));
     }
 
     #[test]
     fn what_a_run_has_changed_is_refused_with_its_name() {
-        let held = Original { run: "abc".into(), owner: "o".into(), uid: "u".into(), fields: vec![] };
-        let held = serde_json::to_string(&held).expect("it serialises");
+        let by = Author { run: "abc".into(), owner: "o".into() };
+        let held = Original { by, uid: "u".into(), fields: vec![] }.written();
         for (annotation, run) in [(held.as_str(), "abc"), ("nonsense", "unknown")] {
             let found = found(json!({ORIGINAL_ANNOTATION: annotation}));
             let error = unchanged(&object(), &found, &[(KEY, json!("us"))]).expect_err("it is held").to_string();

@@ -175,9 +175,10 @@ async fn undos(kubernetes: &Kubernetes, namespace: &str, holder: &Holder) -> Res
         let text = found
             .filter(|found| found.metadata.uid.as_ref() == Some(uid))
             .and_then(|found| found.metadata.annotations?.remove(ORIGINAL_ANNOTATION));
-        let original = text.and_then(|text| serde_json::from_str::<Original>(&text).ok());
-        if let Some(original) = original.filter(|original| original.run == holder.run && original.uid == *uid) {
-            undos.push(Undo::Restore { object: object.clone(), uid: uid.clone(), fields: original.fields });
+        let original = text.and_then(|text| Original::read(&text).ok());
+        if let Some(original) = original.filter(|original| original.by.run == holder.run && original.uid == *uid) {
+            let (by, fields) = (Some(original.by), original.fields);
+            undos.push(Undo::Restore { object: object.clone(), uid: uid.clone(), by, fields });
         }
     }
     Ok(undos)

@@ -1,0 +1,351 @@
+//! What an undo comes to, by what is found in the place of its object.
+//!
+//! Whoever undoes reads the object, asks here, does that one write, and asks again where it says so. Nothing here
+//! reads or writes: the lab and the network cannot differ in what they take for ours.
+
+use serde_json::{Value, json};
+
+use super::{Author, Field, ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, Original, Standing, Undo, UndoOutcome};
+
+/// Where the mark of a change lies.
+const MARK: &str = "/metadata/annotations/steadfast.dev~1original";
+
+/// What is to be done next.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Next {
+    /// Nothing more.
+    End(UndoOutcome),
+    /// Delete the object, if it still has this uid.
+    Delete {
+        /// Its uid.
+        uid: String,
+    },
+    /// Write this, if the object is still as it was read; then read it and ask again. The change is not there, but its
+    /// request may be on its way: after a write it comes for a version that is gone, and is refused.
+    Claim(Writes),
+    /// Write this, if the object is still as it was read; what it is then like says how it ended.
+    Restore(Restoring),
+}
+
+/// Values by their JSON pointers; `None` takes the field away.
+pub(crate) type Writes = Vec<(String, Option<Value>)>;
+
+/// A restoration that is to be written.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Restoring {
+    /// What to write.
+    pub(crate) writes: Writes,
+    /// What somebody else has changed since: theirs, and left alone.
+    superseded: Vec<String>,
+}
+
+/// What `undo` comes to where this was found.
+pub(crate) fn decide(undo: &Undo, found: Option<&Value>) -> Next {
+    let object = undo.object();
+    let Some(found) = found else { return gone(format!("{object} is not found")) };
+    match undo {
+        Undo::Delete { owner, uid, .. } => delete(undo, owner, uid.as_deref(), found),
+        Undo::Restore { uid, by, fields, .. } => {
+            if uid_of(found) != uid {
+                return another(object);
+            }
+            match by {
+                Some(by) => restore(undo, by, uid, fields, found),
+                None => by_values(object, fields, found, None),
+            }
+        }
+        // Only looks: what was deleted is not brought back.
+        Undo::Deleted { uid, .. } if uid_of(found) != uid => another(object),
+        Undo::Deleted { .. } if is_going(found) => gone(format!("{object} is being deleted")),
+        Undo::Deleted { .. } => Next::End(UndoOutcome::Reverted),
+    }
+}
+
+fn delete(undo: &Undo, owner: &str, uid: Option<&str>, found: &Value) -> Next {
+    let (object, label) = (undo.object(), found["metadata"]["labels"][OWNER_LABEL].as_str());
+    let is_it = uid.map(|uid| uid == uid_of(found));
+    match (is_it, label) {
+        (Some(false), _) => another(object),
+        (_, Some(label)) if label == owner => Next::Delete { uid: uid_of(found).to_owned() },
+        (None, Some(label)) => gone(format!("{object} is not ours: its label {OWNER_LABEL} is {label:?}")),
+        (is_it, label) => {
+            let ours = if is_it.is_some() { "is ours by its uid" } else { "has the name of ours" };
+            let label = label.map_or("is gone".to_owned(), |label| format!("is {label:?} now"));
+            let why = format!(
+                "{object} {ours}, but its label {OWNER_LABEL} {label}, so that it is left alone; if it may go: `{}`",
+                undo.by_hand()
+            );
+            Next::End(UndoOutcome::Leaked { why })
+        }
+    }
+}
+
+fn restore(undo: &Undo, by: &Author, uid: &str, fields: &[Field], found: &Value) -> Next {
+    let object = undo.object();
+    let mark = found.pointer(MARK).and_then(Value::as_str).map(Original::read);
+    let unproved = match &mark {
+        Some(Ok(original)) if original.uid == uid && original.by.owner == by.owner => {
+            return by_values(object, fields, found, Some((MARK.to_owned(), None)));
+        }
+        Some(Ok(original)) if original.uid == uid => {
+            let proof = format!("{object} is changed by run {} by now, which found it unchanged", original.by.run);
+            return gone(proof);
+        }
+        Some(Ok(_)) => format!("its annotation {ORIGINAL_ANNOTATION} is that of another object"),
+        Some(Err(why)) => format!("its annotation {ORIGINAL_ANNOTATION} cannot be read: {why}"),
+        None => format!("its annotation {ORIGINAL_ANNOTATION} is gone"),
+    };
+    let at = |field: &Field| found.pointer(&field.pointer).cloned();
+    if let Some(field) = fields.iter().find(|field| at(field) == field.set && field.set != field.was) {
+        let (value, was) = (shown(field.set.as_ref()), shown(field.was.as_ref()));
+        let why = format!(
+            "{} of {object} is {value} as by the fault, but {unproved}, so that it is left alone; if it is not meant, \
+             put back {was}: `{}`",
+            field.pointer,
+            undo.by_hand()
+        );
+        return Next::End(UndoOutcome::Leaked { why });
+    }
+    let superseded: Vec<_> = fields.iter().filter(|field| at(field) != field.was).collect();
+    match (superseded.is_empty(), mark) {
+        (false, _) => superseding(object, superseded.iter().map(|field| field.pointer.as_str())),
+        (true, None) => {
+            let original = Original { by: by.clone(), uid: uid.to_owned(), fields: fields.to_vec() };
+            Next::Claim(vec![(MARK.to_owned(), Some(json!(original.written())))])
+        }
+        (true, Some(_)) => Next::End(UndoOutcome::Unverified { why: format!("{object} is as before, but {unproved}") }),
+    }
+}
+
+/// Puts back what still has the fault's value.
+fn by_values(object: &ObjectRef, fields: &[Field], found: &Value, mark: Option<(String, Option<Value>)>) -> Next {
+    let (mut writes, mut superseded) = (Writes::new(), Vec::new());
+    for field in fields {
+        let now = found.pointer(&field.pointer);
+        if now == field.was.as_ref() {
+        } else if now == field.set.as_ref() {
+            writes.push((field.pointer.clone(), field.was.clone()));
+        } else {
+            superseded.push(field.pointer.clone());
+        }
+    }
+    writes.extend(mark);
+    match (writes.is_empty(), superseded.is_empty()) {
+        (false, _) => Next::Restore(Restoring { writes, superseded }),
+        (true, true) => Next::End(UndoOutcome::Reverted),
+        (true, false) => superseding(object, superseded.iter().map(String::as_str)),
+    }
+}
+
+impl Restoring {
+    /// How it ended, by what the object is like after the write.
+    pub(crate) fn ended(&self, undo: &Undo, after: &Value) -> UndoOutcome {
+        let Undo::Restore { object, fields, .. } = undo else { return UndoOutcome::Reverted };
+        let ours = fields.iter().filter(|field| !self.superseded.contains(&field.pointer));
+        let wrong: Vec<_> = ours.filter(|f| after.pointer(&f.pointer) != f.was.as_ref()).collect();
+        if !wrong.is_empty() {
+            let wrong: Vec<_> = wrong.into_iter().map(|field| field.pointer.as_str()).collect();
+            let why = format!("{object} was written, but {} did not take its old value", wrong.join(", "));
+            return UndoOutcome::Unverified { why };
+        }
+        if !self.superseded.is_empty() && self.superseded.len() == fields.len() {
+            return superseded(object, self.superseded.iter().map(String::as_str));
+        }
+        UndoOutcome::Reverted
+    }
+}
+
+/// Whether the object that was found is as the fault left it.
+pub(crate) fn standing(undo: &Undo, found: Option<&Value>) -> Standing {
+    let object = undo.object();
+    let by = |by: String| Standing::Gone { by };
+    if let Undo::Deleted { uid, .. } = undo {
+        return match decide(undo, found) {
+            Next::End(UndoOutcome::TargetGone { .. }) => Standing::Stands { uid: uid.clone() },
+            _ => by(format!("{object} is still there")),
+        };
+    }
+    let Some(found) = found else { return by(format!("{object} was deleted")) };
+    match undo {
+        // Ours by its uid it stands, whatever became of its label.
+        Undo::Delete { uid: Some(uid), .. } | Undo::Restore { uid, .. } | Undo::Deleted { uid, .. } => {
+            if uid_of(found) != uid {
+                return by(format!("{object} is another object of that name by now"));
+            }
+        }
+        Undo::Delete { owner, .. } => {
+            let label = found["metadata"]["labels"][OWNER_LABEL].as_str();
+            if label != Some(owner) {
+                return by(format!("{object} is not ours: its label {OWNER_LABEL} is {label:?}"));
+            }
+        }
+    }
+    if is_going(found) {
+        return by(format!("{object} is being deleted"));
+    }
+    if let Undo::Restore { fields, .. } = undo
+        && let Some(field) = fields.iter().find(|field| found.pointer(&field.pointer) != field.set.as_ref())
+    {
+        return by(format!("{} of {object} was changed", field.pointer));
+    }
+    Standing::Stands { uid: uid_of(found).to_owned() }
+}
+
+fn uid_of(found: &Value) -> &str {
+    found["metadata"]["uid"].as_str().unwrap_or_default()
+}
+
+fn is_going(found: &Value) -> bool {
+    !found["metadata"]["deletionTimestamp"].is_null()
+}
+
+fn gone(proof: String) -> Next {
+    Next::End(UndoOutcome::TargetGone { proof })
+}
+
+fn another(object: &ObjectRef) -> Next {
+    gone(format!("{object} is another object of that name by now"))
+}
+
+fn superseding<'a>(object: &ObjectRef, pointers: impl Iterator<Item = &'a str>) -> Next {
+    Next::End(superseded(object, pointers))
+}
+
+/// Nothing of the fault is left where somebody else has set all that it did.
+fn superseded<'a>(object: &ObjectRef, pointers: impl Iterator<Item = &'a str>) -> UndoOutcome {
+    let pointers: Vec<_> = pointers.collect();
+    UndoOutcome::TargetGone { proof: format!("{} of {object} was changed by somebody else since", pointers.join(", ")) }
+}
+
+fn shown(value: Option<&Value>) -> String {
+    value.map_or("absent".to_owned(), Value::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object() -> ObjectRef {
+        ObjectRef {
+            api_version: "v1".into(),
+            kind: "Service".into(),
+            resource: "services".into(),
+            namespace: Some("default".into()),
+            name: "front".into(),
+        }
+    }
+
+    fn field(name: &str) -> Field {
+        Field { pointer: format!("/spec/{name}"), set: Some(json!("bad")), was: Some(json!("good")) }
+    }
+
+    fn by(owner: &str) -> Author {
+        Author { run: "r".into(), owner: owner.into() }
+    }
+
+    /// Of two fields.
+    fn restore(by: Option<Author>) -> Undo {
+        Undo::Restore { object: object(), uid: "u".into(), by, fields: vec![field("a"), field("b")] }
+    }
+
+    fn found(a: &str, b: &str, mark: Option<&str>) -> Value {
+        let mut found = json!({"metadata": {"uid": "u", "annotations": {}}, "spec": {"a": a, "b": b}});
+        if let Some(owner) = mark {
+            let original = Original { by: by(owner), uid: "u".into(), fields: vec![] };
+            found["metadata"]["annotations"][ORIGINAL_ANNOTATION] = json!(original.written());
+        }
+        found
+    }
+
+    fn good(name: &str) -> (String, Option<Value>) {
+        (format!("/spec/{name}"), Some(json!("good")))
+    }
+
+    #[test]
+    fn the_mark_lies_where_it_is_looked_for() {
+        assert_eq!(super::super::keys(MARK).collect::<Vec<_>>(), ["metadata", "annotations", ORIGINAL_ANNOTATION]);
+    }
+
+    #[test]
+    fn under_our_mark_what_is_ours_is_put_back_and_the_mark_goes() {
+        let unmark = (MARK.to_owned(), None);
+        let (undo, marked) = (restore(Some(by("o"))), Some("o"));
+        let writes = |a, b| match decide(&undo, Some(&found(a, b, marked))) {
+            Next::Restore(restoring) => (restoring.writes, restoring.superseded),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(writes("bad", "bad"), (vec![good("a"), good("b"), unmark.clone()], vec![]));
+        assert_eq!(writes("bad", "third"), (vec![good("a"), unmark.clone()], vec!["/spec/b".to_owned()]));
+        assert_eq!(writes("good", "good"), (vec![unmark.clone()], vec![]));
+        assert_eq!(writes("third", "third"), (vec![unmark], vec!["/spec/a".to_owned(), "/spec/b".to_owned()]));
+    }
+
+    #[test]
+    fn what_was_written_is_read_back() {
+        let undo = restore(Some(by("o")));
+        let ended = |before: (&str, &str), after: (&str, &str)| {
+            let Next::Restore(restoring) = decide(&undo, Some(&found(before.0, before.1, Some("o")))) else {
+                panic!("nothing to write")
+            };
+            restoring.ended(&undo, &found(after.0, after.1, None)).to_string()
+        };
+        assert_eq!(ended(("bad", "bad"), ("good", "good")), "reverted");
+        assert_eq!(ended(("bad", "third"), ("good", "third")), "reverted");
+        assert!(ended(("bad", "bad"), ("good", "bad")).starts_with("unverified: service default/front was written"));
+        assert!(ended(("third", "third"), ("third", "third")).starts_with("target gone (/spec/a, /spec/b of"));
+    }
+
+    #[test]
+    fn without_our_mark_nothing_is_put_back() {
+        let undo = restore(Some(by("o")));
+        let end = |a, b, mark| match decide(&undo, Some(&found(a, b, mark))) {
+            Next::End(outcome) => outcome,
+            other => panic!("{other:?}"),
+        };
+        let theirs = end("bad", "bad", Some("another"));
+        assert!(theirs.is_clean() && theirs.to_string().contains("changed by run r"), "{theirs}");
+        assert!(matches!(end("bad", "good", None), UndoOutcome::Leaked { .. }));
+        assert!(end("third", "good", None).is_clean(), "somebody wrote it, so that nothing of ours can come");
+        let Next::Claim(writes) = decide(&undo, Some(&found("good", "good", None))) else { panic!("it may come") };
+        assert_eq!(writes.len(), 1);
+        let mark = Original::read(writes[0].1.as_ref().and_then(Value::as_str).unwrap()).unwrap();
+        assert_eq!((mark.by.owner.as_str(), mark.fields.len()), ("o", 2));
+    }
+
+    #[test]
+    fn what_leaves_no_mark_is_known_by_its_values_alone() {
+        let undo = restore(None);
+        let Next::Restore(restoring) = decide(&undo, Some(&found("bad", "third", Some("another")))) else {
+            panic!("nothing is put back")
+        };
+        assert_eq!(restoring.writes, [good("a")], "and another's mark stays");
+        assert_eq!(decide(&undo, Some(&found("good", "good", None))), Next::End(UndoOutcome::Reverted));
+    }
+
+    #[test]
+    fn another_object_of_the_name_is_left_alone_by_every_undo() {
+        let (object, uid) = (object(), "v".to_owned());
+        for undo in [
+            Undo::Delete { object: object.clone(), owner: "o".into(), uid: Some(uid.clone()) },
+            Undo::Restore { object: object.clone(), uid: uid.clone(), by: Some(by("o")), fields: vec![field("a")] },
+            Undo::Deleted { object, uid },
+        ] {
+            for found in [None, Some(&found("bad", "bad", Some("o")))] {
+                let next = decide(&undo, found);
+                assert!(matches!(&next, Next::End(UndoOutcome::TargetGone { .. })), "{undo}: {next:?}");
+                let stands = matches!(standing(&undo, found), Standing::Stands { .. });
+                assert_eq!(stands, matches!(undo, Undo::Deleted { .. }), "{undo}: what was to go has gone");
+            }
+        }
+    }
+
+    #[test]
+    fn a_mark_of_the_first_format_is_read_and_one_of_the_next_is_not() {
+        let first = r#"{"run": "r", "owner": "o", "uid": "u", "fields": [{"pointer": "/x", "set": 1, "was": null}]}"#;
+        let read = Original::read(first).unwrap();
+        assert_eq!((read.by, read.fields.len()), (by("o"), 1));
+        let next = first.replacen('{', r#"{"version": 2, "#, 1);
+        assert!(Original::read(&next).unwrap_err().contains("version 2"));
+        assert!(Original::read("{}").is_err());
+    }
+}

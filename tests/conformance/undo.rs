@@ -1,0 +1,186 @@
+//! What an undo takes for ours, by whoever undoes: through the API, and on the lab by plain calls too.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::{Value, json};
+use steadfast::experiment::{Armed, Environment, Mark};
+use steadfast::kubernetes::KubeUndoer;
+use steadfast::prelude::*;
+use steadfast::rollback::{ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, Undo, UndoOutcome, Undoer};
+
+use crate::support::{Place, deployment};
+
+fn undoers(cluster: &Cluster) -> [Arc<dyn Undoer>; 2] {
+    [Arc::new(KubeUndoer::awaited(cluster.kubernetes().clone())), cluster.undoer()]
+}
+
+/// A Deployment of one replica, which a run scales to nothing.
+struct Scaled {
+    place: Place,
+    api: Api<Deployment>,
+}
+
+impl Scaled {
+    async fn new(cluster: &Cluster) -> Result<Self, steadfast::Error> {
+        let place = Place::new(cluster).await?;
+        let _: Deployment = place.create(deployment("back", 1)).await?;
+        Ok(Self { api: place.api(), place })
+    }
+
+    /// Armed by a run, and not yet on.
+    async fn armed(&self, run: &str) -> Result<Armed, steadfast::Error> {
+        let mark = Mark { run: run.into(), owner: format!("steadfast-{run}-1"), switches: vec![] };
+        Ok(self.place.cluster.namespace(&self.place.name).deployment("back").scale(0).arm(&mark).await?)
+    }
+
+    /// Put on by a run; how it is taken back.
+    async fn by(&self, run: &str) -> Result<Undo, steadfast::Error> {
+        let Armed { mut undo, apply } = self.armed(run).await?;
+        apply().await?;
+        Ok(undo.remove(0))
+    }
+
+    async fn patch(&self, patch: Value) -> Result<Deployment, kube::Error> {
+        self.api.patch("back", &PatchParams::default(), &Patch::Merge(patch)).await
+    }
+
+    /// The replicas, and the run whose mark is on it.
+    async fn now(&self) -> Result<(Option<i32>, Option<String>), kube::Error> {
+        let found = self.api.get("back").await?;
+        let mark = found.metadata.annotations.unwrap_or_default().remove(ORIGINAL_ANNOTATION);
+        let run = mark.map(|mark| serde_json::from_str::<Value>(&mark).map_or(mark, |mark| mark["run"].to_string()));
+        Ok((found.spec.and_then(|spec| spec.replicas), run))
+    }
+}
+
+/// Why an undo leaves alone what is not proved ours.
+fn leaked(outcome: UndoOutcome) -> String {
+    let UndoOutcome::Leaked { why } = outcome else { panic!("{outcome:?}") };
+    why
+}
+
+fn target_gone(outcome: UndoOutcome) -> String {
+    let UndoOutcome::TargetGone { proof } = outcome else { panic!("{outcome:?}") };
+    proof
+}
+
+/// A run that was swept by somebody comes back with its ledger, and another run has put the same value there.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn an_undo_leaves_another_runs_equal_change_alone(cluster: Cluster) -> steadfast::Result {
+    for undoer in undoers(&cluster) {
+        let scaled = Scaled::new(&cluster).await?;
+        let first = scaled.by("first").await?;
+        assert_eq!(undoer.undo(&first).await, UndoOutcome::Reverted);
+        let second = scaled.by("second").await?;
+        let proof = target_gone(undoer.undo(&first).await);
+        assert!(proof.contains("changed by run second"), "{proof}");
+        assert_eq!(scaled.now().await?, (Some(0), Some("\"second\"".into())), "it is on");
+        assert_eq!(undoer.undo(&second).await, UndoOutcome::Reverted);
+        assert_eq!(scaled.now().await?, (Some(1), None));
+        scaled.place.end().await?;
+    }
+    Ok(())
+}
+
+/// The request of a change may still be on its way when its undo finds nothing to undo.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn a_change_that_comes_after_its_undo_is_refused(cluster: Cluster) -> steadfast::Result {
+    for undoer in undoers(&cluster) {
+        let scaled = Scaled::new(&cluster).await?;
+        let version = scaled.api.get("back").await?.metadata.resource_version;
+        let undo = scaled.armed("first").await?.undo.remove(0);
+        assert_eq!(undoer.undo(&undo).await, UndoOutcome::Reverted);
+        // As the change is made: on the version that it was read at.
+        let late = json!({"metadata": {"resourceVersion": version}, "spec": {"replicas": 0}});
+        let refused = scaled.patch(late).await.expect_err("it comes too late");
+        assert!(matches!(&refused, kube::Error::Api(status) if status.code == 409), "{refused}");
+        assert_eq!(scaled.now().await?, (Some(1), None), "nothing is left of the undo either");
+        scaled.place.end().await?;
+    }
+    Ok(())
+}
+
+/// Somebody has set a third value: it is theirs, and the mark goes, so that the next run may act on the object.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn what_somebody_else_has_set_stays_and_the_mark_goes(cluster: Cluster) -> steadfast::Result {
+    for undoer in undoers(&cluster) {
+        let scaled = Scaled::new(&cluster).await?;
+        let undo = scaled.by("first").await?;
+        scaled.patch(json!({"spec": {"replicas": 2}})).await?;
+        let proof = target_gone(undoer.undo(&undo).await);
+        assert!(proof.contains("/spec/replicas of deployment") && proof.contains("by somebody else"), "{proof}");
+        assert_eq!(scaled.now().await?, (Some(2), None));
+        let second = scaled.by("second").await?;
+        assert_eq!(undoer.undo(&second).await, UndoOutcome::Reverted);
+        assert_eq!(scaled.now().await?, (Some(2), None));
+        scaled.place.end().await?;
+    }
+    Ok(())
+}
+
+/// Without its mark nothing says whose the value is: it is left alone, and that is no clean end.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn a_change_whose_mark_is_gone_or_strange_is_reported(cluster: Cluster) -> steadfast::Result {
+    for undoer in undoers(&cluster) {
+        for (mark, why) in [
+            (json!(null), "is gone"),
+            (json!("nonsense"), "cannot be read"),
+            (json!("{\"version\": 2}"), "format has version 2"),
+        ] {
+            let scaled = Scaled::new(&cluster).await?;
+            let undo = scaled.by("first").await?;
+            scaled.patch(json!({"metadata": {"annotations": {ORIGINAL_ANNOTATION: mark}}})).await?;
+            let told = leaked(undoer.undo(&undo).await);
+            let by_hand = format!("put back 1: `kubectl edit deployments back -n {}`", scaled.place.name);
+            assert!(told.contains(why) && told.contains(&by_hand), "{told}");
+            assert_eq!(scaled.now().await?.0, Some(0));
+            scaled.patch(json!({"spec": {"replicas": 1}})).await?;
+            let clean = undoer.undo(&undo).await.is_clean();
+            assert_eq!(clean, mark.is_null(), "put back by hand it is well, but for a mark that nobody knows");
+            scaled.place.end().await?;
+        }
+    }
+    Ok(())
+}
+
+/// What has lost its label is not deleted, and not taken for gone.
+#[steadfast::test]
+async fn what_has_lost_its_label_is_reported(cluster: Cluster) -> steadfast::Result {
+    for undoer in undoers(&cluster) {
+        let place = Place::new(&cluster).await?;
+        let uid = place.map("mine", json!({OWNER_LABEL: "us"})).await?.metadata.uid;
+        let object = ObjectRef {
+            api_version: "v1".into(),
+            kind: "ConfigMap".into(),
+            resource: "configmaps".into(),
+            namespace: Some(place.name.clone()),
+            name: "mine".into(),
+        };
+        let undo = |uid| Undo::Delete { object: object.clone(), owner: "us".into(), uid };
+        let api: Api<ConfigMap> = place.api();
+        for (label, known, clean) in [
+            (json!("them"), uid.clone(), false),
+            (json!(null), uid.clone(), false),
+            (json!(null), None, false),
+            // Another run's of the same name, or another object: ours never was, or is gone.
+            (json!("them"), None, true),
+            (json!("them"), Some("another".to_owned()), true),
+        ] {
+            let patch = Patch::Merge(json!({"metadata": {"labels": {OWNER_LABEL: label}}}));
+            api.patch("mine", &PatchParams::default(), &patch).await?;
+            let outcome = undoer.undo(&undo(known.clone())).await;
+            assert_eq!(outcome.is_clean(), clean, "{label}, {known:?}: {outcome}");
+            if !clean {
+                let told = leaked(outcome);
+                let by_hand = format!("`kubectl delete configmaps mine -n {}`", place.name);
+                assert!(told.contains(OWNER_LABEL) && told.contains(&by_hand), "{told}");
+            }
+        }
+        assert!(api.get_opt("mine").await?.is_some(), "nothing of it was deleted");
+        place.end().await?;
+    }
+    Ok(())
+}
