@@ -43,7 +43,7 @@ pub use guard::FaultGuard;
 pub use hold::{Hold, Switch};
 pub use hypothesis::Hypothesis;
 pub use place::Place;
-pub use plan::{Plan, PlannedStep};
+pub use plan::{Plan, PlannedCheck, PlannedStep};
 pub use probe::{Action, Background, Check, Finding, Judged, Observed, Probe};
 pub use run::Run;
 pub use scene::{Faults, Phase, Scene};

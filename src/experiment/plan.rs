@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::step::Work;
-use super::{Environment, Experiment, ExperimentError, Place, Right, Targets};
+use super::{Environment, Experiment, ExperimentError, Place, Right, Scene, Targets};
 
 /// What an experiment would do: each check, step, target and right. Its `Display` is for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct Plan {
     /// The hypothesis' title, if there is one.
     pub hypothesis: Option<String>,
     /// The checks: what each looks at and expects.
-    pub checks: Vec<String>,
+    pub checks: Vec<PlannedCheck>,
     /// The steps in their order.
     pub steps: Vec<PlannedStep>,
     /// What runs at the end, in its order, and whether it survives the death of this process.
@@ -30,6 +30,16 @@ pub struct Plan {
     pub places: Vec<Place>,
     /// Which layers stand ready to undo.
     pub undo_layers: Vec<String>,
+}
+
+/// One check of a [`Plan`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PlannedCheck {
+    /// What it looks at and expects.
+    pub check: String,
+    /// What a reader should know.
+    pub notes: Vec<String>,
 }
 
 /// One step of a [`Plan`].
@@ -50,11 +60,14 @@ pub struct PlannedStep {
 
 /// Reads everything, writes nothing.
 pub(super) async fn plan(experiment: &Experiment, environment: &Arc<dyn Environment>) -> Result<Plan, ExperimentError> {
+    let scene = Scene::before(&**environment);
     let mut checks = Vec::new();
     for (check, location) in experiment.hypothesis.iter().flat_map(|h| &h.checks) {
         let what = check.describe();
-        check.validate().map_err(|source| invalid(&what, &location.to_string(), source))?;
-        checks.push(what);
+        let invalid = |source| invalid(&what, &location.to_string(), source);
+        check.validate().map_err(invalid)?;
+        let notes = check.examine(&scene).await.map_err(invalid)?;
+        checks.push(PlannedCheck { check: what, notes });
     }
     let (mut steps, mut rights, mut places) = (Vec::new(), Vec::new(), Vec::new());
     for step in &experiment.steps {
@@ -118,7 +131,10 @@ impl fmt::Display for Plan {
             None => writeln!(f, "no hypothesis: nothing will be judged")?,
         }
         for check in &self.checks {
-            writeln!(f, "  - {check}")?;
+            writeln!(f, "  - {}", check.check)?;
+            for note in &check.notes {
+                writeln!(f, "       note: {note}")?;
+            }
         }
         writeln!(f, "method:")?;
         for (number, step) in self.steps.iter().enumerate() {

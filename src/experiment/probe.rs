@@ -7,13 +7,20 @@ use serde_json::Value;
 use super::Scene;
 use crate::BoxError;
 use crate::journal::Reason;
-use crate::tolerance::{Judgement, Outcome, Tolerance};
+use crate::tolerance::{Judgement, Tolerance};
 
 /// What a probe saw.
 #[derive(Clone, Debug)]
 pub enum Observed<T> {
     /// A value to judge.
     Value(T),
+    /// A value of which only bounds are known, and why: it is met or not only where a tolerance can tell by the bounds.
+    Partial {
+        /// What is known.
+        value: T,
+        /// What is not.
+        why: Reason,
+    },
     /// The system under test did not answer: it fails every tolerance. In words: `no answer within 5s`.
     NoAnswer(String),
     /// There is no evidence.
@@ -45,6 +52,16 @@ pub trait Probe: Send + Sync + 'static {
         Ok(())
     }
 
+    /// What a reader of the plan should know of this probe, seen without touching anything: a target that cannot be
+    /// told, a source that does not answer now.
+    ///
+    /// # Errors
+    /// It can never be judged as it stands, such as a window shorter than two scrapes.
+    fn examine<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Vec<String>, BoxError>> {
+        let _ = scene;
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
     /// Makes it a [`Check`].
     fn expect<T>(self, tolerance: T) -> Judged<Self, T>
     where
@@ -71,6 +88,15 @@ pub trait Check: Send + Sync + 'static {
     /// What is wrong before anything is run.
     fn validate(&self) -> Result<(), BoxError> {
         Ok(())
+    }
+
+    /// As [`Probe::examine`].
+    ///
+    /// # Errors
+    /// It can never be judged as it stands.
+    fn examine<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Vec<String>, BoxError>> {
+        let _ = scene;
+        Box::pin(async { Ok(Vec::new()) })
     }
 
     /// Looks once and judges.
@@ -110,6 +136,10 @@ where
         self.probe.validate()
     }
 
+    fn examine<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Vec<String>, BoxError>> {
+        self.probe.examine(scene)
+    }
+
     fn check<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Finding, BoxError>> {
         Box::pin(async move {
             let expected = self.tolerance.expected();
@@ -117,6 +147,10 @@ where
                 Observed::Value(value) => {
                     Finding { judgement: self.tolerance.judge(&value), evidence: serde_json::to_value(&value)? }
                 }
+                Observed::Partial { value, why } => Finding {
+                    judgement: self.tolerance.judge_partial(&value, &why),
+                    evidence: serde_json::json!({"known": value, "unknown": why}),
+                },
                 Observed::NoAnswer(how) => {
                     let judgement = Judgement::of(false, format!("no answer ({how})"), &expected, ("", "no answer"));
                     Finding { judgement, evidence: Value::Null }
@@ -125,13 +159,7 @@ where
                     Finding { judgement: Judgement::inconclusive(reason, &expected), evidence: Value::Null }
                 }
                 Observed::NotApplicable => {
-                    let judgement = Judgement {
-                        outcome: Outcome::NotApplicable,
-                        seen: String::new(),
-                        expected,
-                        relation: "not applicable".into(),
-                    };
-                    Finding { judgement, evidence: Value::Null }
+                    Finding { judgement: Judgement::not_applicable(&expected), evidence: Value::Null }
                 }
             };
             Ok(finding)

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::Environment;
 use crate::clock::{Clock, Timestamp};
 use crate::journal::FaultWindow;
 use crate::transport::Transport;
@@ -73,6 +74,19 @@ pub struct Scene {
     pub outputs: PathBuf,
     /// The faults, each with the time it was on, as they come and go.
     pub faults: Faults,
+}
+
+impl Scene {
+    /// Before anything is touched.
+    pub(super) fn before(environment: &dyn Environment) -> Self {
+        Self {
+            phase: Phase::Gate,
+            clock: environment.clock(),
+            transport: environment.transport(),
+            outputs: environment.outputs(),
+            faults: Faults::default(),
+        }
+    }
 }
 
 /// The faults of a run while it goes on: those whose change has been sent to the cluster. Clones see the same.

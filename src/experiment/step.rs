@@ -89,6 +89,7 @@ impl<P: Probe> Observe for P {
 pub(super) fn evidence<T: serde::Serialize>(seen: &Observed<T>) -> Value {
     match seen {
         Observed::Value(value) => serde_json::to_value(value).unwrap_or_else(|e| Value::String(e.to_string())),
+        Observed::Partial { value, why } => serde_json::json!({ "known": value, "unknown": why }),
         Observed::NoAnswer(how) => serde_json::json!({ "no answer": how }),
         Observed::Inconclusive(reason) => serde_json::json!({ "inconclusive": reason }),
         Observed::NotApplicable => Value::Null,

@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::decode::{self, Refused, Series};
-use super::{Counter, InstantValue, RangeValues};
+use super::{Counter, Gauge, Histogram, InstantValue, RangeValues};
 use crate::BoxError;
 use crate::experiment::Scene;
 use crate::journal::Reason;
@@ -21,6 +21,8 @@ pub struct Prometheus {
     bearer: Option<String>,
     timeout: Duration,
     matchers: Vec<(String, String)>,
+    pub(super) settle_within: Option<Duration>,
+    pub(super) at_once: bool,
 }
 
 /// A token must not reach a log.
@@ -45,7 +47,14 @@ impl From<Reason> for NoData {
 impl Prometheus {
     /// The Prometheus at this base address; a path prefix is kept.
     pub fn new(address: impl Into<Address>) -> Self {
-        Self { address: address.into(), bearer: None, timeout: crate::transport::TIMEOUT, matchers: Vec::new() }
+        Self {
+            address: address.into(),
+            bearer: None,
+            timeout: crate::transport::TIMEOUT,
+            matchers: Vec::new(),
+            settle_within: None,
+            at_once: false,
+        }
     }
 
     /// Sends this token with each request.
@@ -75,7 +84,35 @@ impl Prometheus {
         Counter::new(self.clone(), name, self.matchers.clone())
     }
 
-    /// A probe of what a query is worth now. Its selectors are used as they are written.
+    /// A gauge: `prometheus.gauge("queue_length").label("job", "orders")`.
+    #[must_use]
+    pub fn gauge(&self, name: &str) -> Gauge {
+        Gauge::new(self.clone(), name, self.matchers.clone())
+    }
+
+    /// A histogram: `prometheus.histogram("request_duration_seconds").label("job", "front")`.
+    #[must_use]
+    pub fn histogram(&self, name: &str) -> Histogram {
+        Histogram::new(self.clone(), name, self.matchers.clone())
+    }
+
+    /// How long a check waits for a scrape of what it has to see, before it is `Inconclusive`; by default three scrape
+    /// intervals and 5 s.
+    #[must_use]
+    pub fn settle_within(mut self, duration: Duration) -> Self {
+        self.settle_within = Some(duration);
+        self
+    }
+
+    /// For tests of the tests alone: judges what is there at the moment, as others do, and is wrong as they are.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn judging_at_once(mut self) -> Self {
+        self.at_once = true;
+        self
+    }
+
+    /// A probe of what a query is worth. Its selectors are used as they are written.
     pub fn query(&self, query: &str) -> InstantValue {
         InstantValue::new(self.clone(), query)
     }

@@ -1,108 +1,83 @@
-//! Counters, and checks of their growth.
+//! Counters, and checks of what they count.
 
-use std::fmt::Write as _;
+use std::fmt;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use serde::Serialize;
 
 use super::Prometheus;
 use super::client::NoData;
-use super::growth::{Growth, Window, growth};
-use super::settle::Settle;
-use super::value::{observed, parsed};
+use super::each::{Each, PerSeries};
+use super::examine::{self, Type};
+use super::growth::{Growth, SeriesGrowth};
+use super::selection::{Selection, labels};
+use super::value::{Number, parsed};
+use super::window::{Anchor, Look};
 use crate::BoxError;
-use crate::experiment::{Observed, Phase, Probe, Scene};
+use crate::experiment::{Observed, Probe, Scene};
 use crate::journal::Reason;
-
-/// Labels that name a target, rather than what it counts.
-const TARGET_LABELS: &[&str] = &["job", "namespace", "instance", "pod"];
-
-/// The label that must be given for a target to be known.
-const JOB: &str = "job";
+use crate::tolerance::AsNumber;
 
 /// A counter, by its name and labels.
 #[derive(Clone, Debug)]
 pub struct Counter {
-    pub(super) prometheus: Prometheus,
-    name: String,
-    /// Label, operator, value.
-    labels: Vec<(String, &'static str, String)>,
-    /// Those that the namespace adds: they differ from run to run and are not shown.
-    hidden: Vec<(String, String)>,
+    pub(super) selection: Selection,
 }
+
+labels!(Counter);
 
 impl Counter {
     pub(super) fn new(prometheus: Prometheus, name: &str, hidden: Vec<(String, String)>) -> Self {
-        Self { prometheus, name: name.to_owned(), labels: Vec::new(), hidden }
+        Self { selection: Selection::new(prometheus, name, hidden) }
     }
 
-    /// Only series with this label.
-    #[must_use]
-    pub fn label(mut self, name: &str, value: &str) -> Self {
-        self.labels.push((name.to_owned(), "=", value.to_owned()));
-        self
-    }
-
-    /// Only series whose label matches the whole of a regular expression.
-    #[must_use]
-    pub fn matching(mut self, name: &str, pattern: &str) -> Self {
-        self.labels.push((name.to_owned(), "=~", pattern.to_owned()));
-        self
-    }
-
-    /// A probe: by how much the counter grew, all its series together. What the window is depends on the phase:
-    /// before the method and after the rollback it lies between two fresh scrapes; under the fault it runs from the
-    /// method's start to the first scrape after its end.
+    /// A probe: by how much the counter grew, all its series together; [`each`](CounterGrowth::each) judges one by one.
+    ///
+    /// What the window is depends on the phase: before the method and after the rollback it lies between two fresh
+    /// scrapes; under the fault it runs from the method's start to the first scrape after its end, and what was counted
+    /// since the last scrape before belongs to it.
     pub fn growth(&self) -> CounterGrowth {
-        CounterGrowth { counter: self.clone(), over: None, when_absent: None }
+        self.grown(Anchor::Method)
     }
 
     /// A probe: by how much the counter grew over the last `duration`, which must reach back to the method's start.
     pub fn growth_over(&self, duration: Duration) -> CounterGrowth {
-        CounterGrowth { counter: self.clone(), over: Some(duration), when_absent: None }
+        self.grown(Anchor::Back(duration))
     }
 
-    fn shown(&self) -> String {
-        selector(&self.name, self.labels.iter().map(|(name, op, value)| (name.as_str(), *op, value.as_str())))
+    /// A probe: by how much the counter grew since the first fault, for what a fault should bring about
+    /// (`.expect(at_least(1.0))`). Before the method and after the rollback it does not apply.
+    ///
+    /// What was counted between the last scrape before the fault and the first one after it may have been before the
+    /// fault: a bound that only this part decides is `Inconclusive`.
+    pub fn increase(&self) -> CounterGrowth {
+        self.grown(Anchor::Fault)
     }
 
-    pub(super) fn query(&self) -> String {
-        selector(&self.name, self.all())
+    /// A probe: how much the counter grew per second, over the window that [`growth`](Self::growth) has.
+    pub fn rate(&self) -> CounterRate {
+        CounterRate { growth: self.growth() }
     }
 
-    /// The query for whether the target is up; `None` if the labels name no job.
-    pub(super) fn up(&self) -> Option<String> {
-        let of_target = |(name, ..): &(&str, &str, &str)| TARGET_LABELS.contains(name);
-        self.labels.iter().any(|(name, ..)| name == JOB).then(|| selector("up", self.all().filter(of_target)))
+    /// As [`rate`](Self::rate), over the last `duration`, which must reach back to the method's start.
+    pub fn rate_over(&self, duration: Duration) -> CounterRate {
+        CounterRate { growth: self.growth_over(duration) }
     }
 
-    fn all(&self) -> impl Iterator<Item = (&str, &str, &str)> {
-        let given = self.labels.iter().map(|(name, op, value)| (name.as_str(), *op, value.as_str()));
-        given.chain(self.hidden.iter().map(|(name, value)| (name.as_str(), "=", value.as_str())))
+    fn grown(&self, anchor: Anchor) -> CounterGrowth {
+        CounterGrowth { counter: self.clone(), anchor, when_absent: None, vanished_too: false }
     }
 }
 
-fn selector<'a>(name: &str, labels: impl Iterator<Item = (&'a str, &'a str, &'a str)>) -> String {
-    let mut text = name.to_owned();
-    for (number, (label, operator, value)) in labels.enumerate() {
-        let separator = if number == 0 { '{' } else { ',' };
-        let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{separator}{label}{operator}\"{value}\"");
-    }
-    if text.len() > name.len() {
-        text.push('}');
-    }
-    text
-}
-
-/// A probe of a counter's growth. Made by [`Counter::growth`] and [`Counter::growth_over`].
+/// A probe of a counter's growth. Made by [`Counter::growth`], [`Counter::growth_over`] and [`Counter::increase`].
 #[derive(Clone, Debug)]
 #[must_use = "a probe does nothing until it is observed or expected"]
 pub struct CounterGrowth {
     counter: Counter,
-    over: Option<Duration>,
+    anchor: Anchor,
     when_absent: Option<f64>,
+    vanished_too: bool,
 }
 
 impl CounterGrowth {
@@ -113,51 +88,72 @@ impl CounterGrowth {
         self
     }
 
-    async fn look(&self, scene: &Scene) -> Result<Growth, NoData> {
-        let mut settle = Settle::new(&self.counter, scene).await?;
-        let now = settle.local(scene.clock.now());
-        let window = match (self.over, scene.phase) {
-            (Some(over), phase) => {
-                let anchor =
-                    if let Phase::Fault { method_ended, .. } = phase { settle.local(method_ended) } else { now };
-                let to = settle.scraped_after(anchor).await?;
-                let from = to - over.as_secs_f64();
-                self.reaches_back(from, &settle, phase)?;
-                Window { from, to }
-            }
-            (None, Phase::Gate) => settle.between_scrapes_after(now).await?,
-            (None, Phase::Recovery { undone }) => settle.between_scrapes_after(settle.local(undone)).await?,
-            (None, Phase::Fault { method_started, method_ended }) => {
-                let to = settle.scraped_after(settle.local(method_ended)).await?;
-                Window { from: settle.local(method_started), to }
-            }
-            (None, Phase::Method { method_started } | Phase::Watch { method_started }) => {
-                let from = settle.local(method_started);
-                Window { from, to: settle.newest_after(from).await? }
-            }
-        };
-        let samples = settle.samples(window).await?;
-        growth(&self.counter.query(), &samples, window, self.when_absent, settle.interval()).map_err(NoData::from)
+    /// Takes series that end in the window as they are: what a pod counted between its last scrape and its end is then
+    /// left out, for instance where the fault deletes pods.
+    pub fn vanished_too(mut self) -> Self {
+        self.vanished_too = true;
+        self
     }
 
-    /// A window that begins after the method would not see the first failures.
-    fn reaches_back(&self, from: f64, settle: &Settle<'_>, phase: Phase) -> Result<(), NoData> {
-        let what = self.describe();
-        let over = self.over.unwrap_or_default().as_secs_f64();
-        if over < 2.0 * settle.interval() {
-            let why = format!("{over} s is less than two scrapes, which are {} s apart", settle.interval());
-            return Err(Reason::WindowTooShort { what, why }.into());
+    /// Judges every series by itself: all of them must be within tolerance.
+    pub fn each(self) -> Each<Self> {
+        Each::every(self)
+    }
+
+    /// Judges every series by itself: one of them must be within tolerance.
+    pub fn any(self) -> Each<Self> {
+        Each::some(self)
+    }
+
+    async fn look(&self, scene: &Scene) -> Result<Option<Growth>, NoData> {
+        let selection = &self.counter.selection;
+        let look = Look {
+            selections: &[selection],
+            anchor: self.anchor,
+            when_absent: self.when_absent,
+            vanished_too: self.vanished_too,
+            what: self.describe(),
+        };
+        Ok(look.growth(scene).await?.and_then(|mut grown| grown.pop()))
+    }
+
+    fn of(&self, what: &str) -> String {
+        let shown = self.counter.selection.shown();
+        match self.anchor {
+            Anchor::Method | Anchor::Newest => format!("{what} of {shown}"),
+            Anchor::Fault => format!("{what} of {shown} since the fault"),
+            Anchor::Back(over) => format!("{what} of {shown} over {over:?}"),
         }
-        if let Phase::Fault { method_started, .. } = phase {
-            let started = settle.local(method_started);
-            if from > started {
-                let needed = (over + from - started).ceil();
-                let why =
-                    format!("it begins {:.1} s after the method; use at least {needed} s, or growth()", from - started);
-                return Err(Reason::WindowTooShort { what, why }.into());
-            }
-        }
-        Ok(())
+    }
+}
+
+/// A look's result as a probe gives it.
+pub(super) fn seen<T>(
+    look: Result<Option<T>, NoData>,
+    unknown: impl Fn(&T) -> Option<Reason>,
+) -> Result<Observed<T>, BoxError> {
+    match look {
+        Ok(None) => Ok(Observed::NotApplicable),
+        Ok(Some(value)) => Ok(match unknown(&value) {
+            Some(why) => Observed::Partial { value, why },
+            None => Observed::Value(value),
+        }),
+        Err(NoData::Inconclusive(reason)) => Ok(Observed::Inconclusive(reason)),
+        Err(NoData::Error(error)) => Err(error),
+    }
+}
+
+/// Why a growth is not known exactly.
+pub(super) fn unknown(what: &str, growth: &Growth) -> Option<Reason> {
+    let straddles = "what was counted between the scrapes before and after the fault's start may have been before it";
+    let straddles = (growth.least != growth.total).then(|| straddles.to_owned());
+    let why = growth.unknown.clone().or(straddles)?;
+    Some(Reason::NoData { what: what.to_owned(), why })
+}
+
+impl CounterGrowth {
+    fn doubt(&self, growth: &Growth) -> Option<Reason> {
+        unknown(&self.counter.selection.query(), growth)
     }
 }
 
@@ -165,19 +161,197 @@ impl Probe for CounterGrowth {
     type Output = Growth;
 
     fn describe(&self) -> String {
-        match self.over {
-            None => format!("growth of {}", self.counter.shown()),
-            Some(over) => format!("growth of {} over {over:?}", self.counter.shown()),
-        }
+        self.of(if self.anchor == Anchor::Fault { "increase" } else { "growth" })
     }
 
     fn validate(&self) -> Result<(), BoxError> {
-        self.counter.prometheus.validate()?;
-        parsed(&self.counter.query())
+        self.counter.selection.validate()
+    }
+
+    fn examine<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Vec<String>, BoxError>> {
+        let window = if let Anchor::Back(over) = self.anchor { Some(over) } else { None };
+        Box::pin(examine::selection(&self.counter.selection, scene, Type::Counter, window))
     }
 
     fn observe<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Observed<Growth>, BoxError>> {
-        Box::pin(async move { observed(self.look(scene).await) })
+        Box::pin(async move { seen(self.look(scene).await, |growth| self.doubt(growth)) })
+    }
+}
+
+impl PerSeries for Growth {
+    type One = SeriesGrowth;
+
+    fn series(&self) -> Vec<(&super::decode::Labels, SeriesGrowth)> {
+        self.series.iter().map(|one| (&one.labels, one.clone())).collect()
+    }
+
+    fn doubt(one: &SeriesGrowth) -> Option<String> {
+        let straddles =
+            "what was counted between the scrapes before and after the fault's start may have been before it";
+        one.unknown.clone().or_else(|| (one.least != one.delta).then(|| straddles.to_owned()))
+    }
+}
+
+/// How much a counter grew per second, with the evidence.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Rate {
+    /// Per second, all series together.
+    pub per_second: Number,
+    /// Each series.
+    pub series: Vec<SeriesRate>,
+    /// What it was made of.
+    pub growth: Growth,
+}
+
+/// The rate of one series.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SeriesRate {
+    /// Per second, between the first and the last sample that were used.
+    pub per_second: Number,
+    /// What it was made of.
+    pub growth: SeriesGrowth,
+}
+
+impl SeriesRate {
+    fn of(growth: &SeriesGrowth, window: f64) -> Self {
+        let between = growth.last.at.0 - growth.first.at.0;
+        // One that was born has grown since the window began, not since its first sample.
+        let seconds = if growth.born { window } else { between };
+        Self { per_second: Number(per(growth.delta.0, seconds)), growth: growth.clone() }
+    }
+}
+
+fn per(amount: f64, seconds: f64) -> f64 {
+    if amount == 0.0 { 0.0 } else { amount / seconds }
+}
+
+impl AsNumber for SeriesRate {
+    fn number(&self) -> f64 {
+        self.per_second.0
+    }
+
+    fn bounds(&self) -> (f64, f64) {
+        bounds(self.per_second.0, self.growth.delta.0, self.growth.bounds())
+    }
+
+    fn shown(&self) -> String {
+        format!("{:.4} a second, {}", self.per_second.0, self.growth.shown())
+    }
+}
+
+impl AsNumber for Rate {
+    fn number(&self) -> f64 {
+        self.per_second.0
+    }
+
+    fn bounds(&self) -> (f64, f64) {
+        bounds(self.per_second.0, self.growth.total.0, self.growth.bounds())
+    }
+
+    fn shown(&self) -> String {
+        format!("{:.4} a second {}", self.per_second.0, self.growth.evidence())
+    }
+}
+
+/// The bounds of a rate, by those of what it was made of.
+fn bounds(rate: f64, total: f64, (least, most): (f64, f64)) -> (f64, f64) {
+    let scaled = |bound: f64| {
+        if bound == total {
+            rate
+        } else if total == 0.0 {
+            bound
+        } else {
+            rate * bound / total
+        }
+    };
+    (scaled(least), scaled(most))
+}
+
+/// A probe of a counter's rate. Made by [`Counter::rate`] and [`Counter::rate_over`].
+#[derive(Clone, Debug)]
+#[must_use = "a probe does nothing until it is observed or expected"]
+pub struct CounterRate {
+    growth: CounterGrowth,
+}
+
+impl CounterRate {
+    /// As [`CounterGrowth::or_when_absent`].
+    pub fn or_when_absent(self, rate: f64) -> Self {
+        Self { growth: self.growth.or_when_absent(rate) }
+    }
+
+    /// As [`CounterGrowth::vanished_too`].
+    pub fn vanished_too(self) -> Self {
+        Self { growth: self.growth.vanished_too() }
+    }
+
+    /// Judges every series by itself: all of them must be within tolerance.
+    pub fn each(self) -> Each<Self> {
+        Each::every(self)
+    }
+
+    /// Judges every series by itself: one of them must be within tolerance.
+    pub fn any(self) -> Each<Self> {
+        Each::some(self)
+    }
+
+    async fn look(&self, scene: &Scene) -> Result<Option<Rate>, NoData> {
+        let Some(growth) = self.growth.look(scene).await? else { return Ok(None) };
+        let series: Vec<_> = growth.series.iter().map(|one| SeriesRate::of(one, growth.seconds)).collect();
+        if let Some(one) = series.iter().find(|one| !one.per_second.0.is_finite()) {
+            let why =
+                format!("{} has one sample in the window; a rate needs two", super::growth::Shown(&one.growth.labels));
+            return Err(Reason::WindowTooShort { what: self.describe(), why }.into());
+        }
+        // Without series there is what `or_when_absent` says, which is a rate already.
+        let per_second =
+            if series.is_empty() { growth.total.0 } else { series.iter().map(|one| one.per_second.0).sum() };
+        Ok(Some(Rate { per_second: Number(per_second), series, growth }))
+    }
+}
+
+impl Probe for CounterRate {
+    type Output = Rate;
+
+    fn describe(&self) -> String {
+        self.growth.of("rate")
+    }
+
+    fn validate(&self) -> Result<(), BoxError> {
+        self.growth.validate()
+    }
+
+    fn examine<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Vec<String>, BoxError>> {
+        self.growth.examine(scene)
+    }
+
+    fn observe<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Observed<Rate>, BoxError>> {
+        Box::pin(async move { seen(self.look(scene).await, |rate| self.growth.doubt(&rate.growth)) })
+    }
+}
+
+impl PerSeries for Rate {
+    type One = SeriesRate;
+
+    fn series(&self) -> Vec<(&super::decode::Labels, SeriesRate)> {
+        self.series.iter().map(|one| (&one.growth.labels, one.clone())).collect()
+    }
+
+    fn doubt(one: &SeriesRate) -> Option<String> {
+        Growth::doubt(&one.growth)
+    }
+}
+
+impl fmt::Display for Counter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.selection.shown())
+    }
+}
+
+impl Selection {
+    pub(super) fn validate(&self) -> Result<(), BoxError> {
+        self.prometheus.validate()?;
+        parsed(&self.query())
     }
 }
 
@@ -186,23 +360,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_escaped_and_the_namespace_is_not_shown() {
-        let prometheus = Prometheus::new("http://localhost:9090").with_matcher("namespace", "shop-x7");
-        let counter = prometheus.counter("failed_call_total").label("job", "front").label("to", "a\"b\\c\n");
-        assert_eq!(counter.shown(), r#"failed_call_total{job="front",to="a\"b\\c\n"}"#);
-        assert_eq!(counter.up().unwrap(), r#"up{job="front",namespace="shop-x7"}"#);
-        assert!(counter.growth().validate().is_ok());
-        assert!(prometheus.counter("x").up().is_none(), "a namespace alone names no target");
-    }
-
-    #[test]
     fn what_does_not_parse_is_named() {
         let prometheus = Prometheus::new("http://localhost:9090");
         let error = prometheus.counter("failed calls").growth().validate().unwrap_err().to_string();
-        assert!(error.contains("failed calls") && error.contains("does not parse"), "{error}");
-        let error = prometheus.counter("x").label("a-b", "1").growth().validate().unwrap_err().to_string();
-        assert!(error.contains("a-b"), "{error}");
-        let error = Prometheus::new("localhost:9090").query("up").validate().unwrap_err().to_string();
-        assert!(error.contains("malformed URL"), "{error}");
+        assert!(error.contains("failed calls"), "{error}");
+        assert!(prometheus.counter("failed_call_total").growth().validate().is_ok());
     }
 }

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use super::Counter;
+use super::Prometheus;
 use super::client::NoData;
 use super::decode::Series;
 use super::growth::{Samples, Window};
+use super::selection::Selection;
 use crate::clock::Timestamp;
 use crate::experiment::Scene;
 use crate::journal::Reason;
 
 /// How far back samples are read beyond a window: a series' last sample lies within the server's lookback.
-const LOOKBACK: f64 = 300.0;
+pub(super) const LOOKBACK: f64 = 300.0;
 
 /// The scrape interval where nothing tells it: Prometheus' default.
 const DEFAULT_INTERVAL: f64 = 60.0;
@@ -19,14 +20,36 @@ const DEFAULT_INTERVAL: f64 = 60.0;
 /// The shortest time between two looks.
 const SHORTEST_LOOK: f64 = 0.25;
 
+/// The longest: a scrape is seen a second after it at the latest.
+const LONGEST_LOOK: f64 = 0.75;
+
 /// What it takes beyond the scrapes themselves.
 const GRACE: f64 = 5.0;
 
+/// Where scrapes are seen.
+#[derive(Clone, Debug)]
+pub(super) struct Watched {
+    /// The `up` of the targets, or the series themselves.
+    pub(super) query: String,
+    /// Whether it is `up`: then its value says whether a scrape went well.
+    pub(super) is_up: bool,
+    /// Whether the labels name a job.
+    pub(super) names_job: bool,
+}
+
+impl Watched {
+    pub(super) fn of(selection: &Selection) -> Self {
+        let up = selection.up();
+        Self { is_up: up.is_some(), names_job: up.is_some(), query: up.unwrap_or_else(|| selection.query()) }
+    }
+}
+
 pub(super) struct Settle<'a> {
-    counter: &'a Counter,
+    prometheus: &'a Prometheus,
     scene: &'a Scene,
-    /// Where scrapes are seen: the target's `up`, or the counter itself if no target is known.
-    watched: String,
+    /// What is judged, for reasons.
+    what: String,
+    watched: Watched,
     interval: f64,
     /// Whether the interval is more than a guess.
     known: bool,
@@ -35,17 +58,22 @@ pub(super) struct Settle<'a> {
 }
 
 impl<'a> Settle<'a> {
-    pub(super) async fn new(counter: &'a Counter, scene: &'a Scene) -> Result<Self, NoData> {
-        let watched = counter.up().unwrap_or_else(|| counter.query());
+    pub(super) async fn new(
+        prometheus: &'a Prometheus,
+        scene: &'a Scene,
+        what: &str,
+        watched: Watched,
+    ) -> Result<Self, NoData> {
         let before = scene.clock.now();
-        let newest = counter.prometheus.series(scene, "/api/v1/query", &[("query", &watched)]).await?;
-        // An instant answer carries the time that was asked for: the server's own, since we asked for none.
-        let server = newest.first().and_then(|series| series.samples.first()).map(|(at, _)| *at);
-        let local = (seconds(before) + seconds(scene.clock.now())) / 2.0;
+        // An instant answer carries the time that it is of: the server's own, since none is asked for.
+        let server = prometheus.series(scene, "/api/v1/query", &[("query", "time()")]).await?;
+        let server = server.first().and_then(|series| series.samples.first()).map(|(at, _)| *at);
+        let local = f64::midpoint(seconds(before), seconds(scene.clock.now()));
         let ahead = server.map_or(0.0, |server| server - local);
-        let mut settle = Self { counter, scene, watched, interval: DEFAULT_INTERVAL, known: false, ahead };
-        let samples = counter.prometheus.raw(scene, &settle.watched, LOOKBACK).await?;
-        (settle.interval, settle.known) = settle.find_interval(&samples).await;
+        let what = what.to_owned();
+        let mut settle = Self { prometheus, scene, what, watched, interval: DEFAULT_INTERVAL, known: false, ahead };
+        let samples = prometheus.raw(scene, &settle.watched.query, LOOKBACK).await?;
+        settle.find_interval(&samples).await;
         Ok(settle)
     }
 
@@ -54,55 +82,88 @@ impl<'a> Settle<'a> {
         self.interval
     }
 
+    /// Whether the interval is more than a guess.
+    pub(super) fn knows_interval(&self) -> bool {
+        self.known
+    }
+
     /// An instant of ours on the server's clock, in seconds since 1970.
     pub(super) fn local(&self, at: Timestamp) -> f64 {
         seconds(at) + self.ahead
     }
 
-    /// By the server's list of targets, else by the distance of samples; and whether it is known at all.
-    async fn find_interval(&self, samples: &[Series]) -> (f64, bool) {
-        if let Ok(data) = self.counter.prometheus.ask(self.scene, "/api/v1/targets", &[]).await {
-            let targets = data["activeTargets"].as_array().into_iter().flatten();
-            let ours = targets.filter(|target| {
-                samples.iter().any(|series| {
-                    target["labels"]["instance"].as_str() == series.labels.get("instance").map(String::as_str)
-                })
-            });
-            if let Some(interval) = ours.filter_map(|t| parse_seconds(t["scrapeInterval"].as_str()?)).reduce(f64::max) {
-                return (interval, true);
+    /// Now, on the server's clock.
+    pub(super) fn now(&self) -> f64 {
+        self.local(self.scene.clock.now())
+    }
+
+    /// By the server's list of targets, else by the distance of samples.
+    async fn find_interval(&mut self, samples: &[Series]) {
+        if let Ok(data) = self.prometheus.ask(self.scene, "/api/v1/targets", &[]).await {
+            let targets = data["activeTargets"].as_array().map_or(&[][..], Vec::as_slice);
+            let ours = |target: &&serde_json::Value| {
+                let same = |name: &str, labels: &super::decode::Labels| {
+                    target["labels"][name].as_str() == labels.get(name).map(String::as_str)
+                };
+                samples.iter().any(|series| same("instance", &series.labels) && same("job", &series.labels))
+            };
+            let interval = |target: &serde_json::Value| parse_seconds(target["scrapeInterval"].as_str()?);
+            if let Some(interval) = targets.iter().filter(ours).filter_map(interval).reduce(f64::max) {
+                (self.interval, self.known) = (interval, true);
+                return;
+            }
+            // Not a target of these, or none yet: it will hardly be scraped less often than the others.
+            if let Some(interval) = targets.iter().filter_map(interval).reduce(f64::max) {
+                self.interval = interval;
             }
         }
         let mut gaps: Vec<f64> =
             samples.iter().flat_map(|s| s.samples.windows(2).map(|pair| pair[1].0 - pair[0].0)).collect();
         gaps.sort_by(f64::total_cmp);
-        gaps.get(gaps.len() / 2).map_or((DEFAULT_INTERVAL, false), |gap| (*gap, true))
+        if let Some(gap) = gaps.get(gaps.len() / 2) {
+            (self.interval, self.known) = (*gap, true);
+        }
     }
 
     /// Waits until every target was scraped after `anchor`; the instant by which all were.
     pub(super) async fn scraped_after(&mut self, anchor: f64) -> Result<f64, NoData> {
-        let until = self.scene.clock.elapsed() + Duration::from_secs_f64(3.0 * self.interval + GRACE);
+        if self.prometheus.at_once {
+            return Ok(self.now());
+        }
+        let begun = self.scene.clock.elapsed();
         loop {
-            let now = self.local(self.scene.clock.now());
-            let series = self.counter.prometheus.raw(self.scene, &self.watched, now - anchor + LOOKBACK).await?;
+            let series = self.watched_since(anchor).await?;
             if !self.known && !series.is_empty() {
                 // The first scrape has come meanwhile.
-                (self.interval, self.known) = self.find_interval(&series).await;
+                self.find_interval(&series).await;
             }
-            let late = self.scene.clock.elapsed() >= until;
+            let waited = self.scene.clock.elapsed().saturating_sub(begun);
+            let late = waited >= self.patience();
             match self.first_after(&series, anchor) {
-                Some(at) if self.counter.up().is_none() || all_up(&series, at) => return Ok(at),
+                Some(at) if !self.watched.is_up || self.all_up(&series, at) => return Ok(at),
                 Some(_) if late => {
-                    let why = "its target is down: Prometheus cannot scrape it";
-                    return Err(self.stale(why.to_owned()).into());
+                    let why = format!(
+                        "its target is down: Prometheus could not scrape it for {waited:?}; see /targets of the server"
+                    );
+                    return Err(self.stale(why).into());
                 }
-                _ if late && series.is_empty() && self.counter.up().is_none() => {
-                    // Without a target there is nothing to wait for; growth() knows what absence means.
-                    return Ok(now);
+                _ if late && series.is_empty() && !self.watched.is_up => {
+                    // Without a target there is nothing to wait for; who judges knows what absence means.
+                    return Ok(self.now());
                 }
-                None if late => return Err(self.stale(self.why_not(&series, anchor)).into()),
-                _ => self.scene.clock.sleep(Duration::from_secs_f64(self.look_every())).await,
+                None if late => return Err(self.stale(self.why_not(&series, anchor, waited)).into()),
+                _ => self.scene.clock.sleep(self.until_next(&series)).await,
             }
         }
+    }
+
+    /// How long a scrape is waited for.
+    fn patience(&self) -> Duration {
+        self.prometheus.settle_within.unwrap_or_else(|| Duration::from_secs_f64(3.0 * self.interval + GRACE))
+    }
+
+    async fn watched_since(&self, anchor: f64) -> Result<Vec<Series>, NoData> {
+        self.prometheus.raw(self.scene, &self.watched.query, self.now() - anchor + LOOKBACK).await
     }
 
     /// The window between two fresh scrapes after `anchor`.
@@ -115,59 +176,77 @@ impl<'a> Settle<'a> {
     /// The newest scrape after `anchor`, awaited if there is none yet.
     pub(super) async fn newest_after(&mut self, anchor: f64) -> Result<f64, NoData> {
         let first = self.scraped_after(anchor).await?;
-        let now = self.local(self.scene.clock.now());
-        let series = self.counter.prometheus.raw(self.scene, &self.watched, now - anchor + LOOKBACK).await?;
-        let newest = series.iter().filter_map(|s| s.samples.last()).map(|(at, _)| *at).reduce(f64::min);
+        let series = self.watched_since(anchor).await?;
+        let newest = self.live(&series).filter_map(|s| s.samples.last()).map(|(at, _)| *at).reduce(f64::min);
         Ok(newest.unwrap_or(first).max(first))
     }
 
-    /// The samples of the counter and its target that a window needs.
-    pub(super) async fn samples(&self, window: Window) -> Result<Samples, NoData> {
-        let back = self.local(self.scene.clock.now()) - window.from + LOOKBACK;
-        let counter = self.counter.prometheus.raw(self.scene, &self.counter.query(), back).await?;
-        let up = match self.counter.up() {
-            Some(up) => Some(self.counter.prometheus.raw(self.scene, &up, back).await?),
-            None => None,
-        };
-        Ok(Samples { counter, up })
+    /// The samples of a selection and of its target that a window needs. What ended in the window may only be late:
+    /// it gets one more interval.
+    pub(super) async fn samples(&self, selection: &Selection, window: Window) -> Result<Samples, NoData> {
+        let begun = self.scene.clock.elapsed();
+        loop {
+            let back = self.now() - window.from + LOOKBACK;
+            let counter = self.prometheus.raw(self.scene, &selection.query(), back).await?;
+            let up = match selection.up() {
+                Some(up) => Some(self.prometheus.raw(self.scene, &up, back).await?),
+                None => None,
+            };
+            let samples = Samples { counter, up, interval: self.interval };
+            let waited = self.scene.clock.elapsed().saturating_sub(begun);
+            if !samples.are_behind(window) || waited.as_secs_f64() > self.interval {
+                return Ok(samples);
+            }
+            self.scene.clock.sleep(Duration::from_secs_f64(LONGEST_LOOK)).await;
+        }
+    }
+
+    /// Targets that are still scraped: one that is gone gets no samples any more.
+    fn live<'s>(&self, series: &'s [Series]) -> impl Iterator<Item = &'s Series> + use<'s> {
+        let newest = series.iter().filter_map(|s| s.samples.last()).map(|(at, _)| *at).reduce(f64::max);
+        let since = newest.unwrap_or_default() - 3.0 * self.interval;
+        series.iter().filter(move |s| s.samples.last().is_some_and(|(at, _)| *at > since))
     }
 
     /// When the last of the live targets had its first scrape after `anchor`.
     fn first_after(&self, series: &[Series], anchor: f64) -> Option<f64> {
-        let newest = series.iter().filter_map(|s| s.samples.last()).map(|(at, _)| *at).reduce(f64::max)?;
-        // A target that is gone gets no samples any more.
-        let live = series.iter().filter(|s| s.samples.last().is_some_and(|(at, _)| *at > newest - 3.0 * self.interval));
-        let firsts: Option<Vec<f64>> =
-            live.map(|s| s.samples.iter().find(|(at, _)| *at > anchor).map(|(at, _)| *at)).collect();
-        firsts?.into_iter().reduce(f64::max)
+        let first = |s: &Series| s.samples.iter().find(|(at, _)| *at > anchor).map(|(at, _)| *at);
+        self.live(series).map(first).collect::<Option<Vec<f64>>>()?.into_iter().reduce(f64::max)
     }
 
-    /// Four looks at an interval; often, while it is not known how long that is.
-    fn look_every(&self) -> f64 {
-        if self.known { (self.interval / 4.0).max(SHORTEST_LOOK) } else { SHORTEST_LOOK }
+    /// Whether every live target answered at its newest scrape up to `at`.
+    fn all_up(&self, series: &[Series], at: f64) -> bool {
+        self.live(series)
+            .all(|s| s.samples.iter().rev().find(|(scraped, _)| *scraped <= at).is_none_or(|(_, value)| *value == 1.0))
     }
 
-    fn why_not(&self, series: &[Series], anchor: f64) -> String {
-        match series.iter().filter_map(|s| s.samples.last()).map(|(at, _)| *at).reduce(f64::max) {
-            Some(newest) => format!(
-                "the last scrape is {:.1} s older than what it had to see; is {} still scraped?",
-                (anchor - newest).max(0.0),
-                self.watched
+    /// Until a little after the next scrape is due; often, while it is not known when that is.
+    fn until_next(&self, series: &[Series]) -> Duration {
+        let last = self.live(series).filter_map(|s| s.samples.last()).map(|(at, _)| *at).reduce(f64::min);
+        let due = last.filter(|_| self.known).map_or(0.0, |last| last + self.interval - self.now());
+        // The clocks may differ, so that a scrape may be earlier than it seems.
+        Duration::from_secs_f64((due / 2.0).clamp(SHORTEST_LOOK, LONGEST_LOOK.max(due / 2.0)))
+    }
+
+    fn why_not(&self, series: &[Series], anchor: f64, waited: Duration) -> String {
+        let newest = self.live(series).filter_map(|s| s.samples.last()).map(|(at, _)| *at).reduce(f64::min);
+        match newest {
+            Some(_) if self.known && waited.as_secs_f64() < self.interval => format!(
+                "{} is scraped every {} s, and was not within the {waited:?} that were waited; scrape it more often, or wait longer: `.settle_within(..)`",
+                self.watched.query, self.interval
             ),
-            None => format!("{} has no samples; is the job's name right, and is it scraped?", self.watched),
+            Some(newest) => format!(
+                "the last scrape of {} is {:.1} s older than what it had to see, after {waited:?}; is it still scraped? see /targets of the server",
+                self.watched.query,
+                (anchor - newest).max(0.0)
+            ),
+            None => format!("{} has no samples; is the job's name right, and is it scraped?", self.watched.query),
         }
     }
 
     fn stale(&self, why: String) -> Reason {
-        Reason::StaleData { what: self.counter.query(), why }
+        Reason::StaleData { what: self.what.clone(), why }
     }
-}
-
-/// Whether every target answered at its scrapes up to `at`, the newest of each.
-fn all_up(series: &[Series], at: f64) -> bool {
-    series
-        .iter()
-        .all(|s| s.samples.iter().rev().find(|(scraped, _)| *scraped <= at).is_none_or(|(_, value)| *value == 1.0))
 }
 
 fn seconds(at: Timestamp) -> f64 {
@@ -175,7 +254,7 @@ fn seconds(at: Timestamp) -> f64 {
 }
 
 /// `1m30s`, `15s`, `500ms` in seconds.
-fn parse_seconds(text: &str) -> Option<f64> {
+pub(super) fn parse_seconds(text: &str) -> Option<f64> {
     let (mut total, mut rest) = (0.0, text);
     while !rest.is_empty() {
         let end = rest.find(|c: char| c.is_ascii_alphabetic())?;
@@ -187,6 +266,7 @@ fn parse_seconds(text: &str) -> Option<f64> {
             "s" => 1.0,
             "m" => 60.0,
             "h" => 3600.0,
+            "d" => 86_400.0,
             _ => return None,
         };
         total += number.parse::<f64>().ok()? * factor;
@@ -201,7 +281,7 @@ mod tests {
 
     #[test]
     fn intervals_are_read_as_prometheus_writes_them() {
-        for (text, seconds) in [("15s", 15.0), ("1m30s", 90.0), ("500ms", 0.5), ("1h", 3600.0)] {
+        for (text, seconds) in [("15s", 15.0), ("1m30s", 90.0), ("500ms", 0.5), ("1h", 3600.0), ("1d2h", 93_600.0)] {
             assert_eq!(parse_seconds(text), Some(seconds), "{text}");
         }
         assert_eq!(parse_seconds("soon"), None);

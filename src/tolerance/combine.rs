@@ -1,6 +1,7 @@
 //! Tolerances made of tolerances.
 
 use super::{Judgement, Outcome, Tolerance};
+use crate::journal::Reason;
 
 /// Expects the opposite. See [`not`].
 #[derive(Clone, Copy, Debug)]
@@ -12,16 +13,28 @@ pub fn not<A>(tolerance: A) -> Not<A> {
     Not(tolerance)
 }
 
-impl<T, A: Tolerance<T>> Tolerance<T> for Not<A> {
-    fn judge(&self, observed: &T) -> Judgement {
-        let inner = self.0.judge(observed);
+impl<A> Not<A> {
+    fn opposite<T>(&self, inner: Judgement) -> Judgement
+    where
+        A: Tolerance<T>,
+    {
         let outcome = match inner.outcome {
             Outcome::Met => Outcome::NotMet,
             Outcome::NotMet => Outcome::Met,
-            unknown => return Judgement { outcome: unknown, expected: self.expected(), ..inner },
+            unknown => return Judgement { outcome: unknown, expected: Tolerance::<T>::expected(self), ..inner },
         };
         let relation = format!("not {}", inner.relation);
-        Judgement { outcome, seen: inner.seen, expected: self.expected(), relation }
+        Judgement { outcome, seen: inner.seen, expected: Tolerance::<T>::expected(self), relation }
+    }
+}
+
+impl<T, A: Tolerance<T>> Tolerance<T> for Not<A> {
+    fn judge(&self, observed: &T) -> Judgement {
+        self.opposite(self.0.judge(observed))
+    }
+
+    fn judge_partial(&self, observed: &T, why: &Reason) -> Judgement {
+        self.opposite(self.0.judge_partial(observed, why))
     }
 
     fn expected(&self) -> String {
@@ -87,7 +100,11 @@ pub fn any<L>(tolerances: L) -> Any<L> {
 
 impl<T, L: Tolerances<T>> Tolerance<T> for All<L> {
     fn judge(&self, observed: &T) -> Judgement {
-        decide(&self.0.list(), observed, [is_out, is_unknown])
+        decide(&self.0.list(), |part| part.judge(observed), [is_out, is_unknown])
+    }
+
+    fn judge_partial(&self, observed: &T, why: &Reason) -> Judgement {
+        decide(&self.0.list(), |part| part.judge_partial(observed, why), [is_out, is_unknown])
     }
 
     fn expected(&self) -> String {
@@ -97,7 +114,11 @@ impl<T, L: Tolerances<T>> Tolerance<T> for All<L> {
 
 impl<T, L: Tolerances<T>> Tolerance<T> for Any<L> {
     fn judge(&self, observed: &T) -> Judgement {
-        decide(&self.0.list(), observed, [is_met, is_unknown])
+        decide(&self.0.list(), |part| part.judge(observed), [is_met, is_unknown])
+    }
+
+    fn judge_partial(&self, observed: &T, why: &Reason) -> Judgement {
+        decide(&self.0.list(), |part| part.judge_partial(observed, why), [is_met, is_unknown])
     }
 
     fn expected(&self) -> String {
@@ -118,8 +139,12 @@ fn is_unknown(outcome: &Outcome) -> bool {
 }
 
 /// The first judgement that the first rule picks, else the second rule, else the last; nothing to judge is out.
-fn decide<T>(parts: &[&dyn Tolerance<T>], observed: &T, rules: [fn(&Outcome) -> bool; 2]) -> Judgement {
-    let judged: Vec<_> = parts.iter().map(|part| part.judge(observed)).collect();
+fn decide<T>(
+    parts: &[&dyn Tolerance<T>],
+    judge: impl Fn(&dyn Tolerance<T>) -> Judgement,
+    rules: [fn(&Outcome) -> bool; 2],
+) -> Judgement {
+    let judged: Vec<_> = parts.iter().map(|part| judge(*part)).collect();
     let picked = rules.iter().find_map(|rule| judged.iter().find(|j| rule(&j.outcome)));
     picked
         .or(judged.last())

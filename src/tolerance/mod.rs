@@ -67,6 +67,13 @@ impl Judgement {
         Self { outcome: Outcome::Inconclusive(reason), seen, expected: expected.to_owned(), relation: "unknown".into() }
     }
 
+    /// Nothing is meant here.
+    #[must_use]
+    pub fn not_applicable(expected: &str) -> Self {
+        let (seen, relation) = (String::new(), "not applicable".to_owned());
+        Self { outcome: Outcome::NotApplicable, seen, expected: expected.to_owned(), relation }
+    }
+
     /// The judgement in one phrase: `was 503, expected status 200`.
     #[must_use]
     pub fn phrase(&self) -> String {
@@ -90,6 +97,13 @@ impl Judgement {
 pub trait Tolerance<T: ?Sized>: Send + Sync {
     /// Judges one observation.
     fn judge(&self, observed: &T) -> Judgement;
+
+    /// Judges an observation of which only bounds are known, as `why` says: not known, unless the tolerance can
+    /// decide by the bounds.
+    fn judge_partial(&self, observed: &T, why: &Reason) -> Judgement {
+        let _ = observed;
+        Judgement::inconclusive(why.clone(), &self.expected())
+    }
 
     /// What is expected, in a few words: `status 200`.
     fn expected(&self) -> String {

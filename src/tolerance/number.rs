@@ -13,6 +13,11 @@ pub trait AsNumber {
     /// The number. NaN is judged [`Reason::NotANumber`].
     fn number(&self) -> f64;
 
+    /// The least and the most that it can be, where only that is known.
+    fn bounds(&self) -> (f64, f64) {
+        (self.number(), self.number())
+    }
+
     /// How the report names the number: `0.25 s`, `growth of 7`.
     fn shown(&self) -> String {
         self.number().to_string()
@@ -108,9 +113,25 @@ fn judge<T: AsNumber>(observed: &T, low: f64, high: f64, expected: &str) -> Judg
     Judgement::of((low..=high).contains(&number), observed.shown(), expected, ("within", outside))
 }
 
+/// By the bounds of the number alone: met if all of them are within, not met if all are outside on one side.
+fn judge_partial<T: AsNumber>(observed: &T, low: f64, high: f64, why: &Reason, expected: &str) -> Judgement {
+    let (least, most) = observed.bounds();
+    let within = least >= low && most <= high;
+    let outside = if least > high { observed.above() } else { "below" };
+    if within || least > high || most < low {
+        Judgement::of(within, observed.shown(), expected, ("within", outside))
+    } else {
+        Judgement::inconclusive(why.clone(), expected)
+    }
+}
+
 impl<T: AsNumber> Tolerance<T> for AtMost {
     fn judge(&self, observed: &T) -> Judgement {
         judge(observed, f64::NEG_INFINITY, self.0, &Tolerance::<T>::expected(self))
+    }
+
+    fn judge_partial(&self, observed: &T, why: &Reason) -> Judgement {
+        judge_partial(observed, f64::NEG_INFINITY, self.0, why, &Tolerance::<T>::expected(self))
     }
 
     fn expected(&self) -> String {
@@ -123,6 +144,10 @@ impl<T: AsNumber> Tolerance<T> for AtLeast {
         judge(observed, self.0, f64::INFINITY, &Tolerance::<T>::expected(self))
     }
 
+    fn judge_partial(&self, observed: &T, why: &Reason) -> Judgement {
+        judge_partial(observed, self.0, f64::INFINITY, why, &Tolerance::<T>::expected(self))
+    }
+
     fn expected(&self) -> String {
         format!("at least {}", self.0)
     }
@@ -131,6 +156,10 @@ impl<T: AsNumber> Tolerance<T> for AtLeast {
 impl<T: AsNumber> Tolerance<T> for Between {
     fn judge(&self, observed: &T) -> Judgement {
         judge(observed, self.0, self.1, &Tolerance::<T>::expected(self))
+    }
+
+    fn judge_partial(&self, observed: &T, why: &Reason) -> Judgement {
+        judge_partial(observed, self.0, self.1, why, &Tolerance::<T>::expected(self))
     }
 
     fn expected(&self) -> String {
@@ -161,6 +190,38 @@ mod tests {
         }
         assert_eq!(at_most(2.0).judge(&f64::INFINITY).outcome, Outcome::NotMet);
         assert_eq!(at_least(2.0).judge(&f64::INFINITY).outcome, Outcome::Met);
+    }
+
+    /// A number from 3 to 5.
+    struct Roughly;
+
+    impl AsNumber for Roughly {
+        fn number(&self) -> f64 {
+            3.0
+        }
+
+        fn bounds(&self) -> (f64, f64) {
+            (3.0, 5.0)
+        }
+    }
+
+    #[test]
+    fn what_is_known_in_part_is_decided_by_its_bounds() {
+        let why = Reason::NoData { what: "x".into(), why: "gaps".into() };
+        let outcome = |tolerance: &dyn Tolerance<Roughly>| tolerance.judge_partial(&Roughly, &why).outcome;
+        let unknown = Outcome::Inconclusive(why.clone());
+        assert_eq!(
+            [outcome(&at_most(5.0)), outcome(&at_most(4.0)), outcome(&at_most(2.0))],
+            [Outcome::Met, unknown.clone(), Outcome::NotMet]
+        );
+        assert_eq!(
+            [outcome(&at_least(3.0)), outcome(&at_least(4.0)), outcome(&at_least(6.0))],
+            [Outcome::Met, unknown.clone(), Outcome::NotMet]
+        );
+        assert_eq!([outcome(&between(3.0, 5.0)), outcome(&between(4.0, 9.0))], [Outcome::Met, unknown.clone()]);
+        assert_eq!(outcome(&super::super::not(at_most(2.0))), Outcome::Met);
+        assert_eq!(outcome(&super::super::any((at_most(4.0), at_least(1.0)))), Outcome::Met);
+        assert_eq!(outcome(&super::super::all((at_most(4.0), at_least(1.0)))), unknown);
     }
 
     #[test]

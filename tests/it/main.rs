@@ -14,6 +14,7 @@ mod lab4;
 mod load;
 mod network;
 mod properties;
+mod series;
 mod support;
 mod tidy;
 mod time;
