@@ -65,13 +65,13 @@ use self::logs::LogBook;
 use self::prometheus::LabPrometheus;
 use self::resource::{NAMESPACES, NODES};
 use self::store::Store;
-use crate::clock::{Clock, Seed};
+use crate::clock::{Clock, Seed, Timestamp};
 use crate::rollback::Undoer;
 use crate::transport::Transport;
 
 pub use images::Net;
 pub use listen::{Listening, Ports};
-pub use prometheus::{AlertRule, BadRule, RecordingRule, ScrapeJob, TargetLabels};
+pub use prometheus::{AlertRule, BadRule, BadSamples, RecordingRule, ScrapeJob, TargetLabels};
 pub use undo::LabUndoer;
 
 /// How often the lab's Prometheus scrapes, unless said otherwise.
@@ -231,6 +231,19 @@ impl Lab {
     /// The rule is malformed; the error names it.
     pub fn record(&self, rule: RecordingRule) -> Result<(), BadRule> {
         self.shared.prometheus.record(rule)
+    }
+
+    /// Gives Prometheus samples that nobody scraped, oldest first; `None` marks the end of the series, as when its
+    /// target goes. Samples older than a day are forgotten, as all are.
+    ///
+    /// # Errors
+    /// A name of a label is none, or a sample is older than one that is there; the error names the series.
+    pub fn backfill(
+        &self,
+        labels: &[(&str, &str)],
+        samples: impl IntoIterator<Item = (Timestamp, Option<f64>)>,
+    ) -> Result<(), BadSamples> {
+        self.shared.prometheus.backfill(labels, samples)
     }
 
     /// Who undoes on the lab.

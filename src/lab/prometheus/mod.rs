@@ -11,6 +11,7 @@
 //! | absent | native histograms, exemplars, remote read and write, the admin API, alert managers, the console |
 
 mod api;
+mod backfill;
 mod chunk;
 mod eval;
 mod exposition;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+pub use self::backfill::BadSamples;
 pub use self::rules::{AlertRule, BadRule, RecordingRule};
 pub use self::scrape::{ScrapeJob, TargetLabels};
 
@@ -35,7 +37,7 @@ use self::tsdb::Tsdb;
 use super::fabric::{Fabric, PROMETHEUS, PROMETHEUS_PORT};
 use super::images::{Tasks, serve_connection};
 use super::store::Store;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 
 /// The running Prometheus; it ends when this is dropped.
 pub(super) struct LabPrometheus {
@@ -43,6 +45,7 @@ pub(super) struct LabPrometheus {
     tasks: Tasks,
     targets: Targets,
     rules: Rules,
+    tsdb: Tsdb,
 }
 
 impl Drop for LabPrometheus {
@@ -75,8 +78,8 @@ impl LabPrometheus {
                 serve_connection(&connections, stream, router.clone());
             }
         });
-        let evaluating = tokio::spawn(rules.clone().run(tsdb, clock.clone()));
-        Self { work: [tokio::spawn(scraper.run()), serving, evaluating], tasks, targets, rules }
+        let evaluating = tokio::spawn(rules.clone().run(tsdb.clone(), clock.clone()));
+        Self { work: [tokio::spawn(scraper.run()), serving, evaluating], tasks, targets, rules, tsdb }
     }
 
     pub(super) fn scrape(&self, job: ScrapeJob) {
@@ -93,5 +96,13 @@ impl LabPrometheus {
 
     pub(super) fn record(&self, rule: RecordingRule) -> Result<(), BadRule> {
         self.rules.record(rule)
+    }
+
+    pub(super) fn backfill(
+        &self,
+        labels: &[(&str, &str)],
+        samples: impl IntoIterator<Item = (Timestamp, Option<f64>)>,
+    ) -> Result<(), BadSamples> {
+        backfill::append(&self.tsdb, labels, samples)
     }
 }
