@@ -1,8 +1,8 @@
 //! Judged by tools that this project did not write: the lab by kubectl, the official Python client and Chaos
-//! Toolkit, `steadfast vegeta` by vegeta. And what needs Docker and kind, in `kind`.
+//! Toolkit, its Prometheus by a real one, `steadfast vegeta` by vegeta. And what needs Docker and kind, in `kind`.
 //!
 //! Each needs a tool that a machine may not have; then it is ignored, and the reason is printed. `STEADFAST_REQUIRE`
-//! (`kubectl,python,chaos,vegeta,kind`) turns such an ignore into a failure. `make lab-check` runs all of it.
+//! (`kubectl,python,chaos,vegeta,prometheus,kind`) turns such an ignore into a failure. `make lab-check` runs all of it.
 
 mod attack;
 mod chaos;
@@ -10,6 +10,7 @@ mod kind;
 mod kind_runs;
 mod kubectl;
 mod lab;
+mod promql;
 mod python;
 mod vegeta;
 
@@ -68,7 +69,9 @@ fn main() -> ExitCode {
     // All of them share one lab, and two processors.
     arguments.test_threads = arguments.test_threads.or(Some(2));
     let (needs, trials): (Vec<_>, Vec<_>) =
-        [kubectl::trials(), python::trials(), chaos::trials(), vegeta::trials(), kind::trials()].into_iter().unzip();
+        [kubectl::trials(), python::trials(), chaos::trials(), vegeta::trials(), promql::trials(), kind::trials()]
+            .into_iter()
+            .unzip();
     let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
     lab::end();
     kind::end();

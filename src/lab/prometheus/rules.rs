@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::eval::{Answer, Deadline, TIMEOUT, instant};
+use super::eval::{Answer, TIMEOUT, Terms, instant};
 use super::labels::NAME;
 use super::numbers::plain;
 use super::promql::{Query, Refusal, formatted, parse};
@@ -168,8 +168,8 @@ impl Rule {
 
     fn evaluate(&mut self, tsdb: &Tsdb, at: i64, now: Timestamp) {
         self.evaluated = Some(now);
-        let deadline = Deadline::of(TIMEOUT);
-        let found = instant(tsdb, &self.query, at, deadline).and_then(|(answer, _)| match answer {
+        let terms = Terms::of(TIMEOUT);
+        let found = instant(tsdb, &self.query, at, terms).and_then(|(answer, _)| match answer {
             Answer::Vector(vector) => Ok(vector),
             Answer::Scalar(value) => Ok(vec![(Labels::default(), value)]),
             _ => Err(Refusal::Execution("rule result is not a vector or scalar".into())),
@@ -374,7 +374,7 @@ mod tests {
     }
 
     fn value(tsdb: &Tsdb, query: &str, at: i64) -> Vec<(Labels, f64)> {
-        match instant(tsdb, &parse(query).unwrap(), at, Deadline::of(TIMEOUT)).unwrap().0 {
+        match instant(tsdb, &parse(query).unwrap(), at, Terms::of(TIMEOUT)).unwrap().0 {
             Answer::Vector(vector) => vector,
             other => panic!("{other:?}"),
         }

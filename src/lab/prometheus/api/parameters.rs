@@ -51,6 +51,17 @@ impl Parameters {
         Ok(Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)).min(most))
     }
 
+    /// How far back an instant looks for a sample, in milliseconds; nothing says nothing. As later versions have it.
+    pub(super) fn lookback(&self) -> Result<Option<i64>, Wrong> {
+        match self.get("lookback_delta") {
+            "" => Ok(None),
+            text => match duration(text) {
+                Ok(nanos) => Ok(Some(nanos / 1_000_000).filter(|millis| *millis > 0)),
+                Err(why) => Err(bad(format!("error parsing lookback delta duration: {why}"))),
+            },
+        }
+    }
+
     /// A number that may be absent; a negative one is none.
     pub(super) fn limit(&self) -> Result<Option<usize>, Wrong> {
         match self.get("limit") {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::parameters::Parameters;
 use super::{Api, Wrong, bad, bad_parameter, in_parameter};
-use crate::lab::prometheus::eval::{self, Answer, Cost, Deadline, Steps, TIMEOUT};
+use crate::lab::prometheus::eval::{self, Answer, Cost, Steps, TIMEOUT, Terms};
 use crate::lab::prometheus::numbers::{plain, write_time, write_value};
 use crate::lab::prometheus::promql::{self, Type};
 use crate::lab::prometheus::tsdb::Labels;
@@ -14,10 +14,10 @@ const MOST_POINTS: i64 = 11_000;
 
 pub(super) fn instant(api: &Api, parameters: &Parameters) -> Result<String, Wrong> {
     let at = parameters.time_or("time", api.clock.now().as_millisecond())?;
-    let deadline = deadline(parameters)?;
+    let terms = terms(parameters)?;
     let query = promql::parse(parameters.get("query")).map_err(in_parameter("query"))?;
-    in_time(deadline)?;
-    let (answer, cost) = eval::instant(&api.tsdb, &query, at, deadline)?;
+    in_time(terms)?;
+    let (answer, cost) = eval::instant(&api.tsdb, &query, at, terms)?;
     let mut out = begun(query.of);
     match answer {
         Answer::Scalar(value) => pair(&mut out, at, &plain(value)),
@@ -54,14 +54,14 @@ pub(super) fn range(api: &Api, parameters: &Parameters) -> Result<String, Wrong>
         let why = "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)";
         return Err(bad(why));
     }
-    let deadline = deadline(parameters)?;
+    let terms = terms(parameters)?;
     let query = promql::parse(parameters.get("query"))?;
     if let Type::Matrix | Type::String = query.of {
         let of = query.of.documented();
         let why = format!("invalid expression type \"{of}\" for range query, must be Scalar or instant Vector");
         return Err(bad(why));
     }
-    in_time(deadline)?;
+    in_time(terms)?;
     let step = step / 1_000_000;
     if step == 0 {
         // Below a millisecond the real one divides by zero, and says so.
@@ -69,7 +69,7 @@ pub(super) fn range(api: &Api, parameters: &Parameters) -> Result<String, Wrong>
     }
     let count = usize::try_from((end - start) / step + 1).unwrap_or(0);
     let steps = Steps { first: start, step, count };
-    let (series, cost) = eval::range(&api.tsdb, &query, steps, end, deadline)?;
+    let (series, cost) = eval::range(&api.tsdb, &query, steps, end, terms)?;
     let mut out = begun(Type::Matrix);
     list(&mut out, series, |out, series| {
         metric(out, &series.labels);
@@ -97,12 +97,13 @@ pub(super) fn formatted(parameters: &Parameters) -> Result<String, Wrong> {
     Ok(serde_json::Value::from(promql::formatted(&query)).to_string())
 }
 
-fn deadline(parameters: &Parameters) -> Result<Deadline, Wrong> {
-    Ok(Deadline::of(parameters.timeout(TIMEOUT)?))
+fn terms(parameters: &Parameters) -> Result<Terms, Wrong> {
+    let terms = Terms::of(parameters.timeout(TIMEOUT)?);
+    Ok(Terms { lookback: parameters.lookback()?.unwrap_or(terms.lookback), ..terms })
 }
 
-fn in_time(deadline: Deadline) -> Result<(), Wrong> {
-    if deadline.timeout.as_micros() == 0 || deadline.since.elapsed() > deadline.timeout {
+fn in_time(terms: Terms) -> Result<(), Wrong> {
+    if terms.timeout.as_micros() == 0 || terms.since.elapsed() > terms.timeout {
         return Err(Wrong(503, "timeout", "query timed out in query queue".into()));
     }
     Ok(())

@@ -47,13 +47,26 @@ fn simple(function: &str) -> Option<fn(f64) -> f64> {
     })
 }
 
-/// Go's `math.Min` and `math.Max`: what is no number wins.
+/// Go's `math.Min`: what is no number wins, but not against the least that there is.
 fn least(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) }
+    match (a, b) {
+        (f64::NEG_INFINITY, _) | (_, f64::NEG_INFINITY) => f64::NEG_INFINITY,
+        _ if a.is_nan() || b.is_nan() => f64::NAN,
+        // Of the two zeros the negative one is less.
+        _ if a == b => {
+            if a.is_sign_negative() {
+                a
+            } else {
+                b
+            }
+        }
+        _ => a.min(b),
+    }
 }
 
+/// Go's `math.Max`.
 fn most(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
+    -least(-a, -b)
 }
 
 pub(super) fn bare(mut expr: &Expr) -> &Expr {

@@ -23,7 +23,7 @@ use super::promql::{Query, Refusal, Type};
 use super::tsdb::{Labels, Sample, Tsdb};
 use crate::clock::Stopwatch;
 
-/// How far back an instant looks for a sample, in milliseconds.
+/// How far back an instant looks for a sample unless the query says so itself, in milliseconds.
 pub(super) const LOOKBACK: i64 = 5 * 60 * 1000;
 
 /// The step of a subquery that names none, in milliseconds: the real one's default evaluation interval.
@@ -89,16 +89,18 @@ pub(super) struct Cost {
     pub(super) samples: u64,
 }
 
-/// How long a query may take, and since when.
+/// How long a query may take, since when, and how far back an instant looks for a sample.
 #[derive(Clone, Copy)]
-pub(super) struct Deadline {
+pub(super) struct Terms {
     pub(super) since: Stopwatch,
     pub(super) timeout: Duration,
+    /// In milliseconds.
+    pub(super) lookback: i64,
 }
 
-impl Deadline {
+impl Terms {
     pub(super) fn of(timeout: Duration) -> Self {
-        Self { since: Stopwatch::start(), timeout }
+        Self { since: Stopwatch::start(), timeout, lookback: LOOKBACK }
     }
 }
 
@@ -107,15 +109,15 @@ struct Engine<'a> {
     tsdb: &'a Tsdb,
     /// What `start()` and `end()` are.
     bounds: (i64, i64),
-    deadline: Deadline,
+    terms: Terms,
     samples: &'a Cell<u64>,
     steps: Steps,
 }
 
 /// The worth of a query at an instant, in milliseconds.
-pub(super) fn instant(tsdb: &Tsdb, query: &Query, at: i64, deadline: Deadline) -> Result<(Answer, Cost), Refusal> {
+pub(super) fn instant(tsdb: &Tsdb, query: &Query, at: i64, terms: Terms) -> Result<(Answer, Cost), Refusal> {
     let samples = Cell::new(0);
-    let engine = Engine { tsdb, bounds: (at, at), deadline, samples: &samples, steps: Steps::instant(at) };
+    let engine = Engine { tsdb, bounds: (at, at), terms, samples: &samples, steps: Steps::instant(at) };
     let answer = if query.of == Type::Matrix {
         Answer::Matrix(engine.matrix(&query.expr)?)
     } else {
@@ -137,10 +139,10 @@ pub(super) fn range(
     query: &Query,
     steps: Steps,
     end: i64,
-    deadline: Deadline,
+    terms: Terms,
 ) -> Result<(Vec<Series>, Cost), Refusal> {
     let samples = Cell::new(0);
-    let engine = Engine { tsdb, bounds: (steps.first, end), deadline, samples: &samples, steps };
+    let engine = Engine { tsdb, bounds: (steps.first, end), terms, samples: &samples, steps };
     let mut series = match engine.evaluate(&query.expr)? {
         Value::Scalar(values) => {
             let points = (0_u32..).zip(values).collect();
@@ -227,7 +229,7 @@ impl Engine<'_> {
         if self.samples.get() > MOST_SAMPLES {
             return execution("query processing would load too many samples into memory in query execution");
         }
-        if self.deadline.since.elapsed() > self.deadline.timeout {
+        if self.terms.since.elapsed() > self.terms.timeout {
             return Err(Refusal::Timeout("query timed out in expression evaluation".into()));
         }
         Ok(())

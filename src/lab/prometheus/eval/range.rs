@@ -124,7 +124,8 @@ fn extrapolated(window: &Window<'_>, counter: bool, per_second: bool) -> Option<
     }
     let mut growth = last - first;
     if counter {
-        growth += samples.windows(2).filter(|pair| pair[1].1 < pair[0].1).map(|pair| pair[0].1).sum::<f64>();
+        // One by one, for the last digit's sake.
+        samples.windows(2).filter(|pair| pair[1].1 < pair[0].1).for_each(|pair| growth += pair[0].1);
     }
     let sampled = seconds(last_at - first_at);
     let average = sampled / (count(samples) - 1.0);

@@ -2,7 +2,7 @@
 
 use promql_parser::parser::{Expr, VectorSelector};
 
-use super::{Engine, LOOKBACK, SUBQUERY_STEP, Series, Shift, Steps, execution, millis};
+use super::{Engine, SUBQUERY_STEP, Series, Shift, Steps, execution, millis};
 use crate::lab::prometheus::promql::{Refusal, matchers};
 use crate::lab::prometheus::tsdb::{Labels, Sample, Samples, is_stale};
 
@@ -46,7 +46,7 @@ impl Engine<'_> {
         let mut found = Vec::new();
         let mut samples = Vec::new();
         for (labels, stored) in self.tsdb.select(&matchers(selector)) {
-            stored.copy_within(begin.saturating_sub(LOOKBACK), end, &mut samples);
+            stored.copy_within(begin.saturating_sub(self.terms.lookback), end, &mut samples);
             if samples.is_empty() {
                 continue;
             }
@@ -58,7 +58,7 @@ impl Engine<'_> {
                     next += 1;
                 }
                 let Some((time, value)) = next.checked_sub(1).map(|newest| samples[newest]) else { continue };
-                if time >= at.saturating_sub(LOOKBACK) && !is_stale(value) {
+                if time >= at.saturating_sub(self.terms.lookback) && !is_stale(value) {
                     points.push((number(step), of(time, value)));
                 }
             }

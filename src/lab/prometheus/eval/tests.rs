@@ -36,7 +36,7 @@ fn stored() -> Tsdb {
 }
 
 fn ask(query: &str) -> Result<Answer, Refusal> {
-    instant(&stored(), &parse(query)?, 120_000, Deadline::of(TIMEOUT)).map(|(answer, _)| answer)
+    instant(&stored(), &parse(query)?, 120_000, Terms::of(TIMEOUT)).map(|(answer, _)| answer)
 }
 
 fn vector(query: &str) -> Vec<(Labels, f64)> {
@@ -70,10 +70,20 @@ fn close(query: &str, wanted: f64) {
 fn a_sample_counts_for_five_minutes_at_every_step() {
     let steps = Steps { first: 120_000, step: 60_000, count: 8 };
     let query = parse("x{a=\"2\"}").unwrap();
-    let (series, _) = range(&stored(), &query, steps, steps.last(), Deadline::of(TIMEOUT)).unwrap();
+    let (series, _) = range(&stored(), &query, steps, steps.last(), Terms::of(TIMEOUT)).unwrap();
     // The last sample is of second 120: it is there up to second 420.
     let numbers: Vec<u32> = series[0].points.iter().map(|(number, _)| *number).collect();
     assert_eq!(numbers, [0, 1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn a_query_says_how_far_back_it_looks() {
+    let terms = Terms { lookback: 10_000, ..Terms::of(TIMEOUT) };
+    let at = |at| match instant(&stored(), &parse("y").unwrap(), at, terms).unwrap().0 {
+        Answer::Vector(vector) => vector.len(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((at(130_000), at(130_001)), (1, 0));
 }
 
 #[test]
@@ -275,6 +285,12 @@ fn functions_of_values() {
     ] {
         close(query, value);
     }
+    // As Go has it, what is no number wins but against the utmost.
+    close("clamp_min(i, NaN)", f64::NAN);
+    assert_eq!(one("clamp_max(i, NaN)"), f64::NEG_INFINITY);
+    assert_eq!(one("clamp(i, 0.5, NaN)"), 0.5);
+    assert_eq!(one("1 / clamp_max(vector(-0), 0)"), f64::NEG_INFINITY);
+    assert_eq!(one("1 / clamp_min(vector(-0), 0)"), f64::INFINITY);
     assert_eq!(vector("clamp(y, 10, 0)"), []);
     assert_eq!(vector("absent(y)"), []);
     assert_eq!(vector(r#"absent(nope{a="b",c=~"d",e="f",e="g"})"#)[0].0, labels(&[("a", "b")]));
@@ -292,7 +308,7 @@ fn functions_of_values() {
 fn a_series_that_ended_is_gone_at_once() {
     let tsdb = stored();
     tsdb.end(&labels(&[(NAME, "y")]), 120_500);
-    let at = |query: &str, at| instant(&tsdb, &parse(query).unwrap(), at, Deadline::of(TIMEOUT)).unwrap().0;
+    let at = |query: &str, at| instant(&tsdb, &parse(query).unwrap(), at, Terms::of(TIMEOUT)).unwrap().0;
     assert_eq!(at("y", 121_000), Answer::Vector(vec![]));
     assert!(matches!(at("y[2s]", 121_000), Answer::Matrix(matrix) if matrix[0].1.len() == 2));
     assert!(matches!(at("y", 120_499), Answer::Vector(vector) if vector.len() == 1));
@@ -317,9 +333,9 @@ fn a_range_is_the_instants_in_order() {
     ] {
         let parsed = parse(query).unwrap();
         let steps = Steps { first: 30_000, step: 7000, count: 20 };
-        let (series, _) = range(&tsdb, &parsed, steps, 163_000, Deadline::of(TIMEOUT)).unwrap();
+        let (series, _) = range(&tsdb, &parsed, steps, 163_000, Terms::of(TIMEOUT)).unwrap();
         for n in 0..20 {
-            let (answer, _) = instant(&tsdb, &parsed, steps.time(n), Deadline::of(TIMEOUT)).unwrap();
+            let (answer, _) = instant(&tsdb, &parsed, steps.time(n), Terms::of(TIMEOUT)).unwrap();
             let mut wanted = match answer {
                 Answer::Vector(vector) => vector,
                 Answer::Scalar(value) => vec![(Labels::default(), value)],
@@ -337,7 +353,7 @@ fn a_range_is_the_instants_in_order() {
 fn what_costs_too_much_is_refused() {
     assert!(refusal("count_over_time(vector(1)[1y:1s])").contains("too many samples"));
     let query = parse("sum_over_time(y[1m])").unwrap();
-    let none = Deadline::of(Duration::ZERO);
+    let none = Terms::of(Duration::ZERO);
     assert!(matches!(instant(&stored(), &query, 0, none), Err(Refusal::Timeout(_))));
 }
 
@@ -354,7 +370,7 @@ proptest! {
             tsdb.append(&labels(&[(NAME, "c"), ("job", &job.to_string()), ("odd", if job % 2 == 1 { "1" } else { "" })]), at, value).unwrap();
         }
         let at = i64::try_from(counts.len()).unwrap() * 1000;
-        let values = |query: &str| match instant(&tsdb, &parse(query).unwrap(), at, Deadline::of(TIMEOUT)).unwrap().0 {
+        let values = |query: &str| match instant(&tsdb, &parse(query).unwrap(), at, Terms::of(TIMEOUT)).unwrap().0 {
             Answer::Vector(vector) => vector.into_iter().map(|(_, value)| value).collect::<Vec<f64>>(),
             other => panic!("{other:?}"),
         };

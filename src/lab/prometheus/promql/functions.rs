@@ -72,3 +72,26 @@ pub(super) fn signature(name: &str) -> Option<(&'static [Type], Arity, Type)> {
     };
     Some((arguments, arity, Vector))
 }
+
+/// Whether it is a function that came after 2.42, also under a feature flag.
+pub(super) fn is_of_later_version(name: &str) -> bool {
+    matches!(
+        name,
+        "double_exponential_smoothing"
+            | "first_over_time"
+            | "histogram_avg"
+            | "histogram_quantiles"
+            | "histogram_stddev"
+            | "histogram_stdvar"
+            | "info"
+            | "limit_ratio"
+            | "limitk"
+            | "mad_over_time"
+            | "sort_by_label"
+            | "sort_by_label_desc"
+            | "ts_of_first_over_time"
+            | "ts_of_last_over_time"
+            | "ts_of_max_over_time"
+            | "ts_of_min_over_time"
+    )
+}

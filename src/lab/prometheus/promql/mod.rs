@@ -39,6 +39,10 @@ pub(super) struct Query {
 fn refused(wrong: Wrong) -> Refusal {
     match wrong {
         Wrong::Parse(why) => Refusal::BadData(why),
+        Wrong::Later(name) => Refusal::Execution(format!(
+            "the lab does not evaluate the function {}: it answers as Prometheus 2.42, and later versions brought it",
+            quoted(&name)
+        )),
         Wrong::TooDeep => Refusal::Execution("the query is nested deeper than the lab evaluates".into()),
     }
 }

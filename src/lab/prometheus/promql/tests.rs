@@ -100,18 +100,22 @@ fn errors_of_types_come_after_those_of_the_grammar() {
 
 #[test]
 fn what_later_versions_take_is_refused() {
-    for query in [
-        "x[5]",
-        "x{\"a\"=\"b\"}",
-        "{\"x\"}",
-        "x{a=\"1\" or b=\"2\"}",
-        "limitk(1, x)",
-        "first_over_time(x[1m])",
-        "x + fill(1) y",
-        "x offset +5m",
-    ] {
+    for query in ["x[5]", "x{\"a\"=\"b\"}", "{\"x\"}", "x{a=\"1\" or b=\"2\"}", "x + fill(1) y", "x offset +5m"] {
         refusal(query);
     }
+}
+
+#[test]
+fn functions_of_later_versions_are_named() {
+    for name in ["first_over_time", "limitk", "sort_by_label", "mad_over_time", "info"] {
+        let told = format!("the lab does not evaluate the function \"{name}\"");
+        match parse(&format!("sum({name}(x[1m]))")) {
+            Err(Refusal::Execution(why)) => assert!(why.starts_with(&told), "{why}"),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    // What is no query at all is told first, as ever.
+    assert_eq!(refusal("first_over_time(x[1m]) +"), "1:25: parse error: unexpected end of input");
 }
 
 #[test]
@@ -288,8 +292,8 @@ proptest! {
         let text = pieces.join(&gap);
         if let Ok(query) = parse(&text) {
             let tsdb = super::super::tsdb::Tsdb::default();
-            let deadline = super::super::eval::Deadline::of(std::time::Duration::from_secs(5));
-            let _ = super::super::eval::instant(&tsdb, &query, 0, deadline);
+            let terms = super::super::eval::Terms::of(std::time::Duration::from_secs(5));
+            let _ = super::super::eval::instant(&tsdb, &query, 0, terms);
             let _ = formatted(&query);
         }
     }

@@ -1,6 +1,6 @@
 //! Calls of functions, and aggregations.
 
-use super::super::functions::{Arity, Type, signature};
+use super::super::functions::{Arity, Type, is_of_later_version, signature};
 use super::super::lex::{Token, quoted};
 use super::{Checked, Checker, Complaint, Form};
 use crate::lab::prometheus::labels::{is_label_name, is_metric_name};
@@ -101,7 +101,11 @@ impl Checker<'_> {
         let depth = 1 + arguments.iter().map(|argument| argument.depth).max().unwrap_or(0);
         let name = function.text.as_str();
         let Some((types, arity, of)) = signature(name) else {
-            self.complain(function.at, format!("unknown function with name {}", quoted(name)));
+            if is_of_later_version(name) {
+                self.later.get_or_insert_with(|| name.to_owned());
+            } else {
+                self.complain(function.at, format!("unknown function with name {}", quoted(name)));
+            }
             return Ok(Checked { at: function.at, of: Type::Vector, form: Form::Other, depth });
         };
         if name == "holt_winters" {

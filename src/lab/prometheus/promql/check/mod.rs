@@ -21,6 +21,8 @@ pub(in crate::lab::prometheus) enum Wrong {
     Parse(String),
     /// Right, but more than the lab does.
     TooDeep,
+    /// A function that later versions have.
+    Later(String),
 }
 
 /// The place in bytes, and the text.
@@ -53,6 +55,8 @@ struct Checker<'a> {
     /// The first error of the grammar: they come before errors of types.
     complaint: Option<Complaint>,
     ill_typed: Option<Complaint>,
+    /// The first function that is of a later version.
+    later: Option<String>,
     too_deep: bool,
     level: usize,
     /// What the parser is to read in place of a token: the token's place and length, and the text.
@@ -81,7 +85,17 @@ impl<'a> Checker<'a> {
     fn new(text: &'a str) -> Self {
         let mut lexer = Lexer::new(text);
         let token = lexer.next();
-        Self { text, lexer, token, complaint: None, ill_typed: None, too_deep: false, level: 0, rewritten: Vec::new() }
+        Self {
+            text,
+            lexer,
+            token,
+            complaint: None,
+            ill_typed: None,
+            later: None,
+            too_deep: false,
+            level: 0,
+            rewritten: Vec::new(),
+        }
     }
 
     fn verdict(&self, checked: Result<Checked, Complaint>) -> Result<Checked, Wrong> {
@@ -98,6 +112,9 @@ impl<'a> Checker<'a> {
             return Err(parse(complaint));
         }
         let checked = checked.map_err(|complaint| parse(&complaint))?;
+        if let Some(later) = &self.later {
+            return Err(Wrong::Later(later.clone()));
+        }
         self.ill_typed.as_ref().map_or(Ok(checked), |complaint| Err(parse(complaint)))
     }
 

@@ -1,0 +1,178 @@
+//! The lab's Prometheus beside a real one of version 2.42: the same samples in both, the same questions to both.
+//!
+//! `STEADFAST_EXPRESSIONS` says how many expressions are made, `STEADFAST_SEED` which.
+
+mod answers;
+mod grammar;
+mod real;
+mod requests;
+mod samples;
+
+use std::time::Duration;
+
+use libtest_mimic::Trial;
+use steadfast::clock::{Seed, Stopwatch};
+
+use self::answers::{Answer, Asked, has_data, same};
+use self::grammar::{Grammar, Question, When};
+use self::real::Programs;
+use self::samples::{FIRST, SPAN, Series};
+use super::{Needs, Outcome};
+
+/// Nothing here takes longer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How much is written at once, in milliseconds: a database's head takes nothing that is much older than its newest.
+const PIECE: i64 = 600_000;
+
+/// How many expressions are made unless it is said.
+const EXPRESSIONS: usize = 2000;
+
+pub fn trials() -> (Needs, Vec<Trial>) {
+    let needs = Needs::new("prometheus", real::found());
+    let trials = vec![
+        needs.trial("promql::expressions", expressions),
+        needs.trial("promql::staleness", staleness),
+        needs.trial("promql::requests", requests),
+    ];
+    (needs, trials)
+}
+
+/// Whether the real one is known to answer otherwise; each is told in `docs/differences.md`.
+fn stays(question: &Question) -> bool {
+    let has = |part: &str| question.expr.contains(part);
+    let steps = matches!(question.when, When::Steps { .. });
+    // It loses sight of what an offset moves.
+    let timestamp = has("timestamp(") && has(" @ ") && has(" offset ");
+    // It takes the time of the first step for all of them.
+    let predicted = steps && has("predict_linear(") && has(" @ ");
+    // Of what `@` fixes, it makes a point although no step lies in the window; and where the window begins with the
+    // query, it takes the offset twice.
+    let subquery = has(")[") && has(":") && has(" @ ") && (question.raw || has(" offset -"));
+    // In a range it sorts at each step, and sums in that order; of large numbers little is left.
+    let sorted = steps && has("sort") && (has("stddev") || has("stdvar"));
+    timestamp || predicted || subquery || sorted
+}
+
+/// As many expressions as `count`: each as an instant and as a range.
+fn questions(seed: Seed, purpose: &str, count: usize) -> Vec<Question> {
+    let mut grammar = Grammar::new(seed.rng(purpose));
+    let mut questions: Vec<Question> = Vec::new();
+    while questions.len() < count {
+        let question = if questions.len() % 2 == 0 { grammar.instant() } else { grammar.steps() };
+        if !stays(&question) {
+            questions.push(question);
+        }
+    }
+    questions
+}
+
+/// Compares all answers, and says what it saw.
+fn compare(seed: Seed, questions: &[Question], theirs: &[Answer], ours: &[Answer], took: [Duration; 2]) -> Outcome {
+    let (mut wrong, mut data, mut errors) = (Vec::new(), 0, 0);
+    for ((question, theirs), ours) in questions.iter().zip(theirs).zip(ours) {
+        data += usize::from(has_data(theirs));
+        errors += usize::from(theirs.status != 200);
+        let ordered = matches!(question.when, When::At(_)) && question.expr.starts_with("sort");
+        if !same(theirs, ours, ordered) {
+            wrong.push(format!("{question:?}\n  real: {}\n  lab:  {}", shown(theirs), shown(ours)));
+        }
+    }
+    println!(
+        "seed {}: {} expressions, {data} with data, {errors} errors, {} differ; real {:.1?}, lab {:.1?}",
+        seed.0,
+        questions.len(),
+        wrong.len(),
+        took[0],
+        took[1]
+    );
+    if !wrong.is_empty() {
+        let count = wrong.len();
+        wrong.truncate(20);
+        return Err(format!("STEADFAST_SEED={}: {count} answers differ:\n{}", seed.0, wrong.join("\n")).into());
+    }
+    // A comparison of nothing with nothing proves nothing.
+    if data * 10 < questions.len() * 6 || errors * 10 > questions.len() * 2 {
+        return Err(format!("too few of {} have data: {data}, and {errors} are errors", questions.len()).into());
+    }
+    Ok(())
+}
+
+fn shown(answer: &Answer) -> String {
+    let text = format!("{} {}", answer.status, answer.body);
+    if text.len() > 1500 { text.chars().take(1500).chain("…".chars()).collect() } else { text }
+}
+
+fn timed<T>(of: impl FnOnce() -> Result<T, String>) -> Result<(T, Duration), String> {
+    let since = Stopwatch::start();
+    of().map(|value| (value, since.elapsed()))
+}
+
+fn count() -> Result<usize, String> {
+    match std::env::var("STEADFAST_EXPRESSIONS") {
+        Ok(text) => text.parse().map_err(|_| format!("STEADFAST_EXPRESSIONS={text:?} is not a whole number")),
+        Err(_) => Ok(EXPRESSIONS),
+    }
+}
+
+/// Samples of an hour, which the real one reads from blocks that its own tool has made.
+fn expressions() -> Outcome {
+    let seed = Seed::from_env().map_err(|error| error.to_string())?;
+    let series = samples::made(&mut seed.rng("promql samples"));
+    let programs = Programs::new()?;
+    programs.import(&samples::open_metrics(&series))?;
+    let server = programs.start()?;
+    let questions = questions(seed, "promql expressions", count()?);
+    let asked: Vec<Asked> = questions.iter().map(Question::asked).collect();
+    let (theirs, real_took) = timed(|| answers::real(&server, &asked))?;
+    let (ours, lab_took) = timed(|| answers::lab(&series, &asked))?;
+    compare(seed, &questions, &theirs, &ours, [real_took, lab_took])
+}
+
+/// Series that end, some of them to come back. No tool imports such an end, so it is written as another server would.
+fn staleness() -> Outcome {
+    let seed = Seed::from_env().map_err(|error| error.to_string())?;
+    let mut series: Vec<Series> =
+        samples::with_ends(samples::made(&mut seed.rng("promql samples")), &mut seed.rng("promql ends"));
+    // Series stand in the order of their making, and sums are of that order.
+    series.sort_by_key(|one| one.samples.first().map(|(at, _)| (at - FIRST) / PIECE));
+    let programs = Programs::new()?;
+    let server = programs.start()?;
+    for first in (FIRST..FIRST + SPAN).step_by(usize::try_from(PIECE).expect("a small number")) {
+        answers::write(&server, samples::remote_write(&series, first, first + PIECE))?;
+    }
+    let questions = questions(seed, "promql ends", count()? / 4);
+    let asked: Vec<Asked> = questions.iter().map(Question::asked).collect();
+    let (theirs, real_took) = timed(|| answers::real(&server, &asked))?;
+    let (ours, lab_took) = timed(|| answers::lab(&series, &asked))?;
+    compare(seed, &questions, &theirs, &ours, [real_took, lab_took])
+}
+
+/// What the API refuses, and how, to the letter; and what it makes of odd parameters.
+fn requests() -> Outcome {
+    let series = samples::made(&mut Seed(0).rng("promql samples"));
+    let programs = Programs::new()?;
+    programs.import(&samples::open_metrics(&series))?;
+    let server = programs.start()?;
+    let asked = requests::all();
+    let theirs = answers::real(&server, &asked)?;
+    let ours = answers::lab(&series, &asked)?;
+    let mut wrong = Vec::new();
+    for ((asked, theirs), ours) in asked.iter().zip(&theirs).zip(&ours) {
+        let texts = theirs.body["error"] == ours.body["error"] && theirs.body.is_string() == ours.body.is_string();
+        let plain = !theirs.body.is_string() || theirs.body == ours.body;
+        if !(texts && plain && same(theirs, ours, false)) {
+            wrong.push(format!(
+                "{} {} {}\n  real: {}\n  lab:  {}",
+                asked.method,
+                asked.path,
+                asked.form,
+                shown(theirs),
+                shown(ours)
+            ));
+        }
+    }
+    let refused = theirs.iter().filter(|answer| answer.status >= 400).count();
+    println!("{} requests, {refused} refused, {} differ", asked.len(), wrong.len());
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n").into()) }
+}
