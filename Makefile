@@ -37,8 +37,8 @@ kind-up: ## the kind cluster, made if it is absent, with the images of the witne
 kind-down: ## deletes the kind cluster and what is remembered of it
 	@$(CARGO) run --quiet --features cli -- kind down $(KIND_NAME)
 
-lab-check: ## judged by kubectl, the official Python client, Chaos Toolkit and vegeta, as far as they are here
-	$(CARGO) test --features cli --test tools
+lab-check: ## judged by kubectl, the official Python client, Chaos Toolkit, Prometheus and vegeta, as far as they are here; EXPRESSIONS=20000 of PromQL
+	STEADFAST_EXPRESSIONS=$(or $(EXPRESSIONS),2000) $(CARGO) test --features cli --test tools
 
 crash-gate: ## drivers killed at any request in virtual time, 10,000 times, and test processes at random instants; KILLS=1000
 	STEADFAST_KILLS=$(or $(KILLS),1000)0 STEADFAST_CRASHES=$(or $(KILLS),1000) $(CARGO) test --release --features cli --test it -- crash --nocapture --test-threads=1

@@ -156,7 +156,7 @@ pub fn same(a: &Answer, b: &Answer, ordered: bool) -> bool {
     let (a, b) = (&a.body["data"], &b.body["data"]);
     match a["resultType"].as_str() {
         _ if a["resultType"] != b["resultType"] => false,
-        None => true,
+        None => a == b,
         Some("scalar" | "string") => close(&a["result"], &b["result"]),
         Some(_) => {
             let (a, b) = (series(a, ordered), series(b, ordered));

@@ -89,20 +89,19 @@ const WRONG: &[&str] = &[
 /// Parameters of `query`, beside a query.
 const AT: &[&str] = &[
     "time=noon",
-    "time=",
     "time=1e3",
     "time=-1",
     "time=NaN",
     "time=2026-01-01T00:00:00Z",
     "time=2026-01-01",
     "time=2026-01-01T00:00:00.5%2B01:00",
-    "timeout=0",
-    "timeout=soon",
-    "timeout=1ms0",
-    "timeout=1e99",
-    "timeout=5m",
-    "limit=1",
-    "nope=1",
+    "time=1&timeout=0",
+    "time=1&timeout=soon",
+    "time=1&timeout=1ms0",
+    "time=1&timeout=1e99",
+    "time=1&timeout=5m",
+    "time=1&limit=1",
+    "time=1&nope=1",
 ];
 
 /// Parameters of `query_range`, beside a query.
@@ -180,6 +179,10 @@ pub fn all() -> Vec<Asked> {
     all.extend(PATHS.iter().map(|path| Asked::get(path)));
     for (method, path) in [
         (Method::PUT, "/api/v1/query"),
+        (Method::POST, "/api/v1/query/"),
+        (Method::PUT, "/api/v1/query/"),
+        (Method::GET, "/api/v1/query/?query=up&time=1"),
+        (Method::GET, "/api/v1/label/job/values/"),
         (Method::DELETE, "/api/v1/series"),
         (Method::POST, "/api/v1/rules"),
         (Method::POST, "/api/v1/label/job/values"),

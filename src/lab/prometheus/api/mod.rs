@@ -80,15 +80,12 @@ async fn serve(State(api): State<Api>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let Some(below) = path.strip_prefix("/api/v1/") else { return plain(&api, &parts, &path) };
-    let known = match below {
-        "query" | "query_range" | "labels" | "query_exemplars" | "format_query" => FORM,
-        "series" => &[Method::DELETE, Method::GET, Method::POST],
-        "targets" | "targets/metadata" | "metadata" | "rules" | "alerts" | "alertmanagers" | "status/buildinfo"
-        | "status/config" | "status/flags" | "status/runtimeinfo" | "status/tsdb" | "status/walreplay" => READ,
-        "admin/tsdb/snapshot" | "admin/tsdb/delete_series" | "admin/tsdb/clean_tombstones" => ADMIN,
-        "read" | "write" => POST,
-        label if label_of(label).is_some() => READ,
-        _ => return text(StatusCode::NOT_FOUND, "404 page not found\n"),
+    let Some(known) = methods(below) else {
+        let without = below.strip_suffix('/').filter(|path| methods(path).is_some_and(|m| m.contains(&parts.method)));
+        return match without {
+            Some(path) => redirect(&parts, path),
+            None => text(StatusCode::NOT_FOUND, "404 page not found\n"),
+        };
     };
     if parts.method == Method::OPTIONS {
         return Response::builder().status(StatusCode::NO_CONTENT).body(Body::empty()).unwrap_or_default();
@@ -140,6 +137,34 @@ async fn serve(State(api): State<Api>, request: Request) -> Response {
         "status/walreplay" => Ok(json!({"min": 0, "max": 0, "current": 0}).to_string()),
         label => series::values(&api, label_of(label).unwrap_or_default(), &parameters),
     })
+}
+
+/// How a path below `/api/v1/` may be asked for.
+fn methods(below: &str) -> Option<&'static [Method]> {
+    Some(match below {
+        "query" | "query_range" | "labels" | "query_exemplars" | "format_query" => FORM,
+        "series" => &[Method::DELETE, Method::GET, Method::POST],
+        "targets" | "targets/metadata" | "metadata" | "rules" | "alerts" | "alertmanagers" | "status/buildinfo"
+        | "status/config" | "status/flags" | "status/runtimeinfo" | "status/tsdb" | "status/walreplay" => READ,
+        "admin/tsdb/snapshot" | "admin/tsdb/delete_series" | "admin/tsdb/clean_tombstones" => ADMIN,
+        "read" | "write" => POST,
+        label if label_of(label).is_some() => READ,
+        _ => return None,
+    })
+}
+
+/// To a path without the slash at its end. As the real one does, it forgets what the path lies under.
+fn redirect(parts: &http::request::Parts, path: &str) -> Response {
+    let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let to = format!("/{path}{query}");
+    if parts.method != Method::GET {
+        let answer = Response::builder().status(StatusCode::TEMPORARY_REDIRECT).header(LOCATION, to);
+        return answer.body(Body::empty()).unwrap_or_default();
+    }
+    let escaped = to.replace('&', "&amp;").replace('"', "&#34;").replace('<', "&lt;").replace('>', "&gt;");
+    let answer = Response::builder().status(StatusCode::MOVED_PERMANENTLY).header(LOCATION, to);
+    let answer = answer.header(CONTENT_TYPE, "text/html; charset=utf-8");
+    answer.body(Body::from(format!("<a href=\"{escaped}\">Moved Permanently</a>.\n\n"))).unwrap_or_default()
 }
 
 /// The name in `label/NAME/values`.

@@ -79,7 +79,8 @@ impl Parameters {
 fn time(text: &str) -> Result<i64, String> {
     if let Some(seconds) = crate::lab::prometheus::numbers::parse(text) {
         let millis = (seconds * 1000.0).round();
-        return Ok(if millis.is_nan() { 0 } else { millis.clamp(-9e15, 9e15) as i64 });
+        // What is no number is what Go makes of it.
+        return Ok(if millis.is_nan() { -9_223_372_036_854 } else { millis.clamp(-9e15, 9e15) as i64 });
     }
     let wrong = || format!("cannot parse {} to a valid timestamp", go_quoted(text));
     // RFC 3339 has a `T` and an offset; jiff would take more.

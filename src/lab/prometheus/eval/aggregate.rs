@@ -11,7 +11,7 @@ use super::range::quantile;
 use super::select::number;
 use super::{Engine, Series, Value, execution};
 use crate::lab::prometheus::labels::{NAME, is_label_name};
-use crate::lab::prometheus::numbers::plain;
+use crate::lab::prometheus::numbers::{plain, write_value};
 use crate::lab::prometheus::promql::{Refusal, go_quoted};
 use crate::lab::prometheus::tsdb::Labels;
 
@@ -175,7 +175,9 @@ impl Engine<'_> {
         for most in most {
             #[expect(clippy::cast_precision_loss, reason = "bounds")]
             if !(*most <= i64::MAX as f64 && *most >= i64::MIN as f64) {
-                return execution(format!("Scalar value {} overflows int64", plain(*most)));
+                let mut value = String::new();
+                write_value(&mut value, *most);
+                return execution(format!("Scalar value {value} overflows int64"));
             }
         }
         let mut found = Vec::new();

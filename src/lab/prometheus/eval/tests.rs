@@ -211,6 +211,7 @@ fn aggregations_group() {
     assert_eq!(vector(r#"count_values("v", x > 5)"#), [(labels(&[("v", "37")]), 1.0)]);
     assert_eq!(refusal(r#"count_values("a b", x)"#), "invalid label name \"a b\"");
     assert_eq!(refusal("topk(NaN, x)"), "Scalar value NaN overflows int64");
+    assert_eq!(refusal("bottomk(1e300, x)"), "Scalar value 1e+300 overflows int64");
 }
 
 #[test]

@@ -59,6 +59,8 @@ impl Token {
             Kind::WordOperator => format!("<op:{}>", self.text),
             Kind::Aggregator => format!("<aggr:{}>", self.text),
             Kind::Punctuation if "(){}[],:=".contains(&self.text) => quoted(),
+            // The one operator that the real one has no name for; this is its number there.
+            Kind::Punctuation if self.text == "@" => "\"<Item 57385>\" <op:@>".into(),
             Kind::Punctuation => format!("<op:{}>", self.text),
         }
     }

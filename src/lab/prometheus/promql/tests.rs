@@ -177,10 +177,14 @@ fn selectors_stand_alone() {
         ("sum(x)", "1:4: parse error: unexpected \"(\""),
         ("x[5m]", "1:2: parse error: unexpected \"[\""),
         ("x offset 5m", "1:3: parse error: unexpected <offset>"),
+        ("x @ 5", "1:3: parse error: unexpected \"<Item 57385>\" <op:@>"),
         ("", "1:1: parse error: unexpected end of input"),
     ] {
         assert_eq!(selector(text).unwrap_err(), Refusal::BadData(why.into()), "{text}");
     }
+    let two = selector("x{__name__=\"y\",a=\"\\x41\"}").unwrap();
+    let two: Vec<_> = two.iter().map(|matcher| (matcher.name.as_str(), matcher.value.as_str())).collect();
+    assert_eq!(two, [("__name__", "x"), ("__name__", "y"), ("a", "A")], "none is both");
     assert!(selector("{}").unwrap().is_empty(), "what asks for nothing is for the caller to refuse");
 }
 

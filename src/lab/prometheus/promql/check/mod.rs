@@ -75,8 +75,8 @@ pub(in crate::lab::prometheus) fn query(text: &str) -> Result<(Type, String), Wr
 pub(in crate::lab::prometheus) fn selector(text: &str) -> Result<String, Wrong> {
     let mut checker = Checker::new(text);
     let checked = checker.only_selector();
-    // Whether a matcher is there that is not empty is for the caller to say, in its own words.
-    checker.ill_typed = checker.ill_typed.take_if(|(_, why)| why.starts_with("metric name"));
+    // Whether a matcher is there that is not empty is for the caller to say; and a second name is one more to match.
+    checker.ill_typed = None;
     checker.verdict(checked)?;
     Ok(checker.normal())
 }

@@ -161,6 +161,7 @@ impl Checker<'_> {
             }
         }
         let mut matchers = Vec::new();
+        let brace = self.token.at;
         if self.token.is("{") {
             self.advance();
             while !self.token.is("}") {
@@ -178,6 +179,11 @@ impl Checker<'_> {
                 if let Some((_, value, _)) = matchers.iter().find(|(label, ..)| label == "__name__") {
                     let (first, second) = (quoted(&name.text), quoted(value));
                     self.ill_typed(at, format!("metric name must not be set twice: {first} or {second}"));
+                    if only {
+                        // The parser takes two names only where both are matchers.
+                        self.rewritten.push((at, name.text.len(), String::new()));
+                        self.rewritten.push((brace, 1, format!("{{__name__={first},")));
+                    }
                 }
             }
             None if matchers.iter().all(|(.., takes_empty)| *takes_empty) => {
