@@ -16,7 +16,7 @@ use steadfast::clock::{Seed, Stopwatch};
 
 use self::answers::{Answer, Asked, has_data, same};
 use self::grammar::{Grammar, Question, When};
-use self::real::Programs;
+use self::real::{Programs, Real};
 use self::samples::{FIRST, SPAN, Series};
 use super::{Needs, Outcome};
 
@@ -43,16 +43,20 @@ pub fn trials() -> (Needs, Vec<Trial>) {
 fn stays(question: &Question) -> bool {
     let has = |part: &str| question.expr.contains(part);
     let steps = matches!(question.when, When::Steps { .. });
+    let (fixed, subqueries) = (has(" @ "), question.expr.matches(")[").count());
     // It loses sight of what an offset moves.
-    let timestamp = has("timestamp(") && has(" @ ") && has(" offset ");
+    let timestamp = fixed && has("timestamp(") && has(" offset ");
     // It takes the time of the first step for all of them.
-    let predicted = steps && has("predict_linear(") && has(" @ ");
+    let predicted = fixed && has("predict_linear(") && (steps || subqueries > 0);
     // Of what `@` fixes, it makes a point although no step lies in the window; and where the window begins with the
-    // query, it takes the offset twice.
-    let subquery = has(")[") && has(":") && has(" @ ") && (question.raw || has(" offset -"));
+    // query, or with the window around it, it takes the offset twice.
+    let subquery = fixed && subqueries > 0 && (question.raw || subqueries > 1 || has(" offset -"));
     // In a range it sorts at each step, and sums in that order; of large numbers little is left.
-    let sorted = steps && has("sort") && (has("stddev") || has("stdvar"));
-    timestamp || predicted || subquery || sorted
+    let spread = has("stddev") || has("stdvar");
+    let sorted = steps && has("sort") && spread;
+    // The last digits are another library's, and then all that is left of a difference or a remainder.
+    let digits = has("atan2") && (spread || has(" % "));
+    timestamp || predicted || subquery || sorted || digits
 }
 
 /// As many expressions as `count`: each as an instant and as a range.
@@ -60,7 +64,7 @@ fn questions(seed: Seed, purpose: &str, count: usize) -> Vec<Question> {
     let mut grammar = Grammar::new(seed.rng(purpose));
     let mut questions: Vec<Question> = Vec::new();
     while questions.len() < count {
-        let question = if questions.len() % 2 == 0 { grammar.instant() } else { grammar.steps() };
+        let question = if questions.len().is_multiple_of(2) { grammar.instant() } else { grammar.steps() };
         if !stays(&question) {
             questions.push(question);
         }
@@ -116,45 +120,51 @@ fn count() -> Result<usize, String> {
     }
 }
 
-/// Samples of an hour, which the real one reads from blocks that its own tool has made.
+/// A real one with these samples. It reads blocks that its own tool has made; without that, or if `ends` are among the
+/// samples, which no tool imports, they are written as another server would.
+fn serving(series: &mut [Series], ends: bool) -> Result<(Programs, Real), String> {
+    let programs = Programs::new()?;
+    if !ends && programs.import(&samples::open_metrics(series))? {
+        let server = programs.start()?;
+        return Ok((programs, server));
+    }
+    // Series stand in the order of their making, and sums are of that order.
+    series.sort_by_key(|one| one.samples.first().map(|(at, _)| (at - FIRST) / PIECE));
+    let server = programs.start()?;
+    for first in (FIRST..FIRST + SPAN).step_by(usize::try_from(PIECE).expect("a small number")) {
+        answers::write(&server, samples::remote_write(series, first, first + PIECE))?;
+    }
+    Ok((programs, server))
+}
+
+/// Asks both, and compares.
+fn asked(seed: Seed, mut series: Vec<Series>, ends: bool, questions: &[Question]) -> Outcome {
+    let (_programs, server) = serving(&mut series, ends)?;
+    let asked: Vec<Asked> = questions.iter().map(Question::asked).collect();
+    let (theirs, real_took) = timed(|| answers::real(&server, &asked))?;
+    let (ours, lab_took) = timed(|| answers::lab(&series, &asked))?;
+    compare(seed, questions, &theirs, &ours, [real_took, lab_took])
+}
+
+/// Samples of an hour.
 fn expressions() -> Outcome {
     let seed = Seed::from_env().map_err(|error| error.to_string())?;
     let series = samples::made(&mut seed.rng("promql samples"));
-    let programs = Programs::new()?;
-    programs.import(&samples::open_metrics(&series))?;
-    let server = programs.start()?;
-    let questions = questions(seed, "promql expressions", count()?);
-    let asked: Vec<Asked> = questions.iter().map(Question::asked).collect();
-    let (theirs, real_took) = timed(|| answers::real(&server, &asked))?;
-    let (ours, lab_took) = timed(|| answers::lab(&series, &asked))?;
-    compare(seed, &questions, &theirs, &ours, [real_took, lab_took])
+    asked(seed, series, false, &questions(seed, "promql expressions", count()?))
 }
 
-/// Series that end, some of them to come back. No tool imports such an end, so it is written as another server would.
+/// Series that end, some of them to come back.
 fn staleness() -> Outcome {
     let seed = Seed::from_env().map_err(|error| error.to_string())?;
-    let mut series: Vec<Series> =
-        samples::with_ends(samples::made(&mut seed.rng("promql samples")), &mut seed.rng("promql ends"));
-    // Series stand in the order of their making, and sums are of that order.
-    series.sort_by_key(|one| one.samples.first().map(|(at, _)| (at - FIRST) / PIECE));
-    let programs = Programs::new()?;
-    let server = programs.start()?;
-    for first in (FIRST..FIRST + SPAN).step_by(usize::try_from(PIECE).expect("a small number")) {
-        answers::write(&server, samples::remote_write(&series, first, first + PIECE))?;
-    }
-    let questions = questions(seed, "promql ends", count()? / 4);
-    let asked: Vec<Asked> = questions.iter().map(Question::asked).collect();
-    let (theirs, real_took) = timed(|| answers::real(&server, &asked))?;
-    let (ours, lab_took) = timed(|| answers::lab(&series, &asked))?;
-    compare(seed, &questions, &theirs, &ours, [real_took, lab_took])
+    let series = samples::made(&mut seed.rng("promql samples"));
+    let series = samples::with_ends(series, &mut seed.rng("promql ends"));
+    asked(seed, series, true, &questions(seed, "promql ends", count()? / 4))
 }
 
 /// What the API refuses, and how, to the letter; and what it makes of odd parameters.
 fn requests() -> Outcome {
-    let series = samples::made(&mut Seed(0).rng("promql samples"));
-    let programs = Programs::new()?;
-    programs.import(&samples::open_metrics(&series))?;
-    let server = programs.start()?;
+    let mut series = samples::made(&mut Seed(0).rng("promql samples"));
+    let (_programs, server) = serving(&mut series, false)?;
     let asked = requests::all();
     let theirs = answers::real(&server, &asked)?;
     let ours = answers::lab(&series, &asked)?;

@@ -19,26 +19,26 @@ const IMAGE: &str = "prom/prometheus:v2.42.0";
 /// How long it may take to be ready.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where its programs come from.
+/// Where its program comes from.
 enum Source {
-    Path { prometheus: PathBuf, promtool: PathBuf },
+    Path(PathBuf),
     Image,
 }
 
 fn source() -> Result<Source, String> {
-    let mut seen = "no prometheus and promtool on the PATH".to_owned();
-    if let (Some(prometheus), Some(promtool)) = (find("prometheus"), find("promtool")) {
+    let mut seen = "no prometheus on the PATH".to_owned();
+    if let Some(prometheus) = find("prometheus") {
         let said = Command::new(&prometheus).arg("--version").output().map(|output| Said::of(&output));
         let version = said.map(|said| said.out + &said.err).unwrap_or_default();
         let version = version.split_whitespace().nth(2).unwrap_or("of no version").to_owned();
         if version.starts_with(VERSION) {
-            return Ok(Source::Path { prometheus, promtool });
+            return Ok(Source::Path(prometheus));
         }
         // Later ones answer otherwise: windows are open on the left, names and functions differ.
         seen = format!("the prometheus on the PATH is {version}, and the lab is a double of {VERSION}x");
     }
-    let mut inspect = Command::new("docker");
-    inspect.args(["image", "inspect", IMAGE]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut inspect = docker(&["image", "inspect", IMAGE]);
+    inspect.stdout(Stdio::null()).stderr(Stdio::null());
     if inspect.status().is_ok_and(|status| status.success()) {
         return Ok(Source::Image);
     }
@@ -53,42 +53,41 @@ pub fn found() -> Result<(), String> {
 /// Its programs, and a folder for its data.
 pub struct Programs {
     prometheus: PathBuf,
-    promtool: PathBuf,
+    /// Not every image has it.
+    promtool: Option<PathBuf>,
     folder: TempDir,
 }
 
 impl Programs {
     pub fn new() -> Result<Self, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let (prometheus, promtool) = match source()? {
-            Source::Path { prometheus, promtool } => (prometheus, promtool),
-            // They are static: they run as well outside of a container, and need none that somebody must remove.
+        fs::create_dir(folder.path().join("data")).map_err(|error| error.to_string())?;
+        let prometheus = match source()? {
+            Source::Path(prometheus) => prometheus,
+            // It is static: it runs as well outside of a container, and so leaves none that somebody must remove.
             Source::Image => {
-                let container = run(Command::new("docker").args(["create", IMAGE]))?;
-                let copied = ["prometheus", "promtool"].map(|program| {
-                    let (from, to) = (format!("{}:/bin/{program}", container.trim()), folder.path().join(program));
-                    run(Command::new("docker").args(["cp", &from]).arg(&to)).map(|_| to)
-                });
-                run(Command::new("docker").args(["rm", container.trim()]))?;
-                let [prometheus, promtool] = copied;
-                (prometheus?, promtool?)
+                let (program, container) = (folder.path().join("prometheus"), run(&mut docker(&["create", IMAGE]))?);
+                let copied = run(docker(&["cp", &format!("{}:/bin/prometheus", container.trim())]).arg(&program));
+                run(&mut docker(&["rm", container.trim()]))?;
+                copied?;
+                return Ok(Self { prometheus: program, promtool: None, folder });
             }
         };
-        fs::create_dir(folder.path().join("data")).map_err(|error| error.to_string())?;
-        Ok(Self { prometheus, promtool, folder })
+        Ok(Self { prometheus, promtool: find("promtool"), folder })
     }
 
     fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
-    /// Makes blocks of a page, which it will have when it starts.
-    pub fn import(&self, page: &str) -> Result<(), String> {
+    /// Makes blocks of a page, which it will have when it starts; false if there is no tool for it.
+    pub fn import(&self, page: &str) -> Result<bool, String> {
+        let Some(promtool) = &self.promtool else { return Ok(false) };
         let file = self.folder.path().join("samples.txt");
         fs::write(&file, page).map_err(|error| error.to_string())?;
-        let mut command = Command::new(&self.promtool);
+        let mut command = Command::new(promtool);
         run(command.args(["tsdb", "create-blocks-from", "openmetrics"]).arg(&file).arg(self.data()))?;
-        Ok(())
+        Ok(true)
     }
 
     /// Starts it. The port is free when it is chosen; if somebody else gets it first, another is tried.
@@ -110,6 +109,12 @@ impl Programs {
 fn free_port() -> Result<SocketAddr, String> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| error.to_string())?;
     listener.local_addr().map_err(|error| error.to_string())
+}
+
+fn docker(arguments: &[&str]) -> Command {
+    let mut command = Command::new("docker");
+    command.args(arguments);
+    command
 }
 
 fn run(command: &mut Command) -> Result<String, String> {
