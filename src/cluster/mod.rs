@@ -6,6 +6,7 @@
 
 mod choice;
 mod environment;
+mod error;
 mod fixtures;
 mod harness;
 #[cfg(all(target_os = "linux", not(miri)))]
@@ -36,7 +37,8 @@ use crate::kubernetes::{Beat, Ground as Holding, Kubernetes, Node};
 use crate::lab::Lab;
 use crate::transport::Transport;
 
-pub use choice::{ClusterError, Target};
+pub use choice::Target;
+pub use error::ClusterError;
 pub use fixtures::{ManifestError, NotYet, OwnNamespace, Port};
 #[cfg(feature = "lab")]
 pub use harness::block_on;
@@ -246,20 +248,7 @@ impl Cluster {
     /// # Errors
     /// It is no object, its kind is unknown to the cluster, or the API refuses it.
     pub async fn apply(&self, object: &impl Serialize) -> Result<(), ClusterError> {
-        choice::apply(&self.inner.kubernetes, object).await
-    }
-
-    /// Waits until all replicas of these Deployments are ready.
-    ///
-    /// # Errors
-    /// They are not within the time; the message says how far each has come.
-    pub async fn wait_for_deployments(
-        &self,
-        namespace: &str,
-        names: &[&str],
-        within: std::time::Duration,
-    ) -> Result<(), ClusterError> {
-        choice::wait_for_deployments(self, namespace, names, within).await
+        fixtures::apply(&self.inner.kubernetes, object).await
     }
 
     /// What a run's hold on a place of this cluster needs.

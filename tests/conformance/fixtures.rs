@@ -1,12 +1,14 @@
 //! What a test prepares and reads on a cluster.
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 use steadfast::cluster::Port;
 use steadfast::prelude::*;
 use steadfast::transport::Request;
 
-use crate::support::{Place, object, template};
+use crate::support::{Place, deployment, object, template};
 
 /// A pod of `back` and a service in front of it, on another port than its own and by name.
 async fn back(place: &Place) -> steadfast::Result {
@@ -127,4 +129,26 @@ async fn a_namespace_of_its_own_goes(cluster: Cluster) -> steadfast::Result {
     let left = api.get_opt(&name).await?;
     assert!(left.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some()));
     Ok(())
+}
+
+/// Seen on 1.34.4: while a new template is rolled out its Deployment has as many ready pods as before: the old ones.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn old_pods_are_not_what_was_waited_for(cluster: Cluster) -> steadfast::Result {
+    let place = Place::new(&cluster).await?;
+    let deployments: Api<Deployment> = place.api();
+    let _: Deployment = place.create(deployment("back", 1)).await?;
+    cluster.wait_for_deployments(&place.name, &["back"], secs(60)).await?;
+    let image = |image: &str| {
+        let containers = json!([{"name": "main", "image": image}]);
+        Patch::Strategic(json!({"spec": {"template": {"spec": {"containers": containers}}}}))
+    };
+    deployments.patch("back", &PatchParams::default(), &image("example.invalid/nothing:1")).await?;
+    let waited = cluster.wait_for_deployments(&place.name, &["back"], secs(5)).await;
+    let error = waited.expect_err("the new pod has no image").to_string();
+    for part in [&format!("deployment {}/back", place.name), "its rollout is complete", "example.invalid/nothing:1"] {
+        assert!(error.contains(part), "{part:?} in {error}");
+    }
+    deployments.patch("back", &PatchParams::default(), &image(steadfast::cluster::SHOP_IMAGE)).await?;
+    cluster.wait_for_deployments(&place.name, &["back"], secs(60)).await?;
+    place.end().await
 }
