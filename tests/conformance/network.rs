@@ -19,16 +19,22 @@ async fn connector(place: &Place, name: &str, labels: Value, to: &str) -> Result
     place.create::<Pod>(json!({"metadata": {"name": name, "labels": labels}, "spec": spec})).await.map(drop)
 }
 
-/// Waits until the connector's last two attempts ended so.
+/// Waits until two attempts of the connector that ended from now on, one after the other, ended so.
 async fn sees(place: &Place, name: &str, expected: &str) {
     let pods: Api<Pod> = place.api();
     let params = LogParams { tail_lines: Some(2), ..LogParams::default() };
-    let last = async || {
-        let log = pods.logs(name, &params).await.ok()?;
-        let ends = |line: &str| line.split_once(' ').is_some_and(|(_, outcome)| outcome == expected);
-        (log.lines().count() == 2 && log.lines().all(ends)).then_some(())
+    let last = async || -> Vec<(u64, String)> {
+        let log = pods.logs(name, &params).await.unwrap_or_default();
+        let attempts = log.lines().filter_map(|line| line.split_once(' '));
+        attempts.filter_map(|(number, outcome)| Some((number.parse().ok()?, outcome.to_owned()))).collect()
     };
-    place.eventually(secs(60), &format!("{name} sees: {expected}"), last).await;
+    let before = last().await.last().map_or(0, |(number, _)| *number);
+    let newer = async || {
+        let attempts = last().await;
+        let all = attempts.iter().all(|(number, outcome)| *number > before && outcome == expected);
+        (attempts.len() == 2 && all).then_some(())
+    };
+    place.eventually(secs(60), &format!("{name} sees: {expected}"), newer).await;
 }
 
 /// A pod `target` of `back`, with an address to connect to.

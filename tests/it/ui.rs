@@ -1,5 +1,6 @@
 //! What the compiler says to a user who errs: our own notes, not rustc's whole text.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
@@ -52,16 +53,32 @@ fn mistakes_are_answered_with_a_remedy() {
     std::fs::write(folder.path().join("src/lib.rs"), source).unwrap();
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ui");
     let output = Command::new(env!("CARGO"))
-        .args(["check", "--quiet", "--color=never"])
+        .args(["check", "--quiet", "--message-format=json"])
         .current_dir(folder.path())
         .env("CARGO_TARGET_DIR", target)
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "none of the mistakes compiles");
-    for (mistake, words) in MISTAKES {
+    let told = by_line(&String::from_utf8_lossy(&output.stdout));
+    for (number, (mistake, words)) in MISTAKES.iter().enumerate() {
+        // The first line of the source is its `use`.
+        let said = told.get(&(number as u64 + 2)).map(String::as_str).unwrap_or_default();
         for word in *words {
-            assert!(told.contains(word), "{mistake}\nshould say {word:?}, but the compiler says:\n{told}");
+            assert!(said.contains(word), "{mistake}\nshould say {word:?}, but the compiler says of it:\n{said}");
         }
     }
+}
+
+/// What the compiler says, by the line that it says it of.
+fn by_line(output: &str) -> BTreeMap<u64, String> {
+    let mut told: BTreeMap<u64, String> = BTreeMap::new();
+    for message in output.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
+        let message = &message["message"];
+        let spans = message["spans"].as_array().cloned().unwrap_or_default();
+        let line = spans.iter().find(|span| span["is_primary"] == true).and_then(|span| span["line_start"].as_u64());
+        if let (Some(line), Some(text)) = (line, message["rendered"].as_str()) {
+            told.entry(line).or_default().push_str(text);
+        }
+    }
+    told
 }

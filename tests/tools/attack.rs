@@ -46,12 +46,14 @@ struct Request {
 struct Server {
     address: SocketAddr,
     seen: Arc<(Mutex<Vec<Request>>, Condvar)>,
+    /// The requests that are being answered now, and the most that ever were.
+    at_once: Arc<Mutex<(usize, usize)>>,
 }
 
 impl Server {
     fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        let server = Self { address: listener.local_addr().expect("it is bound"), seen: Arc::default() };
+        let server = Self { address: listener.local_addr().expect("it is bound"), seen: Arc::default(), at_once: Arc::default() };
         let serving = server.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -84,6 +86,16 @@ impl Server {
             match path.as_str() {
                 // Never.
                 "/silent" => drop(reader.read_line(&mut line)),
+                // Long enough for others to come.
+                "/held" => {
+                    let mut counts = self.at_once.lock().ok()?;
+                    counts.0 += 1;
+                    counts.1 = counts.1.max(counts.0);
+                    drop(counts);
+                    std::thread::sleep(Duration::from_millis(20));
+                    self.at_once.lock().ok()?.0 -= 1;
+                    writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").ok()?;
+                }
                 "/cut" => return None,
                 "/half" => return writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf").ok(),
                 "/down" => writer.write_all(b"HTTP/1.1 503 Down\r\nContent-Length: 4\r\n\r\ndown").ok()?,
@@ -305,12 +317,13 @@ fn detours() -> Outcome {
 }
 
 fn unlimited() -> Outcome {
-    let server = Server::new();
-    let (_folder, targets) = target(&server, "/ok")?;
     for rate in ["-rate=0", "-rate=infinity"] {
+        let server = Server::new();
+        let (_folder, targets) = target(&server, "/held")?;
         let done = attack(&[rate, "-max-workers=3", "-duration=300ms", "-targets", &targets]).output()?;
         let records = records(&done.stdout)?;
         assert!(records.len() > 3 && records.iter().all(|record| record.code == 200), "{rate}: {}", records.len());
+        assert_eq!(server.at_once.lock().expect("no panic").1, 3, "{rate}: as many at once as there are workers");
     }
     Ok(())
 }

@@ -255,8 +255,17 @@ proptest! {
             }
             // Whatever was stored, the cluster goes on.
             cluster.clock().sleep(secs(60)).await;
-            let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "after", "namespace": "default"}});
-            cluster.apply(&map).await.expect("it still works");
+            let labels = json!({"after": "all"});
+            let container = json!({"name": "c", "image": steadfast::kubernetes::WITNESS_IMAGE, "args": ["listen", "7007"]});
+            let deployment = json!({
+                "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "after", "namespace": "default"},
+                "spec": {
+                    "selector": {"matchLabels": labels},
+                    "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+                },
+            });
+            cluster.apply(&deployment).await.expect("the API still works");
+            cluster.wait_for_deployments("default", &["after"], secs(60)).await.expect("the controllers still work");
             Ok(())
         });
     }

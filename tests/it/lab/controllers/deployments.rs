@@ -120,6 +120,9 @@ async fn recreate_ends_the_old_pods_before_the_new_begin(cluster: Cluster) -> st
     }
     let pods = api.pods("app=web").await;
     assert_eq!(pods.iter().filter(|pod| is_ready(pod)).count(), 2);
+    let new = api.pods("app=web").await;
+    assert!(new.len() == 2 && new.iter().all(|pod| !old.contains(&name(pod).to_owned())), "all are new: {new:?}");
+    assert!(new.iter().all(|pod| pod["spec"]["containers"][0]["image"] == "idle:2"), "{new:?}");
     Ok(())
 }
 
