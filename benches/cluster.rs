@@ -33,7 +33,7 @@ fn main() {
             undone.push(watch.elapsed() - at);
             both.push(watch.elapsed());
         }
-        let journal = run.finish()?;
+        let journal = run.finish().await?;
         assert!(journal.faults.iter().all(|fault| fault.window.undone.is_some()), "each fault was undone: {journal:?}");
         told("a fault injected and proved by a witness", "no figure", injected);
         told("the same undone and its undoing proved", "no figure", undone);

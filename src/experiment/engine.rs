@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::finally::Finally;
 use super::guard::FaultGuard;
-use super::interrupt::{Signal, interrupted};
+use super::interrupt::{Signal, arrived, interrupted};
 use super::recorder::{Recorder, panic_message};
 use super::run::Run;
 use super::step::Work;
@@ -17,7 +17,8 @@ use super::strategy::RollbackStrategy;
 use super::{Environment, Experiment, ExperimentError, Phase, plan};
 use crate::clock::Timestamp;
 use crate::journal::{
-    Ended, Evaluation, EventKind, FaultEnd, FinallyRecord, Journal, Reason, SightingTime, StepStatus, Verdict,
+    Ended, Evaluation, EventKind, FaultEnd, FaultRecord, FinallyRecord, Journal, Reason, SightingTime, StepStatus,
+    Verdict,
 };
 use crate::rollback::UndoGuard;
 
@@ -93,21 +94,33 @@ pub(super) async fn run(
     }
     // Nothing of the load may outlive the run, nor count after it.
     live.background.clear();
-    let undone =
-        roll_back(experiment, &recorder, &mut live, stop.is_none(), matches!(stop, Some(Stop::Failed(_)))).await;
+    roll_back(experiment, &recorder, &mut live, stop.is_none(), matches!(stop, Some(Stop::Failed(_)))).await;
 
     let gate_missed = recorder.journal().ended == Ended::GateMissed;
-    if undone && stop.is_none() && !gate_missed {
-        recover(experiment, &recorder).await;
+    if stop.is_none() && !gate_missed && recorder.journal().faults.iter().all(FaultRecord::is_undone) {
+        tokio::select! {
+            biased;
+            // Whatever it finds, the process ends: nobody is to wait for it.
+            _ = interrupted() => {}
+            () = recover(experiment, &recorder) => {}
+        }
     }
+    // One that came while all was being undone ends the process too.
+    let signal = arrived().map(|(_, name)| name);
     let ended = match &stop {
-        None if gate_missed => Ended::GateMissed,
-        None => Ended::Completed,
+        None => match signal {
+            Some(signal) => {
+                recorder.event(EventKind::Interrupted, signal, "");
+                Ended::Interrupted { signal: signal.to_owned() }
+            }
+            None if gate_missed => Ended::GateMissed,
+            None => Ended::Completed,
+        },
         Some(Stop::Failed(error)) => Ended::Failed { error: error.to_string() },
         Some(Stop::Panicked(payload)) => Ended::Panicked { message: panic_message(&**payload) },
         Some(Stop::Interrupted((_, name))) => Ended::Interrupted { signal: (*name).to_owned() },
     };
-    if matches!(stop, Some(Stop::Interrupted(_))) {
+    if signal.is_some() {
         let left = recorder.journal().not_undone();
         if !left.is_empty() {
             crate::journal::complain(&format!("rollback failed, a fault may be left: {}", left.join("; ")));
@@ -115,18 +128,18 @@ pub(super) async fn run(
     }
     recorder.holds.give_back().await;
     let stored = recorder.finish(ended);
-    if matches!(stop, Some(Stop::Interrupted(_))) {
+    if signal.is_some() {
         // Whoever handles the signal ends the process now: the body must not go on, nor fail with a code of its own.
         return std::future::pending().await;
     }
-    let journal = recorder.journal().clone();
-    if !journal.not_undone().is_empty() {
-        return Err(ExperimentError::NotUndone { journal: Box::new(journal) });
+    let outcome = recorder.outcome();
+    if let Err(ExperimentError::NotUndone { .. }) = outcome {
+        return outcome;
     }
     match stop {
         Some(Stop::Panicked(payload)) => resume_unwind(payload),
         Some(Stop::Failed(error)) => Err(error),
-        Some(Stop::Interrupted(_)) | None => stored.map(|()| journal),
+        Some(Stop::Interrupted(_)) | None => stored.and(outcome),
     }
 }
 
@@ -139,12 +152,7 @@ fn note(recorder: &Recorder, stop: &Stop) {
             format!("interrupted by {name}")
         }
     };
-    let mut journal = recorder.journal();
-    // What was found before the stop stands: a deviation stays one.
-    if journal.verdict != Verdict::Deviated {
-        journal.verdict = Verdict::Inconclusive;
-        journal.reason = Some(Reason::EndedBefore { why });
-    }
+    recorder.ended_before(why);
 }
 
 /// Everything up to the rollback.
@@ -183,7 +191,7 @@ async fn conduct(
     let watched = method(experiment, recorder, live, method_started).await?;
     let method_ended = recorder.clock.now();
     recorder.event(EventKind::MethodEnded, "", "");
-    judge(experiment, recorder, live, Phase::Fault { method_started, method_ended }, watched).await?;
+    judge(experiment, recorder, Phase::Fault { method_started, method_ended }, watched).await?;
     Ok(())
 }
 
@@ -345,59 +353,27 @@ async fn join(recorder: &Recorder, live: &mut Live) -> Result<(), Stop> {
     first
 }
 
-/// The hypothesis while the faults are on, with each fault read back and seen directly before and after.
+/// The hypothesis while the faults are on; with what was found during the method that is the verdict.
 async fn judge(
     experiment: &Experiment,
     recorder: &Recorder,
-    live: &Live,
     phase: Phase,
     mut evaluations: Vec<Evaluation>,
 ) -> Result<(), ExperimentError> {
     let Some(hypothesis) = &experiment.hypothesis else { return Ok(()) };
-    let strategy = experiment.strategy;
-    if strategy.judges_after() {
-        for fault in &live.faults {
-            fault.confirm(SightingTime::BeforeHypothesis).await;
-        }
-        evaluations.push(recorder.judge(hypothesis, phase).await?);
-        for fault in &live.faults {
-            fault.confirm(SightingTime::AfterHypothesis).await;
-        }
-    } else if strategy.judges_during() {
-        for fault in &live.faults {
-            fault.confirm(SightingTime::AfterHypothesis).await;
-        }
+    if experiment.strategy.judges_after() {
+        evaluations.push(recorder.judge_under_faults(hypothesis, phase).await?);
+    } else if experiment.strategy.judges_during() {
+        recorder.confirm(SightingTime::AfterHypothesis).await;
     }
-    if evaluations.is_empty() {
-        return Ok(());
+    if !evaluations.is_empty() {
+        recorder.conclude(hypothesis, &evaluations);
     }
-    let unproved = recorder.unproved();
-    let mut journal = recorder.journal();
-    (journal.verdict, journal.reason) = match unproved {
-        Some(reason) => (Verdict::Inconclusive, Some(reason)),
-        None => overall(&evaluations),
-    };
     Ok(())
 }
 
-/// One that is out decides, then one that is unknown.
-fn overall(evaluations: &[Evaluation]) -> (Verdict, Option<Reason>) {
-    for verdict in [Verdict::Deviated, Verdict::Inconclusive, Verdict::Met] {
-        if let Some(evaluation) = evaluations.iter().find(|e| e.verdict == verdict) {
-            return (verdict, evaluation.reason.clone());
-        }
-    }
-    (Verdict::NotJudged, None)
-}
-
-/// Undoes in reverse order, every one even if an earlier one failed; true if all is known to be gone.
-async fn roll_back(
-    experiment: &Experiment,
-    recorder: &Recorder,
-    live: &mut Live,
-    completed: bool,
-    failed: bool,
-) -> bool {
+/// Undoes in reverse order, every one even if an earlier one failed.
+async fn roll_back(experiment: &Experiment, recorder: &Recorder, live: &mut Live, completed: bool, failed: bool) {
     let deviated = recorder.journal().verdict == Verdict::Deviated;
     let wanted = match experiment.rollbacks {
         RollbackStrategy::Always => true,
@@ -421,11 +397,9 @@ async fn roll_back(
             (record.run, record.error) = (true, error);
         }
     }
-    let mut clean = true;
     while let Some(fault) = live.faults.pop() {
-        clean &= fault.end(FaultEnd::Rollback).await;
+        fault.end(FaultEnd::Rollback).await;
     }
-    clean
 }
 
 /// What went wrong with one step of `finally`, if something did.

@@ -1,5 +1,6 @@
 //! What can go wrong with an experiment, as opposed to what it finds out.
 
+use super::Place;
 use crate::BoxError;
 use crate::journal::{Journal, JournalError};
 use crate::rollback::LedgerError;
@@ -24,6 +25,14 @@ pub enum ExperimentError {
         /// The rights.
         lacking: Vec<String>,
     },
+    /// Somebody else has a place by now: this run was not heard of for too long.
+    #[error("{place} is not this run's any more, so that nothing more is injected there: {why}")]
+    PlaceLost {
+        /// The place.
+        place: Place,
+        /// How that is known.
+        why: String,
+    },
     /// A step or a check could not be carried out.
     #[error("{what} ({location}) failed: {source}")]
     Failed {
@@ -37,6 +46,15 @@ pub enum ExperimentError {
     /// Something was not undone. This wins over every verdict.
     #[error("rollback failed, a fault may be left: {}\n{}", .journal.not_undone().join("; "), .journal.summary())]
     NotUndone {
+        /// The journal of the run.
+        journal: Box<Journal>,
+    },
+    /// Everything was undone, but its effect was still seen when the time for that was up.
+    #[error(
+        "everything is undone, but not back as it was: {}; it may only need longer, for which a scaling has `.ready_within(..)`\n{}",
+        .journal.not_back().join("; "), .journal.summary()
+    )]
+    NotBack {
         /// The journal of the run.
         journal: Box<Journal>,
     },

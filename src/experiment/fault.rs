@@ -1,6 +1,7 @@
 //! What a fault is to the engine.
 
 use std::fmt;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -76,6 +77,10 @@ impl Mark {
     }
 }
 
+/// How long a fault's effect may take to show, and to go, unless it says otherwise: a policy bites within 0.1 s on kind, a
+/// pod starts within seconds.
+pub const SEEN_WITHIN: Duration = Duration::from_secs(15);
+
 /// Something that goes wrong on purpose.
 ///
 /// A fault says what it will do and how that is undone; the engine writes the undo into the ledger, applies the
@@ -107,8 +112,13 @@ pub trait Fault: Send + Sync + 'static {
     /// As [`resolve`](Self::resolve).
     fn witness<'a>(&'a self, mark: &'a Mark) -> BoxFuture<'a, Result<Proof, BoxError>>;
 
+    /// How long its effect may take to show, and to be gone again.
+    fn seen_within(&self) -> Duration {
+        SEEN_WITHIN
+    }
+
     /// Ends the fault by itself after this time, if it should.
-    fn lasting(&self) -> Option<std::time::Duration> {
+    fn lasting(&self) -> Option<Duration> {
         None
     }
 
@@ -148,7 +158,7 @@ pub struct Armed {
 
 /// How a fault's effect is seen.
 pub enum Proof {
-    /// Applying it is the proof: the API's answer shows the effect.
+    /// Applying it is the proof: that the object is as the fault made it is the effect. It is read back.
     Applied,
     /// A check that is met while the fault is off and not met while it is on.
     Witness(Witness),
@@ -164,4 +174,6 @@ pub struct Witness {
     pub check: std::sync::Arc<dyn Check>,
     /// What may be the cause where the fault is on and the check does not see it, if that is known.
     pub blind: Option<&'static str>,
+    /// Whether the effect stays when the fault is undone: what was deleted does not come back.
+    pub stays: bool,
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 
-use super::guard::make;
+use super::life::{Failed, make, write_down};
 use super::recorder::Recorder;
 use super::{Armed, ExperimentError, Place};
 use crate::BoxError;
@@ -48,8 +48,8 @@ pub trait Hold: Send + Sync {
     /// Until when a fault can live at most if the run is not heard of any more.
     fn lives_until(&self) -> Option<Timestamp>;
 
-    /// Why the run does not hold the place any more, if it has lost it.
-    fn lost(&self) -> Option<String>;
+    /// Asks whether the run still holds the place; why not, if it has lost it.
+    fn lost(&self) -> BoxFuture<'_, Option<String>>;
 }
 
 /// A place that is held. Its guards undo the switch first, then the lease.
@@ -89,8 +89,15 @@ impl Holds {
     }
 
     /// Why one of these places is lost, if one is.
-    pub(super) fn lost(&self, places: &[Place]) -> Option<String> {
-        places.iter().find_map(|place| self.of(place)?.lost())
+    pub(super) async fn lost(&self, places: &[Place]) -> Option<(Place, String)> {
+        for place in places {
+            if let Some(hold) = self.of(place)
+                && let Some(why) = hold.lost().await
+            {
+                return Some((place.clone(), why));
+            }
+        }
+        None
     }
 
     /// Leaves word of what is about to be changed in these places.
@@ -134,8 +141,14 @@ fn tell(place: &Place, outcomes: &[crate::rollback::UndoOutcome]) {
 
 impl Recorder {
     /// Takes the places that this run does not hold yet, in their order, so that no two runs wait for each other.
+    ///
+    /// # Errors
+    /// One cannot be had, or one that was had is another run's by now.
     pub(super) async fn hold(self: &Arc<Self>, places: &[Place]) -> Result<(), ExperimentError> {
         let _one = self.holds.taking.lock().await;
+        if let Some((place, why)) = self.holds.lost(places).await {
+            return Err(ExperimentError::PlaceLost { place, why });
+        }
         let mut wanted: Vec<_> = places.iter().filter(|place| self.holds.of(place).is_none()).collect();
         wanted.sort();
         wanted.dedup();
@@ -145,14 +158,16 @@ impl Recorder {
             let what = format!("hold {place}");
             let failed = |source| ExperimentError::Failed { what: what.clone(), location: String::new(), source };
             let mark = self.hold_mark();
-            let lease = make(self, &mark.owner, &what, hold.clone().take(&mark), &[], &failed).await?;
+            let armed = hold.clone().take(&mark);
+            let lease = self.make_hold(place, &mark.owner, &what, armed, &failed).await?;
             let mark = self.hold_mark();
             // Without the right to create one the plan says that this layer is off; the lease is enough to go on.
             let (_, rights) = self.environment.hold_rights(place);
             let may = self.environment.lacking(&rights).await.map_err(failed)?.is_empty();
             let switch = match hold.clone().arm_switch(&mark).filter(|_| may) {
                 Some(armed) => {
-                    Some(make(self, &mark.owner, &format!("dead-man's switch in {place}"), armed, &[], &failed).await?)
+                    let what = format!("dead-man's switch in {place}");
+                    Some(self.make_hold(place, &mark.owner, &what, armed, &failed).await?)
                 }
                 None => None,
             };
@@ -161,5 +176,24 @@ impl Recorder {
             self.holds.with(|held| held.push(Held { place: place.clone(), hold, switch, lease }));
         }
         Ok(())
+    }
+
+    /// Makes a lease or a switch. What may have been made of one that could not be is undone, and what that leaves told.
+    async fn make_hold(
+        &self,
+        place: &Place,
+        owner: &str,
+        what: &str,
+        armed: Armed,
+        failed: &Failed<'_>,
+    ) -> Result<UndoGuard, ExperimentError> {
+        let mut guard = write_down(self, owner, what, armed.undo)?;
+        match make(self, &mut guard, armed.apply, &[], failed).await {
+            Ok(()) => Ok(guard),
+            Err(error) => {
+                tell(place, &guard.rollback().await);
+                Err(error)
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! Handlers are installed with the first fault of the process, never before: until then the default is right.
 //! The first signal stops the ledgers from admitting new entries and tells every run; engines undo, store their
 //! journals and report here; then the process ends with 128 + n, or with 5 if something leaked. Runs that no
-//! engine drives are undone from here, out of their ledgers. Further signals do not cut that short: they are told
+//! engine drives are undone and journalled from here, out of their ledgers. Further signals do not cut that short: they are told
 //! what is still being undone.
 
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::rollback::{Ledger, Undoer, sweep_ledger};
+use crate::rollback::{Ledger, OpenEntry, UndoOutcome, Undoer, sweep_ledger};
 
 /// How long engines have for undoing everything. What is left then is undone from here in 3 s more; nextest kills 10 s
 /// after its first signal.
@@ -49,6 +49,9 @@ pub(super) trait Interruptible: Send + Sync {
 
     /// Who undoes it.
     fn undoer(&self) -> Arc<dyn Undoer>;
+
+    /// Stores its journal, unless the engine did: the signal came, and this was undone out of its ledger.
+    fn interrupted(&self, signal: &'static str, undone: Vec<(OpenEntry, Vec<UndoOutcome>)>);
 }
 
 /// A run's membership among those that a signal must wait for.
@@ -86,6 +89,11 @@ pub(super) async fn interrupted() -> Signal {
         Ok(Some(signal)) => signal,
         _ => std::future::pending().await,
     }
+}
+
+/// The first signal, if it has come.
+pub(super) fn arrived() -> Option<Signal> {
+    *ARRIVED.borrow()
 }
 
 impl Interrupts {
@@ -129,7 +137,7 @@ impl Interrupts {
         ARRIVED.send_replace(Some(first));
         let undoing = self.clone();
         // It blocks, and meanwhile there is somebody to talk to.
-        let mut work = tokio::task::spawn_blocking(move || undoing.undo_all());
+        let mut work = tokio::task::spawn_blocking(move || undoing.undo_all(first.1));
         let leaked = loop {
             tokio::select! {
                 biased;
@@ -152,15 +160,15 @@ impl Interrupts {
     }
 
     /// Undoes what no engine does, waits for the engines, and undoes what these leave. True if something leaked.
-    fn undo_all(&self) -> bool {
+    fn undo_all(&self, signal: &'static str) -> bool {
         let (driven, others): (Vec<_>, Vec<_>) = self.live().into_iter().partition(|run| run.driven());
         drop(driven);
-        let leaked = std::thread::scope(|scope| {
-            let others = scope.spawn(|| undo_from_ledgers(&others));
+        let lost = std::thread::scope(|scope| {
+            let others = scope.spawn(|| undo_from_ledgers(&others, signal));
             let left = self.wait_for_engines();
-            undo_from_ledgers(&left) | others.join().unwrap_or(true)
+            undo_from_ledgers(&left, signal) | others.join().is_err()
         });
-        leaked | self.lock().leaked
+        lost | self.lock().leaked
     }
 
     /// Waits until every engine has reported; those that have not in time.
@@ -199,15 +207,15 @@ impl Signals {
     }
 }
 
-/// Undoes what runs hold open, side by side. True if something leaked.
-fn undo_from_ledgers(runs: &[Arc<dyn Interruptible>]) -> bool {
+/// Undoes what runs hold open and stores their journals, side by side. True if one of them could not even be tried.
+fn undo_from_ledgers(runs: &[Arc<dyn Interruptible>], signal: &'static str) -> bool {
     std::thread::scope(|scope| {
         let undo = |run: &Arc<dyn Interruptible>| {
             let undoer = run.undoer();
-            sweep_ledger(run.ledger(), &undoer.in_drop(), &*undoer).iter().any(|outcome| !outcome.is_clean())
+            run.interrupted(signal, sweep_ledger(run.ledger(), &undoer.in_drop(), &*undoer));
         };
         let started: Vec<_> = runs.iter().map(|run| scope.spawn(move || undo(run))).collect();
-        started.into_iter().any(|undone| undone.join().unwrap_or(true))
+        started.into_iter().any(|undone| undone.join().is_err())
     })
 }
 

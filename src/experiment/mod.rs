@@ -17,12 +17,15 @@ mod guard;
 mod hold;
 mod hypothesis;
 mod interrupt;
+mod judging;
+mod life;
 mod place;
 mod plan;
 mod probe;
 mod recorder;
 mod run;
 mod scene;
+mod sight;
 mod step;
 mod strategy;
 
@@ -37,7 +40,7 @@ use crate::rollback::Undo;
 
 pub use environment::Environment;
 pub use error::ExperimentError;
-pub use fault::{Applied, Apply, Armed, Fault, Mark, Proof, Right, Targets, Witness};
+pub use fault::{Applied, Apply, Armed, Fault, Mark, Proof, Right, SEEN_WITHIN, Targets, Witness};
 use finally::Finally;
 pub use guard::FaultGuard;
 pub use hold::{Hold, Switch};

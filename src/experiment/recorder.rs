@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::hold::Holds;
 use super::interrupt::{Interruptible, Ticket};
+use super::life::Lives;
 use super::{Environment, ExperimentError, Faults, Hypothesis, Mark, Phase, Scene};
 use crate::clock::{Clock, Timestamp};
 use crate::journal::{
-    CheckRecord, Ended, Evaluation, Event, EventKind, FaultEnd, FaultRecord, FaultWindow, JOURNAL_VERSION, Journal,
-    Reason, Sighting, SightingTime, StepRecord, StepStatus, Verdict,
+    CheckRecord, Ended, Evaluation, Event, EventKind, FaultWindow, JOURNAL_VERSION, Journal, Reason, StepRecord,
+    StepStatus, Verdict,
 };
-use crate::rollback::{Ledger, Undoer};
+use crate::rollback::{Ledger, OpenEntry, UndoOutcome, Undoer};
 
 /// Told of every event as it happens.
 pub(super) type Observer = Arc<dyn Fn(&Event) + Send + Sync>;
@@ -27,6 +28,8 @@ pub(super) struct Recorder {
     journal: Mutex<Journal>,
     faults: Faults,
     pub(super) holds: Holds,
+    /// The faults that are on.
+    pub(super) lives: Lives,
     observer: Option<Observer>,
     outputs: PathBuf,
     path: PathBuf,
@@ -34,6 +37,8 @@ pub(super) struct Recorder {
     hold_marks: AtomicU32,
     method_started: Mutex<Option<Timestamp>>,
     driven: bool,
+    /// Whether its end is stored. Held while that is done: who comes second waits.
+    finished: Mutex<bool>,
 }
 
 impl Recorder {
@@ -88,6 +93,7 @@ impl Recorder {
             journal: Mutex::new(journal),
             faults: Faults::default(),
             holds: Holds::default(),
+            lives: Lives::default(),
             observer,
             outputs,
             path,
@@ -95,6 +101,7 @@ impl Recorder {
             hold_marks: AtomicU32::new(0),
             method_started: Mutex::new(None),
             driven,
+            finished: Mutex::new(false),
         };
         recorder.event(EventKind::RunStarted, title, &recorder.environment.describe());
         Ok(recorder)
@@ -263,39 +270,47 @@ impl Recorder {
         self.journal().evaluations.push(evaluation.clone());
     }
 
-    /// Why the faults so far are no ground for a verdict, if they are not.
-    pub(super) fn unproved(&self) -> Option<Reason> {
-        self.journal().faults.iter().find_map(|fault| match &fault.end {
-            FaultEnd::Early { by } => {
-                let seen = fault.sightings.last().map_or(fault.window.requested, |s| s.at);
-                let at = self.clock.now().max(seen).to_string();
-                Some(Reason::FaultEndedEarly { fault: fault.window.fault.clone(), by: by.clone(), at })
-            }
-            _ if !fault.proved && fault.trusted.is_none() => {
-                let saw = fault.sightings.iter().rfind(|s| !s.as_expected).map(|s| s.saw.clone());
-                let remedy = "give it a `.witness(check)`, or believe it by `.trust_without_proof(\"why\")`";
-                let why = format!("{}; {remedy}", saw.unwrap_or_else(|| "nothing looked at its effect".into()));
-                Some(Reason::FaultNotProved { fault: fault.window.fault.clone(), why })
-            }
-            // It was on; whether it still was when the hypothesis was judged, nobody could see.
-            _ => unconfirmed(fault).map(|saw| {
-                let why = format!("it was on, but not known to be still there: {saw}; is the cluster well?");
-                Reason::FaultNotProved { fault: fault.window.fault.clone(), why }
-            }),
-        })
+    /// What was judged so far is not all that was to be: a deviation stays one, all else is inconclusive.
+    pub(super) fn ended_before(&self, why: String) {
+        let mut journal = self.journal();
+        if journal.verdict != Verdict::Deviated {
+            (journal.verdict, journal.reason) = (Verdict::Inconclusive, Some(Reason::EndedBefore { why }));
+        }
+    }
+
+    /// The journal of a run that has ended, if everything is as it was.
+    pub(super) fn outcome(&self) -> Result<Journal, ExperimentError> {
+        let journal = self.journal().clone();
+        if !journal.not_undone().is_empty() {
+            return Err(ExperimentError::NotUndone { journal: Box::new(journal) });
+        }
+        if !journal.not_back().is_empty() {
+            return Err(ExperimentError::NotBack { journal: Box::new(journal) });
+        }
+        Ok(journal)
     }
 
     /// Gives back what is held, closes the journal and stores it.
     pub(super) fn finish(&self, ended: Ended) -> Result<(), ExperimentError> {
         self.holds.give_back_now();
+        self.close(ended)
+    }
+
+    /// Closes the journal and stores it, unless somebody has already.
+    fn close(&self, ended: Ended) -> Result<(), ExperimentError> {
+        let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut *finished, true) {
+            return Ok(());
+        }
         let verdict = self.journal().verdict;
         self.event(EventKind::RunEnded, &verdict.to_string(), "");
         let mut journal = self.journal();
         journal.ended = ended;
         journal.finished = self.clock.now();
-        let leaked = !journal.not_undone().is_empty();
+        let left = journal.finally.iter().any(|step| step.error.is_some());
         let stored = journal.write(&self.path);
         drop(journal);
+        let leaked = left || !self.ledger.open().is_empty();
         let closed = self.ledger.finish();
         // Last: after a signal the process ends as soon as every run has said so.
         if let Some(ticket) = self.ticket.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -319,18 +334,19 @@ impl Interruptible for Recorder {
     fn undoer(&self) -> Arc<dyn Undoer> {
         self.environment.undoer()
     }
+
+    fn interrupted(&self, signal: &'static str, undone: Vec<(OpenEntry, Vec<UndoOutcome>)>) {
+        self.event(EventKind::Interrupted, signal, "");
+        self.ended_before(format!("interrupted by {signal}"));
+        self.lives.swept(self, undone);
+        if let Err(error) = self.close(Ended::Interrupted { signal: signal.to_owned() }) {
+            crate::journal::complain(&error);
+        }
+    }
 }
 
 /// The text of a panic.
 pub(super) fn panic_message(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a value that is no text".to_owned())
-}
-
-/// What was seen instead of a fault that had to be confirmed while the hypothesis was judged.
-fn unconfirmed(fault: &FaultRecord) -> Option<&str> {
-    use SightingTime::{AfterHypothesis, BeforeHypothesis, BeforePlannedEnd};
-    let confirms = |s: &&Sighting| matches!(s.when, BeforeHypothesis | AfterHypothesis | BeforePlannedEnd);
-    let missed = fault.sightings.iter().filter(confirms).find(|s| !s.as_expected);
-    missed.map(|s| s.saw.as_str())
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::guard::FaultGuard;
 use super::recorder::{Observer, Recorder};
 use super::{Action, Background, Environment, ExperimentError, Fault, Hypothesis, Phase, Probe};
-use crate::journal::{Ended, Journal, Verdict};
+use crate::journal::{Ended, FaultEnd, Journal, Verdict};
 
 /// A run of the caller's own making: for tests that need loops, conditions or nested faults.
 ///
@@ -27,7 +27,7 @@ use crate::journal::{Ended, Journal, Verdict};
 ///     let cut = run.inject(shop.pods("app=back").deny_ingress()).await?;
 ///     assert_eq!(run.verify(&front).await?, Met);
 ///     cut.rollback().await?;
-///     run.finish()?.assert_verdict(Met);
+///     run.finish().await?.assert_verdict(Met);
 ///     Ok(())
 /// });
 /// ```
@@ -164,44 +164,55 @@ impl Run {
         }
     }
 
-    /// Judges the hypothesis while the faults are on; the verdict goes into the journal.
+    /// Judges the hypothesis while the faults are on, each of which is read back and seen directly before and after. What
+    /// that finds goes into the journal; of several judgements the worst is its verdict.
+    ///
+    /// Once the guards have let go of all faults nothing is left to be judged under them: then this judges the recovery.
     ///
     /// # Errors
     /// A check could not look.
     pub async fn verify(&self, hypothesis: &Hypothesis) -> Result<Verdict, ExperimentError> {
-        let now = self.recorder.clock.now();
-        let method_started = self.recorder.method_started().unwrap_or(now);
-        let evaluation = self.recorder.judge(hypothesis, Phase::Fault { method_started, method_ended: now }).await?;
-        let unproved = self.recorder.unproved();
-        let mut journal = self.recorder.journal();
-        journal.hypothesis = Some(hypothesis.title.clone());
-        (journal.verdict, journal.reason) = match unproved {
-            Some(reason) => (Verdict::Inconclusive, Some(reason)),
-            None => (evaluation.verdict, evaluation.reason),
-        };
-        Ok(journal.verdict)
+        let recorder = &self.recorder;
+        if let Some(undone) = recorder.all_undone() {
+            let evaluation = recorder.judge(hypothesis, Phase::Recovery { undone }).await?;
+            let mut journal = recorder.journal();
+            journal.recovered = evaluation.verdict;
+            journal.hypothesis.get_or_insert_with(|| hypothesis.title.clone());
+            return Ok(evaluation.verdict);
+        }
+        let now = recorder.clock.now();
+        let method_started = recorder.method_started().unwrap_or(now);
+        let phase = Phase::Fault { method_started, method_ended: now };
+        let evaluation = recorder.judge_under_faults(hypothesis, phase).await?;
+        Ok(recorder.conclude(hypothesis, &[evaluation]))
     }
 
-    /// Ends the run and stores its journal.
+    /// Ends the run: undoes what is still on, gives its places back, and stores its journal.
     ///
     /// # Errors
-    /// Something was not undone, or the journal cannot be stored.
-    pub fn finish(self) -> Result<Journal, ExperimentError> {
-        self.recorder.finish(Ended::Completed)?;
-        let journal = self.recorder.journal().clone();
-        if journal.not_undone().is_empty() {
-            Ok(journal)
-        } else {
-            Err(ExperimentError::NotUndone { journal: Box::new(journal) })
+    /// Something was not undone, or is not back as it was, or the journal cannot be stored.
+    pub async fn finish(self) -> Result<Journal, ExperimentError> {
+        for life in self.recorder.lives.all().into_iter().rev() {
+            life.lock().await.end(FaultEnd::Rollback).await;
         }
+        self.recorder.holds.give_back().await;
+        self.recorder.finish(Ended::Completed)?;
+        self.recorder.outcome()
     }
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
-        if self.recorder.journal().ended == Ended::Running
-            && let Err(error) = self.recorder.finish(Ended::Cancelled)
-        {
+        if self.recorder.journal().ended != Ended::Running {
+            return;
+        }
+        // Before the places are given back. What is being ended right now goes with its own guard.
+        for life in self.recorder.lives.all().into_iter().rev() {
+            if let Ok(mut life) = life.try_lock() {
+                life.end_now();
+            }
+        }
+        if let Err(error) = self.recorder.finish(Ended::Cancelled) {
             crate::journal::complain(&error);
         }
     }

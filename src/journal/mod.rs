@@ -94,15 +94,24 @@ impl Journal {
         undos.chain(steps).chain(on).collect()
     }
 
+    /// The faults that were undone, but whose witness still saw their effect when its time was up, in words.
+    #[must_use]
+    pub fn not_back(&self) -> Vec<String> {
+        let faults = self.faults.iter().filter_map(|fault| Some((fault, fault.lingers()?)));
+        faults.map(|(fault, last)| format!("{}: {}", fault.window.fault, last.saw)).collect()
+    }
+
     /// Fails the test unless the verdict is `expected`, with a summary of what happened.
     /// It fails always when something was not undone.
     ///
     /// # Panics
-    /// The verdict is another one, or a rollback failed.
+    /// The verdict is another one, a rollback failed, or the system did not come back from it.
     #[track_caller]
     pub fn assert_verdict(&self, expected: Verdict) {
         let not_undone = self.not_undone();
         assert!(not_undone.is_empty(), "rollback failed, a fault may be left:\n{}", self.summary());
+        let not_back = self.not_back();
+        assert!(not_back.is_empty(), "everything is undone, but not back as it was:\n{}", self.summary());
         assert!(self.verdict == expected, "expected the verdict {expected}:\n{}", self.summary());
     }
 }

@@ -141,8 +141,14 @@ pub struct Sighting {
     pub at: Timestamp,
     /// Whether the effect was as it should be then: none before and after, one in between.
     pub as_expected: bool,
-    /// What the witness saw.
+    /// What the witness saw, in words.
     pub saw: String,
+    /// What was looked at. `None` where nobody could look, and in a journal of an older version.
+    #[serde(default)]
+    pub probed: Option<String>,
+    /// What was found there, as data.
+    #[serde(default)]
+    pub seen: Value,
 }
 
 /// Who ended a fault.
@@ -184,6 +190,22 @@ pub struct FaultRecord {
     pub end: FaultEnd,
     /// How each of its undos went, the witness' last.
     pub undo: Vec<UndoRecord>,
+}
+
+impl FaultRecord {
+    /// Whether all of its undos ended clean.
+    #[must_use]
+    pub fn is_undone(&self) -> bool {
+        self.undo.iter().all(|undo| undo.outcome.is_clean())
+    }
+
+    /// What a witness saw that looked to the end of its time for the effect to be gone, which it was not. A fault that was
+    /// never seen to come is not waited for to go.
+    #[must_use]
+    pub fn lingers(&self) -> Option<&Sighting> {
+        let last = self.sightings.last().filter(|last| last.when == SightingTime::After)?;
+        (self.proved && !last.as_expected && last.probed.is_some()).then_some(last)
+    }
 }
 
 /// How one undo went.

@@ -22,7 +22,7 @@ impl Journal {
         let mut watched: Option<Verdict> = None;
         for evaluation in &self.evaluations {
             if evaluation.phase == "during the method" {
-                watched = Some(watched.map_or(evaluation.verdict, |w| worse(w, evaluation.verdict)));
+                watched = Some(watched.map_or(evaluation.verdict, |w| w.worse(evaluation.verdict)));
                 continue;
             }
             writeln!(out, "{}: {}", evaluation.phase, evaluation.verdict)?;
@@ -99,16 +99,6 @@ impl Journal {
         writeln!(out, "verdict: {}{reason}", self.verdict)?;
         writeln!(out, "recovered: {}", self.recovered)
     }
-}
-
-fn worse(a: Verdict, b: Verdict) -> Verdict {
-    let rank = |v| match v {
-        Verdict::Deviated => 3,
-        Verdict::Inconclusive => 2,
-        Verdict::Met => 1,
-        Verdict::NotJudged => 0,
-    };
-    if rank(b) > rank(a) { b } else { a }
 }
 
 fn outcome_name(outcome: &crate::rollback::UndoOutcome) -> &'static str {

@@ -18,6 +18,20 @@ pub enum Verdict {
     NotJudged,
 }
 
+impl Verdict {
+    /// Of two verdicts the one that stands: what was found out is not undone by what was found afterwards.
+    #[must_use]
+    pub(crate) fn worse(self, other: Self) -> Self {
+        let rank = |verdict| match verdict {
+            Self::Deviated => 3,
+            Self::Inconclusive => 2,
+            Self::Met => 1,
+            Self::NotJudged => 0,
+        };
+        if rank(other) > rank(self) { other } else { self }
+    }
+}
+
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -34,6 +34,15 @@ const NOT_ENFORCED: &str = "the network plug-in may not enforce NetworkPolicies,
 /// How often the log is read meanwhile.
 const READ_EVERY: Duration = Duration::from_millis(250);
 
+/// The label by which a Deployment's ReplicaSets select.
+const TEMPLATE_HASH: &str = "pod-template-hash";
+
+/// The labels by which Jobs select.
+const JOB_UIDS: &[&str] = &["batch.kubernetes.io/controller-uid", "controller-uid"];
+
+/// The labels that a witness must not carry: whose pods have them takes it for one of its own, and may delete it.
+const OF_CONTROLLERS: &[&str] = &[TEMPLATE_HASH, JOB_UIDS[0], JOB_UIDS[1]];
+
 /// The condition that a witness never meets, so that no Service takes it for one of its pods.
 const READINESS_GATE: &str = "steadfast.dev/never-ready";
 
@@ -42,25 +51,34 @@ pub(super) struct WitnessPods;
 impl WitnessPods {
     /// A pod of no labels of theirs that connects to the first target.
     pub(super) fn of_ingress(pods: &Pods, targets: &[Pod], image: &str, mark: &Mark) -> Result<Proof, BoxError> {
-        let addressed = targets.iter().find_map(|pod| Some((ip(pod)?, port(pod)?)));
-        let Some((ip, port)) = addressed else {
+        let stays = |pod: &&&Pod| pod.metadata.deletion_timestamp.is_none();
+        let (ready, others): (Vec<&Pod>, Vec<&Pod>) =
+            targets.iter().filter(|pod| stays(&pod)).partition(|pod| is_ready(pod));
+        let addressed = ready.into_iter().chain(others).find_map(|pod| Some((pod, ip(pod)?, port(pod)?)));
+        let Some((target, ip, port)) = addressed else {
             let why = "no target has both an address and a declared TCP container port to connect to";
             return Ok(Proof::Missing(why.to_owned()));
         };
         let to = format!("{ip}:{port}");
         let pod = body(&pods.namespace, &mark.owner, mark, image, &["connect", &to], json!({}));
-        Ok(proof(pods, mark, vec![pod], "the targets"))
+        let target = target.metadata.name.clone().unwrap_or_default();
+        Ok(proof(pods, mark, vec![pod], "the targets", target))
     }
 
     /// A pod with the targets' labels that connects to one without.
     pub(super) fn of_egress(pods: &Pods, targets: &[Pod], image: &str, mark: &Mark) -> Result<Proof, BoxError> {
+        if let Some(adopter) = targets.iter().find_map(adopter) {
+            let why = format!(
+                "{adopter} would take a witness of its labels for its own, and have one pod too many; give a check by `.witness(..)`"
+            );
+            return Ok(Proof::Missing(why));
+        }
         let Some(labels) = targets.first().map(|pod| pod.metadata.labels.clone().unwrap_or_default()) else {
             return Ok(Proof::Missing("there is no target whose labels a witness could carry".into()));
         };
         let labels: serde_json::Map<String, Value> = labels
             .into_iter()
-            // With it a ReplicaSet would take the witness for one of its own, and delete it.
-            .filter(|(key, _)| key != "pod-template-hash")
+            .filter(|(key, _)| !OF_CONTROLLERS.contains(&key.as_str()))
             .map(|(key, value)| (key, Value::String(value)))
             .collect();
         let listener = format!("{}-listener", mark.owner);
@@ -70,11 +88,31 @@ impl WitnessPods {
             // The listener's address is known only once it runs: see `create`.
             body(&pods.namespace, &mark.owner, mark, image, &["connect", ""], Value::Object(labels)),
         ];
-        Ok(proof(pods, mark, pods_to_make, "another pod"))
+        Ok(proof(pods, mark, pods_to_make, "another pod", listener))
     }
 }
 
-fn proof(pods: &Pods, mark: &Mark, bodies: Vec<Value>, to: &'static str) -> Proof {
+/// The controller of a pod that takes every other pod for its own which carries that one's labels but `OF_CONTROLLERS`.
+fn adopter(pod: &Pod) -> Option<String> {
+    let owners = pod.metadata.owner_references.iter().flatten();
+    let controller = owners.into_iter().find(|owner| owner.controller == Some(true))?;
+    let selects_by = |keys: &[&str]| pod.metadata.labels.iter().flatten().any(|(key, _)| keys.contains(&key.as_str()));
+    let safe = match controller.kind.as_str() {
+        "ReplicaSet" => selects_by(&[TEMPLATE_HASH]),
+        "Job" => selects_by(JOB_UIDS),
+        // It knows its pods by their names too.
+        "StatefulSet" => true,
+        _ => false,
+    };
+    (!safe).then(|| format!("{} {}", controller.kind.to_lowercase(), controller.name))
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+fn proof(pods: &Pods, mark: &Mark, bodies: Vec<Value>, to: &'static str, target: String) -> Proof {
     let object = |name: &str| ObjectRef {
         api_version: "v1".into(),
         kind: "Pod".into(),
@@ -91,11 +129,12 @@ fn proof(pods: &Pods, mark: &Mark, bodies: Vec<Value>, to: &'static str) -> Proo
         namespace: pods.namespace.clone(),
         pod: mark.owner.clone(),
         to,
+        target,
     };
     let api: Api<Pod> = Api::namespaced(pods.kubernetes.client().clone(), &pods.namespace);
     let apply = Box::new(move || -> BoxFuture<'static, Applied> { Box::pin(create(api, bodies)) });
     let blind = Some(NOT_ENFORCED);
-    Proof::Witness(Witness { stage: Some(Armed { undo, apply }), check: Arc::new(check), blind })
+    Proof::Witness(Witness { stage: Some(Armed { undo, apply }), check: Arc::new(check), blind, stays: false })
 }
 
 /// Creates the pods one by one; a connector without an address gets that of the pod before it.
@@ -185,6 +224,8 @@ struct Attempts {
     namespace: String,
     pod: String,
     to: &'static str,
+    /// The pod that it connects to.
+    target: String,
 }
 
 /// The newest attempt in a log: its number and how it went.
@@ -197,6 +238,30 @@ impl Attempts {
     async fn read(&self) -> Result<String, kube::Error> {
         let api: Api<Pod> = Api::namespaced(self.kubernetes.client().clone(), &self.namespace);
         api.logs(&self.pod, &LogParams { tail_lines: Some(1), ..Default::default() }).await
+    }
+
+    /// What an attempt says. One that hangs is denied, as long as there is somebody to answer.
+    async fn judge(&self, outcome: &str) -> Result<Judgement, BoxError> {
+        let unknown = |why: String| {
+            let what = format!("witness pod {}/{}", self.namespace, self.pod);
+            Judgement::inconclusive(Reason::NoData { what, why }, "open")
+        };
+        let judged = Judgement::of(outcome == "open", outcome, "open", ("open", "denied"));
+        match outcome {
+            "open" => Ok(judged),
+            "no answer" => {
+                let api: Api<Pod> = Api::namespaced(self.kubernetes.client().clone(), &self.namespace);
+                let doing = format!("read pod {}/{}", self.namespace, self.target);
+                let target = api.get_opt(&self.target).await.map_err(KubernetesError::api(doing))?;
+                let stands = target.is_some_and(|pod| pod.metadata.deletion_timestamp.is_none());
+                let why = || format!("no answer, but pod {} is not there any more to give one", self.target);
+                Ok(if stands { judged } else { unknown(why()) })
+            }
+            _ => Ok(unknown(format!(
+                "{outcome}, which is no denial: the target itself may be dead, or the network plug-in rejects where others \
+                 drop; then give a check by `.witness(check)`"
+            ))),
+        }
     }
 }
 
@@ -219,8 +284,8 @@ impl Check for Attempts {
                 if let (Some((number, outcome)), Some(first)) = (seen, first)
                     && number >= first + 2
                 {
-                    let judgement = Judgement::of(outcome == "open", outcome, "open", ("open", "denied"));
-                    return Ok(Finding { judgement, evidence: json!({"attempt": outcome}) });
+                    let evidence = json!({"attempt": outcome, "to": self.target});
+                    return Ok(Finding { judgement: self.judge(outcome).await?, evidence });
                 }
                 if scene.clock.elapsed() >= until {
                     let why = match log {

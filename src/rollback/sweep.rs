@@ -12,8 +12,8 @@ use super::ledger::Disk;
 use super::line::Record;
 use super::reaper::Reaper;
 use super::{
-    Complaint, EntryId, Header, InDrop, Ledger, LedgerError, Reading, StateDir, Undo, UndoOutcome, Undoer, read,
-    this_host,
+    Complaint, EntryId, Header, InDrop, Ledger, LedgerError, OpenEntry, Reading, StateDir, Undo, UndoOutcome, Undoer,
+    read, this_host,
 };
 
 /// How long undoing all open entries of a ledger of this process may take.
@@ -219,11 +219,12 @@ impl Orphan {
     }
 }
 
-/// Undoes the open entries of a ledger of this process, the newest first, without a runtime of the caller's.
-pub fn sweep_ledger(ledger: &Ledger, in_drop: &InDrop, undoer: &dyn Undoer) -> Vec<UndoOutcome> {
+/// Undoes the open entries of a ledger of this process, the newest first, without a runtime of the caller's. How the
+/// undos of each ended, the last change first.
+pub fn sweep_ledger(ledger: &Ledger, in_drop: &InDrop, undoer: &dyn Undoer) -> Vec<(OpenEntry, Vec<UndoOutcome>)> {
     let (mut all, since) = (Vec::new(), crate::clock::Stopwatch::start());
     for open in ledger.open().into_iter().rev() {
-        let undo: Vec<Undo> = open.undo.into_iter().rev().collect();
+        let undo: Vec<Undo> = open.undo.iter().rev().cloned().collect();
         let outcomes = match in_drop {
             InDrop::Inline => undo
                 .iter()
@@ -239,7 +240,7 @@ pub fn sweep_ledger(ledger: &Ledger, in_drop: &InDrop, undoer: &dyn Undoer) -> V
         if let Err(error) = ledger.settled(open.entry, &outcomes) {
             crate::journal::complain(&error);
         }
-        all.extend(outcomes);
+        all.push((open, outcomes));
     }
     all
 }

@@ -2,11 +2,12 @@
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
-use kube::api::{Api, ListParams, Patch, PatchParams};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde::Serialize;
 use serde_json::{Value, json};
 use steadfast::experiment::{Armed, Environment, ExperimentError, Mark};
-use steadfast::journal::{FaultEnd, Reason};
+use steadfast::journal::{FaultEnd, FaultRecord, Reason, SightingTime};
 use steadfast::prelude::*;
 use steadfast::process::exited;
 use steadfast::rollback::{ORIGINAL_ANNOTATION, UndoOutcome};
@@ -33,9 +34,50 @@ async fn refusal(fault: impl Fault) -> String {
     fault.resolve().await.expect_err("it is refused").to_string()
 }
 
+/// It was seen to be off, on, on while the hypothesis was judged, and off again (`stays`: what it did stays done); each
+/// look is there as data, and so is how each undo ended.
+fn assert_seen_and_undone(journal: &Journal, stays: bool) -> &FaultRecord {
+    use SightingTime::{After, AfterHypothesis, Before, BeforeHypothesis, Landed};
+    let fault = &journal.faults[0];
+    assert!(fault.proved, "it was seen: {}", journal.summary());
+    let times: Vec<_> = fault.sightings.iter().map(|sighting| sighting.when).collect();
+    assert_eq!(times, [Before, Landed, BeforeHypothesis, AfterHypothesis, After], "{}", journal.summary());
+    let stored = serde_json::to_value(fault).expect("it serialises");
+    for (number, sighting) in fault.sightings.iter().enumerate() {
+        assert!(sighting.as_expected, "{}", journal.summary());
+        let stored = &stored["sightings"][number];
+        assert!(stored["probed"].as_str().is_some_and(|probed| !probed.is_empty()), "what was looked at: {stored}");
+        assert!(stored["seen"].as_object().is_some_and(|seen| !seen.is_empty()), "what was found, as data: {stored}");
+        assert!(stored["at"].is_string(), "when: {stored}");
+    }
+    let seen = |number: usize| &stored["sightings"][number]["seen"];
+    assert_ne!(seen(0), seen(1), "off and on are told apart: {stored}");
+    assert_eq!(seen(0) == seen(4), !stays, "{stored}");
+    assert!(!fault.undo.is_empty() && fault.is_undone(), "{}", journal.summary());
+    fault
+}
+
 fn assert_undone(journal: &Journal) {
-    assert!(journal.faults[0].proved, "it was seen: {}", journal.summary());
-    assert!(journal.faults[0].undo.iter().all(|undo| undo.outcome.is_clean()), "{}", journal.summary());
+    assert_seen_and_undone(journal, false);
+}
+
+/// A policy that denies is seen by a pod that connects, on its way in as on its way out.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn denials_land_and_are_undone(cluster: Cluster) -> steadfast::Result {
+    let place = Place::new(&cluster).await?;
+    for name in ["back", "other"] {
+        let _: Deployment = place.create(deployment(name, 1)).await?;
+    }
+    place.rolled_out("back", 1).await;
+    let pods = cluster.namespace(&place.name).pods("app=back");
+    for denial in [pods.deny_ingress(), pods.deny_egress()] {
+        let journal = Experiment::new("cut off", holds()).inject(denial).run(&cluster).await?;
+        journal.assert_verdict(Met);
+        assert_undone(&journal);
+    }
+    let policies: Api<NetworkPolicy> = place.api();
+    assert_eq!(policies.list(&ListParams::default()).await?.items.len(), 0);
+    place.end().await
 }
 
 /// Replicas go and come; between the two the original lies on the object.
@@ -128,7 +170,7 @@ async fn deleted_pods_are_replaced(cluster: Cluster) -> steadfast::Result {
     let pods = cluster.namespace(&place.name).pods("app=back").at_most_percent(100);
     let journal = Experiment::new("deleted", holds()).inject(pods.delete().grace(secs(0))).run(&cluster).await?;
     journal.assert_verdict(Met);
-    assert_undone(&journal);
+    assert_seen_and_undone(&journal, true);
     let undo = &journal.faults[0].undo;
     assert_eq!(undo.len(), 2);
     assert!(undo.iter().all(|u| matches!(u.outcome, UndoOutcome::TargetGone { .. })), "{}", journal.summary());
@@ -136,6 +178,22 @@ async fn deleted_pods_are_replaced(cluster: Cluster) -> steadfast::Result {
     let after = place.pods("app=back").await;
     let old: Vec<_> = before.iter().map(|pod| pod.metadata.uid.clone()).collect();
     assert!(after.iter().all(|pod| !old.contains(&pod.metadata.uid) || pod.metadata.deletion_timestamp.is_some()));
+    place.end().await
+}
+
+/// Pods that went by themselves between the look and the deletion: nothing was done, so nothing is proved.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn a_deletion_that_deletes_nothing_fails(cluster: Cluster) -> steadfast::Result {
+    let place = Place::new(&cluster).await?;
+    let _: Deployment = place.create(deployment("back", 1)).await?;
+    place.rolled_out("back", 1).await;
+    let delete = cluster.namespace(&place.name).pods("app=back").at_most_percent(100).delete();
+    let mark = Mark { run: "r".into(), owner: "o".into(), switches: vec![] };
+    let Armed { apply, .. } = delete.arm(&mark).await?;
+    let pods: Api<Pod> = place.api();
+    pods.delete_collection(&DeleteParams::default().grace_period(0), &ListParams::default().labels("app=back")).await?;
+    let error = apply().await.expect_err("there was none left of those").to_string();
+    assert!(error.contains("none of the pods") && error.contains("had gone"), "{error}");
     place.end().await
 }
 
@@ -151,22 +209,28 @@ async fn bare_pods_are_not_deleted_by_accident(cluster: Cluster) -> steadfast::R
     assert!(error.contains("bare") && error.contains(".allow_bare()"), "{error}");
     let journal =
         Experiment::new("bare", holds()).inject(pods.delete().grace(secs(0)).allow_bare()).run(&cluster).await?;
-    assert_undone(&journal);
+    assert_seen_and_undone(&journal, true);
     place.gone::<Pod>(secs(30), "bare").await;
     place.end().await
 }
 
-/// A cordoned node takes no new pods, and is as before when it is uncordoned but for its taint's time.
+/// A node without what changes by itself: what the kubelet reports, and when the taints were set.
+fn kept_node(node: &Node) -> Value {
+    let mut value = kept(node);
+    for taint in value["spec"]["taints"].as_array_mut().into_iter().flatten() {
+        taint.as_object_mut().expect("a taint").remove("timeAdded");
+    }
+    value
+}
+
+/// A cordoned node takes no new pods, and is as before when it is uncordoned.
 #[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn a_cordon_lands_and_is_undone(cluster: Cluster) -> steadfast::Result {
+    let place = Place::new(&cluster).await?;
     let nodes: Api<Node> = Api::all(cluster.client());
     let name = nodes.list(&ListParams::default()).await?.items.remove(0).metadata.name.unwrap_or_default();
-    let cordoned = async || -> Result<bool, kube::Error> {
-        Ok(nodes.get(&name).await?.spec.and_then(|spec| spec.unschedulable).unwrap_or(false))
-    };
-    let spec = |node: Node| kept(&node)["spec"]["unschedulable"].clone();
-    let before = spec(nodes.get(&name).await?);
-    let (look, node) = (nodes.clone(), name.clone());
+    let before = kept_node(&nodes.get(&name).await?);
+    let (look, node, pods) = (nodes.clone(), name.clone(), place.api::<Pod>());
     let again = cluster.node(&name).cordon();
     let journal = Experiment::new("cordoned", holds())
         .inject(cluster.node(&name).cordon())
@@ -175,17 +239,60 @@ async fn a_cordon_lands_and_is_undone(cluster: Cluster) -> steadfast::Result {
             assert_eq!(spec.unschedulable, Some(true));
             let error = refusal(again.clone()).await;
             assert!(error.contains("it is cordoned already"), "{error}");
+            let mut pod = crate::support::template("late", "back");
+            pod["metadata"]["name"] = json!("late");
+            pod["spec"]["nodeSelector"] = json!({"kubernetes.io/hostname": node});
+            pods.create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
             Ok(())
+        })
+        .pause(secs(3))
+        .act_with("it found no place", {
+            let pods = place.api::<Pod>();
+            async move |_| {
+                let late = pods.get("late").await?;
+                assert_eq!(late.spec.unwrap_or_default().node_name, None);
+                let conditions = late.status.and_then(|status| status.conditions).unwrap_or_default();
+                let scheduled = conditions.iter().find(|c| c.type_ == "PodScheduled").expect("it was tried");
+                assert_eq!(scheduled.reason.as_deref(), Some("Unschedulable"), "{scheduled:?}");
+                Ok(())
+            }
         })
         .run(&cluster)
         .await?;
     journal.assert_verdict(Met);
     assert_undone(&journal);
-    assert!(!cordoned().await?);
-    let after = nodes.get(&name).await?;
-    assert!(!after.metadata.annotations.clone().unwrap_or_default().contains_key(ORIGINAL_ANNOTATION));
-    assert_eq!(spec(after), before);
-    Ok(())
+    let pods: Api<Pod> = place.api();
+    let placed = async || pods.get("late").await.expect("it is there").spec.and_then(|spec| spec.node_name);
+    assert_eq!(place.eventually(secs(60), "the pod finds its place", placed).await, name);
+    assert_eq!(kept_node(&nodes.get(&name).await?), before);
+    place.end().await
+}
+
+/// Policies add up: what one denies and another allows is allowed. The fault is still there, but bites no more.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn a_second_policy_that_allows_what_is_denied_ends_the_fault_early(cluster: Cluster) -> steadfast::Result {
+    let place = Place::new(&cluster).await?;
+    let _: Deployment = place.create(deployment("back", 1)).await?;
+    let _: Deployment = place.create(deployment("other", 1)).await?;
+    place.rolled_out("back", 1).await;
+    let policies: Api<NetworkPolicy> = place.api();
+    let journal = Experiment::new("opened again", holds())
+        .inject(cluster.namespace(&place.name).pods("app=back").deny_ingress())
+        .act_with("somebody allows it", async move |_| {
+            let spec = json!({"podSelector": {"matchLabels": {"app": "back"}}, "ingress": [{}]});
+            let allow = serde_json::from_value(json!({"metadata": {"name": "allow"}, "spec": spec}))?;
+            policies.create(&PostParams::default(), &allow).await?;
+            Ok(())
+        })
+        .pause(secs(3))
+        .run(&cluster)
+        .await?;
+    assert!(journal.faults[0].proved, "it was on: {}", journal.summary());
+    journal.assert_verdict(Inconclusive);
+    let Some(Reason::FaultEndedEarly { by, .. }) = &journal.reason else { panic!("{}", journal.summary()) };
+    assert!(by.contains("still there, but without effect"), "{by}");
+    assert!(matches!(journal.faults[0].end, FaultEnd::Early { .. }), "{}", journal.summary());
+    place.end().await
 }
 
 /// Two runs on one object: the second is refused by what the first has left on it.
@@ -204,7 +311,7 @@ async fn an_object_that_a_run_has_changed_is_refused(cluster: Cluster) -> steadf
     let told = match ran {
         Ok(journal) => panic!("it should have been refused: {}", journal.summary()),
         Err(ExperimentError::Failed { source, .. }) => source.to_string(),
-        Err(other) => other.to_string(),
+        Err(other) => panic!("nothing is left, so that nothing else can be wrong: {other}"),
     };
     assert!(told.contains("run dead") && told.contains("steadfast sweep"), "{told}");
     place.end().await

@@ -29,13 +29,13 @@ async fn runs_of_one_user_take_turns(cluster: Cluster) -> steadfast::Result {
     let second = async {
         let run = Run::start("second", &cluster).await?;
         run.inject(cut(&cluster)).await?.rollback().await?;
-        drop(run.finish()?);
+        drop(run.finish().await?);
         Ok::<_, steadfast::Error>(cluster.clock().elapsed())
     };
     let ends = async {
         cluster.clock().sleep(secs(60)).await;
         on.rollback().await?;
-        drop(first.finish()?);
+        drop(first.finish().await?);
         Ok::<_, steadfast::Error>(())
     };
     let (second, first) = futures_util::future::join(second, ends).await;
@@ -85,7 +85,7 @@ async fn a_living_holder_elsewhere_is_an_error_and_a_silent_one_is_not(cluster: 
     // Now it is silent.
     run.inject(cut(&cluster)).await?.rollback().await?;
     assert!(cluster.clock().elapsed().saturating_sub(begun) > secs(40), "only when it could be known");
-    drop(run.finish()?);
+    drop(run.finish().await?);
     assert_eq!(left_behind(&cluster), Vec::<String>::new());
     Ok(())
 }
@@ -129,5 +129,31 @@ async fn no_end_is_claimed_for_what_the_switch_does_not_hold(cluster: Cluster) -
         .await?;
     let ends: Vec<_> = journal.faults.iter().map(|fault| fault.lives_until.is_some()).collect();
     assert_eq!(ends, [false, true]);
+    Ok(())
+}
+
+/// Somebody took the place while this run was not heard of: a laptop that slept, and has just woken up.
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
+async fn a_place_that_was_lost_takes_no_more_faults_and_gives_no_verdict(cluster: Cluster) -> steadfast::Result {
+    let run = Run::start("asleep", &cluster).await?;
+    let on = run.inject(cut(&cluster)).await?;
+    let front = crate::support::front_answers(&cluster);
+    assert_eq!(run.verify(&front).await?, Met);
+    let store = cluster.lab()?.store();
+    store.delete(&LEASES, "default", "steadfast", &Default::default(), Some(0), false).expect("it goes");
+    foreign(&cluster)?;
+    let scale = cluster.namespace("default").deployment("middle").scale(2);
+    let error = run.inject(scale).await.err().expect("the place is another's").to_string();
+    for part in ["namespace default", "lease default/steadfast is lost", "nothing more is injected"] {
+        assert!(error.contains(part), "{part:?} in {error}");
+    }
+    assert_eq!(run.verify(&front).await?, Inconclusive);
+    on.rollback().await?;
+    let journal = run.finish().await?;
+    journal.assert_verdict(Inconclusive);
+    let Some(steadfast::journal::Reason::FaultEndedEarly { by, .. }) = &journal.reason else {
+        panic!("{:?}", journal.reason)
+    };
+    assert!(by.contains("lease default/steadfast is lost"), "{by}");
     Ok(())
 }

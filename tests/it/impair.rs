@@ -39,6 +39,8 @@ async fn latency_lands_is_exact_and_is_undone(cluster: Cluster) -> steadfast::Re
         .await?;
     journal.assert_verdict(Met);
     assert!(journal.faults[0].proved, "{}", journal.summary());
+    let seen: Vec<_> = journal.faults[0].sightings.iter().map(|sighting| sighting.seen["in_time"].clone()).collect();
+    assert_eq!(json!(seen), json!([true, false, false, false, true]), "before, landed, twice at the judgement, after");
     assert_eq!(connecting(&cluster, "back").await, millis(1));
     assert_eq!(left_behind(&cluster), Vec::<String>::new());
     assert_eq!(objects(&cluster), before, "the store is what it was");

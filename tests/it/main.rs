@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bad_input;
+mod counted;
 #[cfg(all(feature = "cli", target_os = "linux"))]
 mod crash;
 mod experiment;
@@ -14,9 +15,12 @@ mod lab4;
 mod load;
 mod network;
 mod properties;
+mod run;
 mod series;
 mod support;
 mod tidy;
 mod time;
 mod ui;
+mod undone;
 mod vegeta;
+mod witness;

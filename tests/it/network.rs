@@ -140,7 +140,7 @@ fn a_guard_undoes_over_a_network_however_it_ends() {
             let done = guard.rollback().now_or_never();
             assert!(done.is_none() || multi_thread, "one poll of a thread that nobody serves cannot end it");
             assert_eq!(served.policies(), 0, "cancelled, multi-thread: {multi_thread}");
-            drop(run.finish());
+            drop(run.finish().await);
             assert_eq!(served.ledgers(), 0, "a clean ledger is removed");
         });
     }

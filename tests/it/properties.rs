@@ -1,6 +1,7 @@
 //! The promise of the crate, as a property: whatever dies wherever, the cluster is as it was before.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -10,7 +11,7 @@ use steadfast::BoxError;
 use steadfast::clock::{Clock, Seed};
 use steadfast::experiment::{Applied, Armed, Environment, Mark, Proof, Right, Targets};
 use steadfast::prelude::*;
-use steadfast::rollback::{Field, Ledger, ObjectRef, Undo, Undoer, sweep_ledger};
+use steadfast::rollback::{Field, Ledger, ObjectRef, Undo, UndoOutcome, Undoer, sweep_ledger};
 use steadfast::transport::Transport;
 
 use crate::support::front_answers;
@@ -152,7 +153,7 @@ async fn with_faults(
     environment: &(impl Environment + Clone + 'static),
     order: &[usize],
     kill_at: Duration,
-) {
+) -> bool {
     let shop = cluster.namespace("default");
     let mut experiment = Experiment::new("killed", front_answers(cluster));
     for fault in order {
@@ -164,7 +165,32 @@ async fn with_faults(
         };
     }
     // The time-out drops the run wherever it stands, between any two awaits that take time.
-    let _ = tokio::time::timeout(kill_at, experiment.run(environment)).await;
+    let run = experiment.run(environment);
+    tokio::pin!(run);
+    let killed = tokio::time::timeout(kill_at, &mut run).await.is_err();
+    // Only now, while the run is not yet dropped.
+    let on = crate::support::objects(cluster)
+        .iter()
+        .any(|object| object["kind"] == "NetworkPolicy" || object["data"]["mode"] == "faulty");
+    killed && on
+}
+
+/// The cases of a property that were killed, and those of them with a fault on.
+#[derive(Default)]
+struct Kills {
+    all: AtomicU32,
+    on: AtomicU32,
+}
+
+impl Kills {
+    fn count(&self, on: bool) {
+        self.on.fetch_add(u32::from(on), Ordering::Relaxed);
+        // The last one judges: a property that kills nothing but idle runs shows nothing.
+        if self.all.fetch_add(1, Ordering::Relaxed) + 1 == CASES {
+            let on = self.on.load(Ordering::Relaxed);
+            assert!(on >= CASES / 4, "of {CASES} kills only {on} found a fault on");
+        }
+    }
 }
 
 fn permutation() -> impl Strategy<Value = Vec<usize>> {
@@ -180,14 +206,20 @@ async fn prepared(cluster: &Cluster) -> steadfast::Result<Vec<Value>> {
     Ok(essence(cluster))
 }
 
+/// How many cases each property has.
+const CASES: u32 = 40;
+
+static DROPPED: LazyLock<Kills> = LazyLock::new(Kills::default);
+static SWEPT: LazyLock<Kills> = LazyLock::new(Kills::default);
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn dropped_anywhere_the_store_equals_the_store_before(order in permutation(), kill_at in 0..12_000_u64) {
         crate::support::on_the_lab(async |cluster| {
             let before = prepared(&cluster).await?;
-            with_faults(&cluster, &cluster, &order, millis(kill_at)).await;
+            DROPPED.count(with_faults(&cluster, &cluster, &order, millis(kill_at)).await);
             // Endpoints follow pods once the controllers have run.
             tokio::time::sleep(secs(1)).await;
             assert_same(&before, &essence(&cluster));
@@ -200,10 +232,11 @@ proptest! {
         crate::support::on_the_lab(async |cluster| {
             let before = prepared(&cluster).await?;
             let killed = Killed { cluster: cluster.clone(), ledger: Ledger::memory("killed") };
-            with_faults(&cluster, &killed, &order, millis(kill_at)).await;
+            SWEPT.count(with_faults(&cluster, &killed, &order, millis(kill_at)).await);
             let undoer = cluster.undoer();
-            let outcomes = sweep_ledger(&killed.ledger, &undoer.in_drop(), &*undoer);
-            assert!(outcomes.iter().all(steadfast::rollback::UndoOutcome::is_clean), "{outcomes:?}");
+            let swept = sweep_ledger(&killed.ledger, &undoer.in_drop(), &*undoer);
+            let clean = swept.iter().flat_map(|(_, outcomes)| outcomes).all(UndoOutcome::is_clean);
+            assert!(clean, "{swept:?}");
             // Endpoints follow pods once the controllers have run.
             tokio::time::sleep(secs(1)).await;
             assert_same(&before, &essence(&cluster));
@@ -217,7 +250,7 @@ proptest! {
 async fn without_a_sweep_a_killed_run_leaks(cluster: Cluster) -> steadfast::Result {
     let before = prepared(&cluster).await?;
     let killed = Killed { cluster: cluster.clone(), ledger: Ledger::memory("killed") };
-    with_faults(&cluster, &killed, &[0, 2], secs(12)).await;
+    assert!(with_faults(&cluster, &killed, &[0, 2], secs(12)).await, "faults are on");
     assert_ne!(essence(&cluster), before);
     Ok(())
 }

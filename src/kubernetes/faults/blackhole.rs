@@ -109,7 +109,7 @@ impl Fault for Blackhole {
         Box::pin(async move {
             let slices = Api::namespaced(self.kubernetes()?.client().clone(), &self.service.namespace);
             let check = Arc::new(Endpoints { slices, service: self.service.name.clone() });
-            Ok(Proof::Witness(Witness { stage: None, check, blind: None }))
+            Ok(Proof::Witness(Witness { stage: None, check, blind: None, stays: false }))
         })
     }
 

@@ -1,16 +1,22 @@
 //! Cordoning a node.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::change;
 use crate::BoxError;
-use crate::experiment::{Armed, Fault, Mark, Place, Proof, Targets};
+use crate::experiment::{Armed, Check, Fault, Finding, Mark, Place, Proof, Scene, Targets, Witness};
+use crate::journal::Reason;
 use crate::kubernetes::{KubernetesError, Node};
+use crate::tolerance::Judgement;
 
 const UNSCHEDULABLE: &str = "/spec/unschedulable";
+
+/// The taint that the cluster gives to such a node, and takes away again.
+const TAINT: &str = "node.kubernetes.io/unschedulable";
 
 impl Node {
     /// A fault: no new pod is put onto this node. See [`Cordon`].
@@ -22,7 +28,7 @@ impl Node {
 /// A fault: a node takes no new pods, as `kubectl cordon` does it.
 ///
 /// - **Effect**: pods that are made meanwhile, and tolerate no such node, go elsewhere or stay pending. Those on it
-///   stay.
+///   stay. Seen by the node's taint, which the cluster sets.
 /// - **Undo**: the node is made schedulable again where our mark still stands.
 /// - **Needs**: get, list and patch on `nodes`, of the whole cluster.
 /// - **Caveats**: by itself it does nothing; delete pods or scale while it is on. A node that is cordoned already is
@@ -74,10 +80,45 @@ impl Fault for Cordon {
     }
 
     fn witness<'a>(&'a self, _: &'a Mark) -> BoxFuture<'a, Result<Proof, BoxError>> {
-        Box::pin(async { Ok(Proof::Applied) })
+        Box::pin(async move {
+            let check = Arc::new(Schedulable { node: self.node.clone() });
+            Ok(Proof::Witness(Witness { stage: None, check, blind: None, stays: false }))
+        })
     }
 
     fn lasting(&self) -> Option<Duration> {
         self.lasting
+    }
+}
+
+/// Whether a node takes pods: neither its spec nor its taint says that it does not.
+struct Schedulable {
+    node: Node,
+}
+
+impl Check for Schedulable {
+    fn describe(&self) -> String {
+        format!("whether node {} takes pods", self.node.name)
+    }
+
+    fn check<'a>(&'a self, _: &'a Scene) -> BoxFuture<'a, Result<Finding, BoxError>> {
+        Box::pin(async move {
+            let object = self.node.object();
+            let found = change::read(&self.node.kubernetes, &object).await?;
+            let spec = &found.data["spec"];
+            let taints = spec["taints"].as_array().into_iter().flatten();
+            let (marked, tainted) = (
+                spec["unschedulable"] == true,
+                taints.into_iter().any(|taint: &Value| taint["key"] == TAINT && taint["effect"] == "NoSchedule"),
+            );
+            let seen = format!("unschedulable: {marked}, tainted: {tainted}");
+            let judgement = if marked == tainted {
+                Judgement::of(!marked, seen, "neither", ("it does", "it does not"))
+            } else {
+                // The one follows the other within a moment.
+                Judgement::inconclusive(Reason::NoData { what: object.to_string(), why: seen }, "neither")
+            };
+            Ok(Finding { judgement, evidence: json!({"unschedulable": marked, "tainted": tainted}) })
+        })
     }
 }

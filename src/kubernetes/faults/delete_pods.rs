@@ -1,16 +1,20 @@
 //! Deleting pods.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, Preconditions};
+use serde_json::json;
 
 use crate::BoxError;
-use crate::experiment::{Applied, Armed, Fault, Mark, Place, Proof, Right, Targets};
+use crate::experiment::{Applied, Armed, Check, Fault, Finding, Mark, Place, Proof, Right, Scene, Targets, Witness};
+use crate::journal::Reason;
 use crate::kubernetes::pods::name_of;
 use crate::kubernetes::{KubernetesError, Pods};
 use crate::rollback::{ObjectRef, Undo};
+use crate::tolerance::Judgement;
 
 impl Pods {
     /// A fault: these pods are deleted, once. See [`DeletePods`].
@@ -21,7 +25,8 @@ impl Pods {
 
 /// A fault: deletes pods, each only while it is the one that was selected.
 ///
-/// - **Effect**: each pod is told to stop, and killed when its grace is over; its controller makes another.
+/// - **Effect**: each pod is told to stop, and killed when its grace is over; its controller makes another. Seen by the pods
+///   of these uids, which go and do not come back. If all have gone by themselves before, that is an error.
 /// - **Undo**: nothing is brought back: the outcome is that the target has gone, with what shows it. A pod that was
 ///   not deleted after all is left alone.
 /// - **Needs**: list, get and delete on `pods`.
@@ -101,18 +106,63 @@ impl Fault for DeletePods {
     }
 
     fn witness<'a>(&'a self, _: &'a Mark) -> BoxFuture<'a, Result<Proof, BoxError>> {
-        Box::pin(async { Ok(Proof::Applied) })
+        Box::pin(async move {
+            let api = Api::namespaced(self.pods.kubernetes.client().clone(), &self.pods.namespace);
+            let pods = self.targets().await?.into_iter();
+            let pods = pods.map(|pod| (pod.metadata.name.unwrap_or_default(), pod.metadata.uid)).collect();
+            let check = Arc::new(Stand { api, pods, describe: self.pods.describe() });
+            Ok(Proof::Witness(Witness { stage: None, check, blind: None, stays: true }))
+        })
+    }
+}
+
+/// Whether these very pods stand: all of them, or none.
+struct Stand {
+    api: Api<Pod>,
+    /// Name and uid.
+    pods: Vec<(String, Option<String>)>,
+    describe: String,
+}
+
+impl Check for Stand {
+    fn describe(&self) -> String {
+        format!("the {} that were selected", self.describe)
+    }
+
+    fn check<'a>(&'a self, _: &'a Scene) -> BoxFuture<'a, Result<Finding, BoxError>> {
+        Box::pin(async move {
+            let (mut standing, mut stopping, mut gone) = (0, 0, 0);
+            for (name, uid) in &self.pods {
+                let found = self.api.get_opt(name).await.map_err(KubernetesError::api(format!("read pod {name}")))?;
+                match found.filter(|pod| pod.metadata.uid == *uid) {
+                    None => gone += 1,
+                    Some(pod) if pod.metadata.deletion_timestamp.is_some() => stopping += 1,
+                    Some(_) => standing += 1,
+                }
+            }
+            let seen = format!("{standing} standing, {stopping} stopping, {gone} gone");
+            let judgement = if standing == 0 || standing == self.pods.len() {
+                Judgement::of(standing > 0, seen, "all standing", ("standing", "gone"))
+            } else {
+                Judgement::inconclusive(Reason::NoData { what: Check::describe(self), why: seen }, "all standing")
+            };
+            Ok(Finding { judgement, evidence: json!({"standing": standing, "stopping": stopping, "gone": gone}) })
+        })
     }
 }
 
 /// Deletes the pods one by one, and reads each back.
+///
+/// # Errors
+/// One cannot be deleted, or there was none left to be.
 async fn delete(api: Api<Pod>, pods: Vec<Undo>, grace: Option<u32>) -> Applied {
+    let mut deleted = 0;
     for pod in &pods {
         let Undo::Deleted { object, uid } = pod else { continue };
         let preconditions = Some(Preconditions { uid: Some(uid.clone()), resource_version: None });
         let params = DeleteParams { grace_period_seconds: grace, preconditions, ..DeleteParams::default() };
         match api.delete(&object.name, &params).await {
-            Ok(_) => {}
+            Ok(_) => deleted += 1,
             // It has gone by itself since it was selected, or another one has its name.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => continue,
             Err(error) => return Err(KubernetesError::api(format!("delete {object}"))(error).into()),
@@ -123,6 +173,14 @@ async fn delete(api: Api<Pod>, pods: Vec<Undo>, grace: Option<u32>) -> Applied {
         if stays {
             return Err(format!("{object} was deleted by the API's word, but is still there").into());
         }
+    }
+    if deleted == 0 {
+        let all: Vec<_> = pods.iter().map(|pod| pod.object().to_string()).collect();
+        return Err(format!(
+            "none of the pods was deleted: all had gone since they were selected ({})",
+            all.join(", ")
+        )
+        .into());
     }
     Ok(vec![None; pods.len()])
 }

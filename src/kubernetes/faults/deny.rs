@@ -52,7 +52,9 @@ impl Pods {
 /// - **Needs**: create, get and delete on `networkpolicies.networking.k8s.io`; for the witness create, get and
 ///   delete on `pods` and get on `pods/log`. A network plug-in that enforces policies.
 /// - **Caveats**: where the plug-in enforces nothing, the witness says so and the verdict is inconclusive. Another
-///   policy that allows the traffic adds up with this one and wins. Denied egress also cuts DNS.
+///   policy that allows the traffic adds up with this one and wins. Denied egress also cuts DNS; its witness carries the
+///   labels of the pods, so that a DaemonSet, a bare ReplicaSet and what else would adopt it need `.witness(check)`. So does
+///   a plug-in that rejects what others drop: a refused connection is no proof.
 #[derive(Clone)]
 #[must_use = "a fault does nothing until it is injected: `.inject(..)`"]
 pub struct DenyTraffic {
@@ -144,7 +146,7 @@ impl Fault for DenyTraffic {
     fn witness<'a>(&'a self, mark: &'a Mark) -> BoxFuture<'a, Result<Proof, BoxError>> {
         Box::pin(async move {
             if let Some(check) = &self.witness {
-                return Ok(Proof::Witness(Witness { stage: None, check: check.clone(), blind: None }));
+                return Ok(Proof::Witness(Witness { stage: None, check: check.clone(), blind: None, stays: false }));
             }
             if let Some(why) = &self.trusted {
                 return Ok(Proof::Missing(format!("nobody looked, it is believed: {why}")));

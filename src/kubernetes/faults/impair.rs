@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::{Api, ListParams};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::create;
 use crate::BoxError;
@@ -191,7 +191,7 @@ impl Fault for Impair {
     fn witness<'a>(&'a self, _: &'a Mark) -> BoxFuture<'a, Result<Proof, BoxError>> {
         Box::pin(async move {
             if let Some(check) = &self.witness {
-                return Ok(Proof::Witness(Witness { stage: None, check: check.clone(), blind: None }));
+                return Ok(Proof::Witness(Witness { stage: None, check: check.clone(), blind: None, stays: false }));
             }
             let Some(service) = self.service().await? else {
                 let why = "no service leads to the pods and to them alone, so that nobody can time their connections; give a check by `.witness(..)`";
@@ -202,7 +202,7 @@ impl Fault for Impair {
                 Wrong::Loss(percent) => (LATE, attempts(percent)),
             };
             let check = Arc::new(Connecting { service, late, attempts });
-            Ok(Proof::Witness(Witness { stage: None, check, blind: None }))
+            Ok(Proof::Witness(Witness { stage: None, check, blind: None, stays: false }))
         })
     }
 
@@ -232,8 +232,9 @@ impl Check for Connecting {
 
     fn check<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Finding, BoxError>> {
         Box::pin(async move {
-            let mut in_time = true;
+            let (mut in_time, mut made) = (true, 0_u32);
             for _ in 0..self.attempts {
+                made += 1;
                 match tokio::time::timeout(self.late, scene.transport.connect(&self.service)).await {
                     Ok(connected) => drop(connected?),
                     Err(_) => {
@@ -244,7 +245,10 @@ impl Check for Connecting {
             }
             let seen = if in_time { "in time" } else { "late" };
             let judgement = Judgement::of(in_time, seen, &format!("within {:?}", self.late), ("in time", "late"));
-            Ok(Finding { judgement, evidence: Value::Null })
+            Ok(Finding {
+                judgement,
+                evidence: json!({"connections": made, "all_within": self.late, "in_time": in_time}),
+            })
         })
     }
 }

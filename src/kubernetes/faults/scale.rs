@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::change;
 use crate::BoxError;
-use crate::experiment::{Armed, Check, Fault, Finding, Mark, Place, Proof, Scene, Targets, Witness};
+use crate::experiment::{Armed, Check, Fault, Finding, Mark, Place, Proof, SEEN_WITHIN, Scene, Targets, Witness};
 use crate::journal::Reason;
 use crate::kubernetes::pods::refuse_protected;
 use crate::kubernetes::{Deployment, KubernetesError};
@@ -19,7 +19,7 @@ const REPLICAS: &str = "/spec/replicas";
 impl Deployment {
     /// A fault: it has this many replicas. See [`Scale`].
     pub fn scale(&self, replicas: u32) -> Scale {
-        Scale { deployment: self.clone(), replicas, lasting: None }
+        Scale { deployment: self.clone(), replicas, lasting: None, within: None }
     }
 }
 
@@ -29,16 +29,24 @@ impl Deployment {
 /// - **Undo**: the old number is put back where ours still stands; then as many pods as before are waited for.
 /// - **Needs**: get, list and patch on `deployments.apps`.
 /// - **Caveats**: an autoscaler or GitOps sets the number back, which the experiment notices: the fault ended early.
-///   Pods that take more than 15 s to get ready leave the undo unverified. The pods that come back are others.
+///   Pods that take more than 15 s to get ready again are an error of its own: undone, but not back. Give slow ones
+///   `.ready_within(..)`. The pods that come back are others.
 #[derive(Clone)]
 #[must_use = "a fault does nothing until it is injected: `.inject(..)`"]
 pub struct Scale {
     deployment: Deployment,
     replicas: u32,
     lasting: Option<Duration>,
+    within: Option<Duration>,
 }
 
 impl Scale {
+    /// How long its pods may take to come and to go, when it lands and when it is undone; 15 s by default.
+    pub fn ready_within(mut self, duration: Duration) -> Self {
+        self.within = Some(duration);
+        self
+    }
+
     /// Ends the fault by itself after this time, by the plan of the experiment.
     pub fn lasting(mut self, duration: Duration) -> Self {
         self.lasting = Some(duration);
@@ -89,8 +97,12 @@ impl Fault for Scale {
         Box::pin(async move {
             let (before, on) = (self.before().await?, u64::from(self.replicas));
             let check = Arc::new(Ready { deployment: self.deployment.clone(), before, on });
-            Ok(Proof::Witness(Witness { stage: None, check, blind: None }))
+            Ok(Proof::Witness(Witness { stage: None, check, blind: None, stays: false }))
         })
+    }
+
+    fn seen_within(&self) -> Duration {
+        self.within.unwrap_or(SEEN_WITHIN)
     }
 
     fn lasting(&self) -> Option<Duration> {

@@ -249,7 +249,13 @@ impl Hold for PlaceHold {
         self.state().switch.as_ref().map(DeadMan::lives_until)
     }
 
-    fn lost(&self) -> Option<String> {
-        self.state().lost.clone()
+    fn lost(&self) -> BoxFuture<'_, Option<String>> {
+        Box::pin(async move {
+            // What the last beat found may be old: a machine that slept has not had one since.
+            if self.state().lost.is_none() {
+                self.beat(&self.ground.kubernetes).await;
+            }
+            self.state().lost.clone()
+        })
     }
 }

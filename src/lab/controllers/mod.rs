@@ -22,6 +22,7 @@ mod replica_sets;
 mod revisions;
 mod scheduler;
 mod stateful_sets;
+mod taints;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -42,6 +43,7 @@ use self::namespaces::Namespaces;
 use self::replica_sets::ReplicaSets;
 use self::scheduler::Scheduler;
 use self::stateful_sets::StatefulSets;
+use self::taints::Taints;
 use super::store::{Change, ChangeKind, Store};
 use crate::clock::{Clock, Timestamp};
 
@@ -126,6 +128,7 @@ pub(super) async fn run(store: Store, clock: Clock, machine: Machine) {
         Worker::new(StatefulSets::new(events.clone())),
         Worker::new(DaemonSets::new(events.clone())),
         Worker::new(Jobs::new(events.clone())),
+        Worker::new(Taints::new(clock.clone())),
         Worker::new(Scheduler::new(clock.clone(), events.clone())),
         Worker::new(Kubelet::new(store.clone(), machine)),
         Worker::new(Endpoints::new(clock.clone())),

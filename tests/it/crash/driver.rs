@@ -159,7 +159,7 @@ async fn next_run(cluster: &Cluster) -> steadfast::Result {
     let run = Run::start("next", cluster).await?;
     let faults = cluster.namespace("default").pods("app=back").deny_ingress();
     run.inject(faults.trust_without_proof("a test of the undo alone")).await?.rollback().await?;
-    run.finish().map(drop)?;
+    run.finish().await.map(drop)?;
     Ok(())
 }
 

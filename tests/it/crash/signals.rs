@@ -7,6 +7,7 @@ use kube::api::{Api, Patch, PatchParams};
 use rustix::process::Signal;
 use serde_json::json;
 use steadfast::clock::Stopwatch;
+use steadfast::journal::{Ended, Journal};
 
 use super::victim::Victim;
 use super::{PATIENCE, Site, on_a_runtime};
@@ -20,6 +21,14 @@ const WITHIN: Duration = Duration::from_secs(8);
 async fn policies(site: &Site) -> Vec<String> {
     let all = Api::<NetworkPolicy>::all(site.client.clone()).list(&Default::default()).await.unwrap();
     all.items.into_iter().filter_map(|policy| policy.metadata.name).collect()
+}
+
+/// The journal of the victim, whose signal it must know.
+fn journal(site: &Site, signal: &str) -> Journal {
+    let journal = Journal::read(&site.state.path().join("out/victim/journal.json")).unwrap();
+    assert_eq!(journal.ended, Ended::Interrupted { signal: signal.into() }, "{}", journal.summary());
+    assert_eq!(journal.not_undone(), Vec::<String>::new());
+    journal
 }
 
 /// Lets a policy go only when it is told to.
@@ -36,7 +45,9 @@ fn each_signal_undoes_before_the_process_ends() {
         let site = Site::start().await;
         site.namespace("crash").await;
         for part in ["experiments", "holds"] {
-            for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+            for (signal, name, code) in
+                [(Signal::INT, "SIGINT", 130), (Signal::TERM, "SIGTERM", 143), (Signal::HUP, "SIGHUP", 129)]
+            {
                 let mut victim = Victim::start(&site, part, "crash", OFF);
                 victim.ready();
                 assert_eq!(policies(&site).await.len(), 2, "{part}");
@@ -47,6 +58,8 @@ fn each_signal_undoes_before_the_process_ends() {
                 assert_eq!(policies(&site).await, Vec::<String>::new(), "{part}, {signal:?}");
                 println!("{part}, {signal:?}: ended and undone after {took:?}");
                 assert!(took < WITHIN, "{part}, {signal:?}: {took:?}");
+                let journal = journal(&site, name);
+                assert!(journal.faults.iter().all(|fault| !fault.undo.is_empty()), "{part}: {}", journal.summary());
             }
         }
     });
@@ -76,6 +89,27 @@ fn a_second_signal_is_told_what_is_still_being_undone_and_cuts_nothing_short() {
             assert!(told.contains("ingress") || told.contains("egress"), "{told}");
             hold(&site, &stuck, false).await;
             assert_eq!(victim.wait_held().code(), Some(130), "{part}");
+            assert_eq!(policies(&site).await, Vec::<String>::new(), "{part}");
+        }
+    });
+}
+
+/// Wherever a run is when the signal comes, its journal says so, and nobody waits for what only looks.
+#[test]
+fn a_signal_in_any_part_of_a_run_is_journalled() {
+    on_a_runtime(async {
+        let site = Site::start().await;
+        site.namespace("crash").await;
+        for part in ["proves", "sees it gone", "recovers"] {
+            let mut victim = Victim::start(&site, part, "crash", OFF);
+            victim.ready();
+            let since = Stopwatch::start();
+            victim.signal(Signal::INT);
+            assert_eq!(victim.wait_held().code(), Some(130), "{part}");
+            // What only looks would take until the engines' time is up, which is 5 s.
+            assert!(since.elapsed() < Duration::from_secs(4), "{part}: {:?}", since.elapsed());
+            let journal = journal(&site, "SIGINT");
+            assert_eq!(journal.faults[0].undo.len(), 1, "{part}: {}", journal.summary());
             assert_eq!(policies(&site).await, Vec::<String>::new(), "{part}");
         }
     });

@@ -4,10 +4,16 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::future::BoxFuture;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use steadfast::BoxError;
 use steadfast::cluster::Target;
+use steadfast::experiment::{Check, Finding, Phase, Scene};
 use steadfast::prelude::*;
 use steadfast::process::exited;
+use steadfast::tolerance::Judgement;
 
 use super::{Site, on_a_runtime};
 
@@ -141,6 +147,48 @@ async fn experiment(cluster: &Cluster) {
     drop(experiment.act_with("wait", waits).run(cluster).await);
 }
 
+/// Sees a fault come, and stops where the part wants it: while it is proved, or when it should be gone.
+struct Looks {
+    part: String,
+    looks: AtomicUsize,
+}
+
+impl Check for Looks {
+    fn describe(&self) -> String {
+        "a witness".into()
+    }
+
+    fn check<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Finding, BoxError>> {
+        Box::pin(async move {
+            let look = self.looks.fetch_add(1, Ordering::Relaxed);
+            let stops = match self.part.as_str() {
+                "proves" => look == 1,
+                "sees it gone" => look == 4,
+                _ => matches!(scene.phase, Phase::Recovery { .. }),
+            };
+            if stops {
+                println!("ready: at look {look}");
+                std::future::pending::<()>().await;
+            }
+            // On for three looks: landed, before and after the hypothesis.
+            let met = !(1..=3).contains(&look) || !matches!(scene.phase, Phase::Method { .. });
+            let judgement = Judgement::of(met, if met { "open" } else { "denied" }, "open", ("open", "denied"));
+            Ok(Finding { judgement, evidence: serde_json::Value::Null })
+        })
+    }
+}
+
+/// An experiment that never comes further than its part.
+async fn stops(cluster: &Cluster, part: &str) {
+    let looks = || Looks { part: part.to_owned(), looks: AtomicUsize::new(0) };
+    let fault = cluster.namespace(std::env::var(NAMESPACE).unwrap()).pods("app=back").deny_ingress().witness(looks());
+    let holds = match part {
+        "recovers" => Hypothesis::new("x").check(looks()),
+        _ => Hypothesis::new("x").check(steadfast::process::run("true").expect(exited(0))),
+    };
+    drop(Experiment::new("stops", holds).inject(fault).run(cluster).await);
+}
+
 #[test]
 #[ignore = "run by the tests of this module"]
 fn dies() {
@@ -158,8 +206,10 @@ fn dies() {
         }
         let own = cluster.own_namespace("victim").await.unwrap();
         let run = Run::start("killed", &cluster).await.unwrap();
-        if part == "experiments" {
-            return experiment(&cluster).await;
+        match part.as_str() {
+            "experiments" => return experiment(&cluster).await,
+            "proves" | "sees it gone" | "recovers" => return stops(&cluster, &part).await,
+            _ => {}
         }
         let first = run.inject(cut(&cluster)).await.unwrap();
         let second = run.inject(cut_out(&cluster)).await.unwrap();
@@ -190,7 +240,7 @@ fn dies() {
         }
         second.rollback().await.unwrap();
         first.rollback().await.unwrap();
-        drop(run.finish());
+        drop(run.finish().await);
         drop(own);
     });
 }

@@ -346,7 +346,9 @@ async fn a_role_of_the_planned_rights_is_enough_and_one_verb_less_is_not(cluster
     }
     let name = "system:serviceaccount:default:without-create-networkpolicies";
     let less = Kubernetes::new(client_of(&cluster, name));
-    let failed = experiment(&less).run(&cluster).await.unwrap_err().to_string();
+    let failed = experiment(&less).run(&cluster).await.unwrap_err();
+    assert!(matches!(failed, steadfast::experiment::ExperimentError::Failed { .. }), "nothing is left: {failed}");
+    let failed = failed.to_string();
     let why = format!(
         r#"networkpolicies.networking.k8s.io is forbidden: User "{name}" cannot create resource "networkpolicies" in API group "networking.k8s.io" in the namespace "default""#
     );
