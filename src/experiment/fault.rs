@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use super::{Check, Place, Switch};
 use crate::BoxError;
-use crate::rollback::{OWNER_LABEL, RUN_LABEL, Undo};
+use crate::rollback::Undo;
 
 /// A right that a run needs, to inject or to undo.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -56,25 +55,6 @@ pub struct Mark {
     pub owner: String,
     /// The dead-man's switches that are on: what is created in their namespaces belongs to them.
     pub switches: Vec<Switch>,
-}
-
-impl Mark {
-    /// The `metadata` of an object that a fault creates: it is labelled as ours, and goes with the switch.
-    #[must_use]
-    pub fn metadata(&self, name: &str, namespace: Option<&str>) -> Value {
-        let mut metadata = json!({"name": name, "labels": {RUN_LABEL: self.run, OWNER_LABEL: self.owner}});
-        if let Some(namespace) = namespace {
-            metadata["namespace"] = json!(namespace);
-            let owners = self.switches.iter().filter(|switch| switch.namespace == namespace).map(|switch| {
-                json!({"apiVersion": switch.api_version, "kind": switch.kind, "name": switch.name, "uid": switch.uid})
-            });
-            let owners: Vec<Value> = owners.collect();
-            if !owners.is_empty() {
-                metadata["ownerReferences"] = Value::Array(owners);
-            }
-        }
-        metadata
-    }
 }
 
 /// How long a fault's effect may take to show, and to go, unless it says otherwise: a policy bites within 0.1 s on kind, a

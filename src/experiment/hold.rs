@@ -14,19 +14,13 @@ use super::{Armed, ExperimentError, Place};
 use crate::BoxError;
 use crate::clock::Timestamp;
 use crate::journal::EventKind;
-use crate::rollback::{Undo, UndoGuard};
+use crate::rollback::{ObjectRef, Undo, UndoGuard};
 
 /// The object that takes with it what a fault created, when nobody is left to undo it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Switch {
-    /// `batch/v1`.
-    pub api_version: String,
-    /// `Job`.
-    pub kind: String,
-    /// Its namespace: what it takes with it lies there too.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
+    /// What it is. What it takes with it lies in the same place.
+    pub object: ObjectRef,
     /// Its uid.
     pub uid: String,
 }

@@ -230,3 +230,18 @@ pub struct FinallyRecord {
     /// What went wrong.
     pub error: Option<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sighting_of_an_older_version_is_read_and_a_new_one_has_all_that_it_had() {
+        let old = r#"{"when": "landed", "at": "2025-12-31T23:00:00Z", "as_expected": true, "saw": "denied"}"#;
+        let read: Sighting = serde_json::from_str(old).expect("it is read");
+        assert_eq!((read.saw.as_str(), &read.probed, &read.seen), ("denied", &None, &Value::Null));
+        let written = serde_json::to_value(&read).expect("it serialises");
+        let old: serde_json::Map<String, Value> = serde_json::from_str(old).expect("it is JSON");
+        assert!(old.iter().all(|(field, value)| written[field] == *value), "{written}");
+    }
+}

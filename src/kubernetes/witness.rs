@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, LogParams, PostParams};
 use serde_json::{Value, json};
 
-use super::{Kubernetes, KubernetesError, Pods};
+use super::{Kubernetes, KubernetesError, Pods, metadata};
 use crate::BoxError;
 use crate::experiment::{Applied, Armed, Check, Finding, Mark, Proof, Scene, Witness};
 use crate::journal::Reason;
@@ -176,7 +176,7 @@ async fn address(api: &Api<Pod>, name: &str) -> Result<String, BoxError> {
 }
 
 fn body(namespace: &str, name: &str, mark: &Mark, image: &str, args: &[&str], labels: Value) -> Value {
-    let mut metadata = mark.metadata(name, Some(namespace));
+    let mut metadata = metadata(mark, name, Some(namespace));
     if let (Some(ours), Value::Object(theirs)) = (metadata["labels"].as_object_mut(), labels) {
         for (key, value) in theirs {
             ours.entry(key).or_insert(value);

@@ -53,7 +53,11 @@ struct Server {
 impl Server {
     fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        let server = Self { address: listener.local_addr().expect("it is bound"), seen: Arc::default(), at_once: Arc::default() };
+        let server = Self {
+            address: listener.local_addr().expect("it is bound"),
+            seen: Arc::default(),
+            at_once: Arc::default(),
+        };
         let serving = server.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::BoxError;
 use crate::experiment::{Applied, Armed, Mark};
-use crate::kubernetes::{Kubernetes, KubernetesError};
+use crate::kubernetes::{Kubernetes, KubernetesError, metadata};
 use crate::rollback::{ObjectRef, Undo};
 
 /// An object with this spec and our marks, ready to be created, and its deletion as undo.
@@ -15,7 +15,7 @@ pub(super) fn arm(kubernetes: &Kubernetes, object: ObjectRef, spec: &Value, mark
     let body: DynamicObject = serde_json::from_value(json!({
         "apiVersion": object.api_version,
         "kind": object.kind,
-        "metadata": mark.metadata(&object.name, object.namespace.as_deref()),
+        "metadata": metadata(mark, &object.name, object.namespace.as_deref()),
         "spec": spec,
     }))?;
     let api = kubernetes.objects(&object);

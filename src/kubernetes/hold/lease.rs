@@ -8,7 +8,7 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::super::{Kubernetes, KubernetesError};
+use super::super::{Kubernetes, KubernetesError, metadata};
 use super::{Fate, Ground, Leftover};
 use crate::clock::Timestamp;
 use crate::experiment::{Mark, Place};
@@ -189,7 +189,7 @@ pub(super) fn holder(lease: &LeaseObject) -> Holder {
 
 fn body(ground: &Ground, place: &Place, mark: &Mark) -> serde_json::Value {
     let object = object(place);
-    let mut metadata = mark.metadata(&object.name, object.namespace.as_deref());
+    let mut metadata = metadata(mark, &object.name, object.namespace.as_deref());
     metadata["annotations"] = json!({
         USER_ANNOTATION: this_user(),
         PID_ANNOTATION: std::process::id().to_string(),

@@ -6,7 +6,7 @@ use k8s_openapi::api::batch::v1::Job;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use super::super::{Kubernetes, KubernetesError};
+use super::super::{Kubernetes, KubernetesError, metadata};
 use super::Ground;
 use crate::clock::{Timestamp, later};
 use crate::experiment::{Mark, Switch};
@@ -37,7 +37,7 @@ impl DeadMan {
     pub(super) async fn start(ground: &Ground, namespace: &str, mark: &Mark) -> Result<Self, KubernetesError> {
         let body = json!({
             "apiVersion": "batch/v1", "kind": "Job",
-            "metadata": mark.metadata(&mark.owner, Some(namespace)),
+            "metadata": metadata(mark, &mark.owner, Some(namespace)),
             "spec": {
                 "parallelism": 0, "backoffLimit": 0, "ttlSecondsAfterFinished": 0,
                 "activeDeadlineSeconds": ground.beat.ahead.as_secs(),
@@ -69,13 +69,7 @@ impl DeadMan {
     }
 
     pub(super) fn reference(&self) -> Switch {
-        Switch {
-            api_version: "batch/v1".into(),
-            kind: "Job".into(),
-            namespace: self.namespace.clone(),
-            name: self.name.clone(),
-            uid: self.uid.clone(),
-        }
+        Switch { object: object(&self.namespace, &self.name), uid: self.uid.clone() }
     }
 
     /// Puts the end off; an error, in words, if it came already.
