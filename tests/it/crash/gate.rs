@@ -1,136 +1,187 @@
 //! Kills at random instants: `make crash-gate`.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use rustix::process::{Pid, Signal, kill_process};
+use fastrand::Rng;
 use steadfast::clock::{Seed, Stopwatch};
 
-use super::victim::Victim;
-use super::{CLEAN_WITHIN, PATIENCE, Site, on_a_runtime};
+use super::victim::{FAULT, FAULTS, Victim};
+use super::{CLEAN_WITHIN, PATIENCE, SWITCHED, Site, gone_within, on_a_runtime};
 
-/// Labs and victims at a time.
-const SIDE_BY_SIDE: usize = 2;
+/// Rounds of a plain `cargo test`, each a kill a fault; `STEADFAST_CRASHES` has another number of kills.
+const ROUNDS: usize = 2;
 
-/// Kills of a plain `cargo test`; `STEADFAST_CRASHES` says otherwise.
-const KILLS: usize = 20;
+/// The shortest deadline of a switch, in seconds.
+const SWITCH: &str = "3";
 
 /// What came of some kills.
 #[derive(Default)]
 struct Tally {
     kills: usize,
-    /// With something on at the time.
-    on: usize,
-    /// With something still on after the time.
+    /// With something on at the time, by fault.
+    on: BTreeMap<&'static str, usize>,
+    /// Objects that were still on after the time.
     left: usize,
-    /// How long it took until nothing was left, where something was on.
+    /// Objects that only a sweep has undone.
+    swept: usize,
+    /// How long it took until nothing was left of a round.
     clean: Vec<Duration>,
 }
 
-fn kills() -> usize {
-    std::env::var("STEADFAST_CRASHES").map_or(KILLS, |kills| kills.parse().expect("STEADFAST_CRASHES is a number"))
+/// How many rounds of a gate that has this share of the kills.
+fn rounds(share: usize) -> usize {
+    let kills = std::env::var("STEADFAST_CRASHES").ok().map(|kills| kills.parse().expect("STEADFAST_CRASHES is a number"));
+    kills.map_or(ROUNDS.div_ceil(share), |kills: usize| kills.div_ceil(FAULTS.len() * share))
 }
 
 impl Tally {
-    fn add(&mut self, other: Self) {
-        self.kills += other.kills;
-        self.on += other.on;
-        self.left += other.left;
-        self.clean.extend(other.clean);
-    }
-
     fn told(&mut self, how: &str, seed: Seed) {
         self.clean.sort();
-        let (median, most) = (self.clean.get(self.clean.len() / 2), self.clean.last());
-        let times =
-            median.zip(most).map(|(median, most)| format!("; clean after {median:?} in the median, {most:?} at most"));
+        let (median, most) = (self.clean[self.clean.len() / 2], self.clean[self.clean.len() - 1]);
         println!(
-            "real processes, {how}, seed {}: {} SIGKILLs, {} with something on, {} with something left{}",
-            seed.0,
-            self.kills,
-            self.on,
-            self.left,
-            times.unwrap_or_default()
+            "real processes, {how}, seed {}: {} SIGKILLs, {:?} with something on, {} objects undone by a sweep alone, {} left; \
+             clean after {median:?} in the median, {most:?} at most",
+            seed.0, self.kills, self.on, self.swept, self.left,
         );
-        assert!(self.on > self.kills / 8, "the kills hit what they are meant to hit");
+        assert!(self.on.values().sum::<usize>() > self.kills / 8, "the kills hit what they are meant to hit");
+        assert_eq!(self.left, 0);
     }
 }
 
 #[test]
 fn nothing_is_left_of_a_process_killed_at_any_time() {
-    gate("5 s later", kills(), &[], async |site, on, tally| {
-        match site.clean_within(CLEAN_WITHIN).await {
-            Ok(took) if on => tally.clean.push(took),
-            Ok(_) => {}
-            Err(left) => return Err(left),
-        }
+    gate("5 s later", rounds(1), &[], Death::Alone, async |site, _| {
+        let took = site.clean_within(CLEAN_WITHIN).await?;
         // A request on its way may come later than the first look: the leash waits for it, and so does this.
         site.no_leash_within(PATIENCE).await;
-        site.clean_within(Duration::ZERO).await.map(drop)
+        site.clean_within(Duration::ZERO).await.map(|_| took)
     });
 }
 
 #[test]
-fn nothing_is_left_by_the_next_run_where_there_was_no_leash() {
-    let unswept = AtomicUsize::new(0);
-    gate(
-        "no leash, after the next run began",
-        kills().div_ceil(5).max(16),
-        &[("STEADFAST_LEASH", "off")],
-        async |site, _, _| {
-            unswept.fetch_add(usize::from(!site.owned().await.is_empty()), Ordering::Relaxed);
-            Victim::start(site, "opens", "none", &[]).ready();
-            site.clean_within(Duration::ZERO).await.map(drop)
-        },
-    );
-    println!("before the next run began, {} had something left", unswept.load(Ordering::Relaxed));
-    assert_ne!(unswept.into_inner(), 0, "without a leash the gate finds what is left");
-}
-
-/// What is looked at after a kill, and whether something was on then; what is left is an error.
-trait Look: AsyncFn(&Site, bool, &mut Tally) -> Result<(), Vec<String>> + Sync {}
-
-impl<F: AsyncFn(&Site, bool, &mut Tally) -> Result<(), Vec<String>> + Sync> Look for F {}
-
-fn gate(how: &str, kills: usize, more: &[(&str, &str)], look: impl Look) {
-    let seed = Seed::from_env().unwrap();
-    let (each, look) = (kills.div_ceil(SIDE_BY_SIDE), &look);
-    let tallies = std::thread::scope(|scope| {
-        let start = |worker| scope.spawn(move || on_a_runtime(batch(seed, worker, each, more, look)));
-        let started: Vec<_> = (0..SIDE_BY_SIDE).map(start).collect();
-        started.into_iter().map(|batch| batch.join().unwrap()).collect::<Vec<_>>()
+fn the_switch_ends_what_it_holds_where_the_leash_died_too_and_a_sweep_the_rest() {
+    let variables = [("STEADFAST_SWITCH", SWITCH)];
+    gate("the leash killed too", rounds(5), &variables, Death::WithTheLeash, async |site, swept| {
+        let deadline = Duration::from_secs(SWITCH.parse().expect("seconds"));
+        let took = gone_within(deadline + CLEAN_WITHIN, async || site.created(SWITCHED).await).await?;
+        *swept += site.owned().await.len();
+        let (code, said) = site.sweep(site.state.path(), &[]);
+        assert_eq!(code, Some(0), "{said}");
+        site.clean_within(Duration::ZERO).await.map(|_| took)
     });
-    let mut all = Tally::default();
-    tallies.into_iter().for_each(|tally| all.add(tally));
-    all.told(how, seed);
-    assert_eq!(all.left, 0);
 }
 
-async fn batch(seed: Seed, worker: usize, kills: usize, more: &[(&str, &str)], look: &impl Look) -> Tally {
-    let (site, mut tally) = (Site::start().await, Tally::default());
-    let before = site.store().await;
-    let mut rng = seed.rng(&format!("crashes {worker}"));
-    // A life that is not ended is the measure of those that are.
-    site.namespace("measure").await;
-    let life = Stopwatch::start();
-    assert!(Victim::start(&site, "lives", "measure", more).wait().success());
-    let life = life.elapsed();
-    site.remove("measure").await;
-    for kill in 0..kills {
-        let namespace = format!("crash-{kill}");
-        site.namespace(&namespace).await;
-        let victim = Victim::start(&site, "lives", &namespace, more);
-        tokio::time::sleep(life.mul_f64(rng.f64())).await;
-        let on = !site.owned().await.is_empty();
-        victim.killed();
-        tally.kills += 1;
-        tally.on += usize::from(on);
-        if let Err(left) = look(&site, on, &mut tally).await {
-            eprintln!("kill {kill} of worker {worker} left {left:?}");
-            tally.left += 1;
+#[test]
+fn nothing_is_left_by_the_next_run_where_there_was_neither_leash_nor_switch() {
+    let variables = [("STEADFAST_LEASH", "off"), ("STEADFAST_SWITCH", "off")];
+    gate("neither leash nor switch, after the next run began", rounds(5), &variables, Death::Alone, async |site, swept| {
+        let before = site.owned().await.len();
+        assert_ne!(before, 0, "without leash and switch the gate finds what is left");
+        *swept += before;
+        let since = Stopwatch::start();
+        Victim::start(site, "opens", "none", &[]).ready();
+        site.clean_within(Duration::ZERO).await.map(|_| since.elapsed())
+    });
+}
+
+/// Who dies.
+#[derive(Clone, Copy, PartialEq)]
+enum Death {
+    Alone,
+    WithTheLeash,
+}
+
+/// Looks at a site after a round of kills, and how many objects it has found before a sweep: how long it took until
+/// nothing was left, or what is left.
+trait Look: AsyncFn(&Site, &mut usize) -> Result<Duration, Vec<String>> {}
+
+impl<F: AsyncFn(&Site, &mut usize) -> Result<Duration, Vec<String>>> Look for F {}
+
+fn gate(how: &str, rounds: usize, variables: &[(&str, &str)], death: Death, look: impl Look) {
+    let seed = Seed::from_env().unwrap();
+    on_a_runtime(async {
+        let (site, mut tally) = (Site::start().await, Tally::default());
+        let before = site.store().await;
+        // Lives that are not ended are the measure of those that are.
+        let lives = join_all(FAULTS.iter().map(|fault| Life::begin(&site, "measure", fault, variables))).await;
+        let lives = join_all(lives.into_iter().map(|life| life.whole(&site))).await;
+        let mut rng = seed.rng(&format!("crashes {how}"));
+        for round in 0..rounds {
+            let round = format!("round-{round}");
+            let begun = join_all(FAULTS.iter().map(|fault| Life::begin(&site, &round, fault, variables))).await;
+            let namespaces: Vec<_> = begun.iter().map(|life| life.namespace.clone()).collect();
+            let deaths = begun.into_iter().zip(&lives).map(|(life, whole)| life.cut_short(&site, *whole, &mut rng, death));
+            let on = join_all(deaths.collect::<Vec<_>>()).await;
+            for (fault, on) in FAULTS.iter().zip(on) {
+                tally.kills += 1;
+                *tally.on.entry(fault).or_default() += usize::from(on);
+            }
+            match look(&site, &mut tally.swept).await {
+                Ok(took) => tally.clean.push(took),
+                Err(left) => {
+                    eprintln!("{round} has left {left:?}");
+                    tally.left += left.len();
+                }
+            }
+            for namespace in namespaces {
+                site.remove(&namespace).await;
+            }
         }
-        site.remove(&namespace).await;
+        site.store_is(&before).await;
+        assert_eq!(site.ledgers(), 0, "what was undone is written down, and then removed");
+        tally.told(how, seed);
+    });
+}
+
+/// A victim in a namespace of its own.
+struct Life {
+    victim: Victim,
+    namespace: String,
+    begun: Stopwatch,
+    fault: &'static str,
+}
+
+impl Life {
+    async fn begin(site: &Site, stem: &str, fault: &'static str, variables: &[(&str, &str)]) -> Self {
+        let namespace = format!("{stem}-{}", fault.replace(' ', "-"));
+        site.namespace(&namespace).await;
+        site.workload(&namespace).await;
+        let variables: Vec<_> = variables.iter().copied().chain([(FAULT, fault)]).collect();
+        let victim = Victim::start(site, "lives", &namespace, &variables);
+        Self { victim, namespace, begun: Stopwatch::start(), fault }
     }
-    site.store_is(&before).await;
-    assert_eq!(site.ledgers(), 0, "what was undone is written down, and then removed");
-    tally
+
+    /// Lets it live, and says for how long it did.
+    async fn whole(mut self, site: &Site) -> Duration {
+        while !self.victim.has_ended() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let lived = self.begun.elapsed();
+        assert!(self.victim.wait().success(), "{}: {}", self.fault, std::fs::read_to_string(site.said(&self.namespace)).unwrap());
+        site.remove(&self.namespace).await;
+        lived
+    }
+
+    /// Ends it at an instant of its life, and says whether something was on.
+    fn cut_short<'a>(self, site: &'a Site, whole: Duration, rng: &mut Rng, death: Death) -> impl Future<Output = bool> + use<'a> {
+        let at = whole.mul_f64(rng.f64());
+        async move {
+            tokio::time::sleep(at.saturating_sub(self.begun.elapsed())).await;
+            if death == Death::WithTheLeash {
+                // Stopped, so that it starts no other meanwhile.
+                self.victim.signal(Signal::STOP);
+                if let Some(leash) = site.leashes().get(&self.victim.pid()) {
+                    kill_process(Pid::from_raw(*leash).unwrap(), Signal::KILL).unwrap();
+                }
+            }
+            self.victim.killed();
+            let theirs = |told: &String| {
+                told.contains(&self.namespace) || (self.fault == "cordoned" && told.starts_with("nodes"))
+            };
+            site.owned().await.iter().any(theirs)
+        }
+    }
 }

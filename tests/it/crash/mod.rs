@@ -14,19 +14,40 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Namespace, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, PostParams};
 use serde_json::json;
 use steadfast::clock::Stopwatch;
 use steadfast::kubernetes::Context;
-use steadfast::rollback::OWNER_LABEL;
+use steadfast::rollback::{ORIGINAL_ANNOTATION, OWNER_LABEL};
 
 /// What is asked of the leash: nothing is left so long after a death.
 const CLEAN_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long what must come may take before it is an error.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Group, version, kind and plural.
+type Kind = (&'static str, &'static str, &'static str, &'static str);
+
+/// What belongs to a run's dead-man's switch, and the switch.
+const SWITCHED: &[Kind] = &[
+    ("batch", "v1", "Job", "jobs"),
+    ("chaos-mesh.org", "v1alpha1", "NetworkChaos", "networkchaos"),
+    ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
+];
+
+/// What runs create.
+const CREATED: &[Kind] = &[
+    ("", "v1", "Namespace", "namespaces"),
+    ("coordination.k8s.io", "v1", "Lease", "leases"),
+    SWITCHED[0],
+    SWITCHED[1],
+    SWITCHED[2],
+];
 
 /// A lab in a process of its own, and a folder of state for its victims.
 struct Site {
@@ -53,6 +74,26 @@ impl Site {
             let pod = json!({"metadata": {"name": app, "labels": {"app": app}},
                 "spec": {"containers": [{"name": "c", "image": self.running.lab.image}]}});
             pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+        }
+    }
+
+    /// In a namespace: a Deployment that is ready, and a Service that leads to it.
+    async fn workload(&self, namespace: &str) {
+        let container = json!({"name": "c", "image": self.running.lab.image, "args": ["back"], "ports": [{"containerPort": 8002}]});
+        let template = json!({"metadata": {"labels": {"app": "app"}},
+            "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]}});
+        let deployment = json!({"metadata": {"name": "app"},
+            "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "app"}}, "template": template}});
+        let service = json!({"metadata": {"name": "app"},
+            "spec": {"selector": {"app": "app"}, "ports": [{"port": 80, "targetPort": 8002}]}});
+        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
+        deployments.create(&PostParams::default(), &serde_json::from_value(deployment).unwrap()).await.unwrap();
+        let services: Api<Service> = Api::namespaced(self.client.clone(), namespace);
+        services.create(&PostParams::default(), &serde_json::from_value(service).unwrap()).await.unwrap();
+        let since = Stopwatch::start();
+        while deployments.get("app").await.unwrap().status.and_then(|status| status.ready_replicas) != Some(2) {
+            assert!(since.elapsed() < PATIENCE, "the deployment gets ready");
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
@@ -106,16 +147,36 @@ impl Site {
         }
     }
 
-    /// What stands in the cluster and is ours.
+    /// What stands in the cluster and is ours: created, or changed.
     async fn owned(&self) -> Vec<String> {
+        let mut owned = self.created(CREATED).await;
+        owned.extend(self.changed().await);
+        owned
+    }
+
+    /// The objects that are changed.
+    async fn changed(&self) -> Vec<String> {
+        let mut changed = Vec::new();
+        for (group, version, kind, plural) in
+            [("", "v1", "Node", "nodes"), ("", "v1", "Service", "services"), ("apps", "v1", "Deployment", "deployments")]
+        {
+            let kind = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+            let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &kind);
+            let found = api.list(&ListParams::default()).await.unwrap().items.into_iter().map(|object| object.metadata);
+            let ours = |metadata: &ObjectMeta| {
+                metadata.annotations.as_ref().is_some_and(|all| all.contains_key(ORIGINAL_ANNOTATION))
+            };
+            let told = |metadata: ObjectMeta| format!("{plural} {:?}/{:?}", metadata.namespace, metadata.name);
+            changed.extend(found.filter(ours).map(told));
+        }
+        changed
+    }
+
+    /// The objects of these kinds that carry our label.
+    async fn created(&self, kinds: &[Kind]) -> Vec<String> {
         let all = ListParams::default().labels(OWNER_LABEL);
         let mut owned = Vec::new();
-        for (group, version, kind, plural) in [
-            ("", "v1", "Namespace", "namespaces"),
-            ("batch", "v1", "Job", "jobs"),
-            ("coordination.k8s.io", "v1", "Lease", "leases"),
-            ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
-        ] {
+        for (group, version, kind, plural) in kinds {
             let kind = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
             let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &kind);
             let found = api.list(&all).await.unwrap().items.into_iter().map(|object| object.metadata);
@@ -128,22 +189,12 @@ impl Site {
 
     /// Waits until nothing of ours is left, and says how long it took; what is left at the end of the time otherwise.
     async fn clean_within(&self, within: Duration) -> Result<Duration, Vec<String>> {
-        let since = Stopwatch::start();
-        loop {
-            let owned = self.owned().await;
-            if owned.is_empty() {
-                return Ok(since.elapsed());
-            }
-            if since.elapsed() > within {
-                return Err(owned);
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        gone_within(within, async || self.owned().await).await
     }
 
-    /// Where the last victim complains.
-    fn said(&self) -> PathBuf {
-        self.state.path().join("said")
+    /// Where the last victim of a namespace complains.
+    fn said(&self, namespace: &str) -> PathBuf {
+        self.state.path().join(format!("said-{namespace}"))
     }
 
     /// The ledgers that have entries. One of a run that died before its first fault says whose it is, and no more.
@@ -178,6 +229,21 @@ impl Site {
             assert!(since.elapsed() < within, "a leash outlives its work: {:?}", self.leashes());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+}
+
+/// Waits until nothing is seen any more, and says how long it took; what is left at the end of the time otherwise.
+async fn gone_within(within: Duration, look: impl AsyncFn() -> Vec<String>) -> Result<Duration, Vec<String>> {
+    let since = Stopwatch::start();
+    loop {
+        let seen = look().await;
+        if seen.is_empty() {
+            return Ok(since.elapsed());
+        }
+        if since.elapsed() > within {
+            return Err(seen);
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

@@ -79,7 +79,7 @@ fn a_second_signal_is_told_what_is_still_being_undone_and_cuts_nothing_short() {
             let since = Stopwatch::start();
             let told = loop {
                 victim.signal(Signal::INT);
-                let said = std::fs::read_to_string(site.said()).unwrap();
+                let said = std::fs::read_to_string(site.said("crash")).unwrap();
                 if let Some(line) = said.lines().find(|line| line.contains("SIGINT again; still undoing: ")) {
                     break line.to_owned();
                 }

@@ -11,7 +11,7 @@ use super::{Site, on_a_runtime};
 
 impl Site {
     /// The command, with the state folder of this site's victims or another.
-    fn sweep(&self, state: &std::path::Path, arguments: &[&str]) -> (Option<i32>, String) {
+    pub fn sweep(&self, state: &std::path::Path, arguments: &[&str]) -> (Option<i32>, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
         command.arg("sweep").args(arguments).env("KUBECONFIG", &self.running.lab.kubeconfig);
         let Output { status, stdout, stderr } = command.env("STEADFAST_STATE_DIR", state).output().unwrap();

@@ -20,6 +20,9 @@ use super::{Site, on_a_runtime};
 /// What a victim does: it is only itself with this variable.
 const PART: &str = "STEADFAST_TEST_VICTIM";
 
+/// Which of [`FAULTS`] one that lives a whole life has on.
+pub const FAULT: &str = "STEADFAST_TEST_VICTIM_FAULT";
+
 /// The namespace that its faults are in.
 const NAMESPACE: &str = "STEADFAST_TEST_VICTIM_NAMESPACE";
 
@@ -53,7 +56,7 @@ impl Victim {
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(std::fs::File::create(site.said()).unwrap());
+            .stderr(std::fs::File::create(site.said(namespace)).unwrap());
         let mut child = command.spawn().unwrap();
         let said = BufReader::new(child.stdout.take().unwrap());
         Self { child, said }
@@ -100,6 +103,10 @@ impl Victim {
         kill_process_group(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     pub fn wait(&mut self) -> ExitStatus {
         self.child.wait().unwrap()
     }
@@ -116,6 +123,30 @@ impl Victim {
         self.signal(Signal::KILL);
         self.wait();
     }
+}
+
+/// What a victim of the gate has on, by the names that [`FAULT`] has for it.
+pub const FAULTS: &[&str] = &["cut off", "slowed down", "scaled", "blackholed", "cordoned", "pods deleted"];
+
+/// Puts a fault on.
+async fn inject(run: &Run, cluster: &Cluster, fault: &str) -> steadfast::Result<Vec<FaultGuard>> {
+    let here = cluster.namespace(&std::env::var(NAMESPACE).unwrap());
+    let all = here.pods("app=app").at_most_percent(100);
+    Ok(match fault {
+        "cut off" => vec![run.inject(cut(cluster)).await?, run.inject(cut_out(cluster)).await?],
+        "slowed down" => vec![run.inject(all.latency(millis(50))).await?],
+        "scaled" => vec![run.inject(here.deployment("app").scale(0)).await?],
+        "blackholed" => vec![run.inject(here.service("app").blackhole()).await?],
+        "cordoned" => vec![run.inject(cluster.node(&any_node(cluster).await?).cordon()).await?],
+        "pods deleted" => vec![run.inject(all.delete().grace(secs(0))).await?],
+        other => panic!("no fault {other}"),
+    })
+}
+
+async fn any_node(cluster: &Cluster) -> Result<String, kube::Error> {
+    let nodes: kube::Api<k8s_openapi::api::core::v1::Node> = kube::Api::all(cluster.client());
+    let name = nodes.list(&Default::default()).await?.items.remove(0).metadata.name;
+    Ok(name.unwrap_or_default())
 }
 
 /// Says that it is ready, and waits to be killed or let go.
@@ -211,11 +242,19 @@ fn dies() {
             "proves" | "sees it gone" | "recovers" => return stops(&cluster, &part).await,
             _ => {}
         }
+        if part == "lives" {
+            // For the gate: a fault on, a while, and off.
+            let on = inject(&run, &cluster, &std::env::var(FAULT).unwrap()).await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            for guard in on.into_iter().rev() {
+                guard.rollback().await.unwrap();
+            }
+            drop((run.finish(), own));
+            return;
+        }
         let first = run.inject(cut(&cluster)).await.unwrap();
         let second = run.inject(cut_out(&cluster)).await.unwrap();
         match part.as_str() {
-            // A whole life, for the gate: both faults on, a while, both off.
-            "lives" => tokio::time::sleep(std::time::Duration::from_millis(150)).await,
             "holds" => wait_for_the_end(),
             "holds more" => {
                 wait_for_the_end();
