@@ -16,7 +16,7 @@ use super::lab::Said;
 use super::{Needs, Outcome, find};
 
 /// The cluster of these trials.
-const NAME: &str = "steadfast-trials";
+pub const NAME: &str = "steadfast-trials";
 
 /// One of which nothing may ever be left.
 const NEVER: &str = "steadfast-never";
@@ -25,7 +25,7 @@ const NEVER: &str = "steadfast-never";
 const NO_PORTS: &str = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes:\n- role: control-plane\n";
 
 /// The trials' state folder, whoever has it may use kind.
-struct Kind {
+pub struct Kind {
     folder: tempfile::TempDir,
 }
 
@@ -60,6 +60,7 @@ pub fn trials() -> (Needs, Vec<Trial>) {
         needs.trial("kind::a_port_that_is_taken", || port_taken(&kind())),
         needs.trial("kind::a_network_that_enforces_nothing", || nothing_enforced(&kind())),
         needs.trial("kind::a_cluster_deleted_in_mid_run", || deleted_in_mid_run(&kind())),
+        needs.trial("kind::killed_at_any_time", || super::kind_crash::killed_at_any_time(&kind())),
         needs.trial("kind::up_stopped_and_down", || lifecycle(&kind())),
     ];
     (needs, trials)
@@ -81,7 +82,12 @@ impl Kind {
         self.folder.path().join("it's state")
     }
 
-    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    /// Where the cluster's kubeconfig lies.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.state().join("kind").join(format!("{NAME}.kubeconfig"))
+    }
+
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command.env("STEADFAST_STATE_DIR", self.state()).env("STEADFAST_OUT", self.folder.path().join("out"));
         // Of the suite that this is a part of.
@@ -103,7 +109,7 @@ impl Kind {
     }
 
     /// The cluster of the trials, up.
-    fn up(&self) -> Result<String, String> {
+    pub fn up(&self) -> Result<String, String> {
         let config = self.file("no-ports.yaml", NO_PORTS);
         self.steadfast(&["up", NAME, "--config", &config]).ok()
     }
@@ -141,7 +147,7 @@ impl Kind {
     }
 }
 
-fn holds(condition: bool, otherwise: impl Into<String>) -> Outcome {
+pub fn holds(condition: bool, otherwise: impl Into<String>) -> Outcome {
     if condition { Ok(()) } else { Err(otherwise.into().into()) }
 }
 

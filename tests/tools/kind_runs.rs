@@ -17,6 +17,8 @@ pub fn main(run: &str) -> ExitCode {
     let done = steadfast::cluster::run_test(run, async |cluster| match run {
         "nothing-enforced" => nothing_enforced(cluster).await,
         "deleted" => deleted(cluster).await,
+        "prepared" => prepared(cluster).await,
+        "killed" => killed(cluster).await,
         other => Err(steadfast::Error::Other(format!("no run {other:?}").into())),
     });
     match done {
@@ -94,5 +96,63 @@ async fn deleted(cluster: Cluster) -> steadfast::Result {
         .run(&cluster)
         .await?;
     journal.assert_verdict(Met);
+    Ok(())
+}
+
+/// What a run to be killed has on.
+pub const FAULT: &str = "STEADFAST_KIND_TRIAL_FAULT";
+
+/// Every kind of fault that a real cluster has.
+pub const FAULTS: &[&str] = &["cut-off", "cut-off-outwards", "scaled", "blackholed", "cordoned", "pods-deleted"];
+
+/// For each fault a namespace of its name with a Deployment and a Service.
+async fn prepared(cluster: Cluster) -> steadfast::Result {
+    steadfast::cluster::shop_image(&cluster).await?;
+    for namespace in FAULTS {
+        cluster.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})).await?;
+        let container = json!({
+            "name": "app", "image": steadfast::cluster::SHOP_IMAGE, "imagePullPolicy": "IfNotPresent", "args": ["back"],
+            "ports": [{"containerPort": 8002}],
+            "readinessProbe": {"httpGet": {"path": "/health", "port": 8002}, "periodSeconds": 1},
+        });
+        let pod = json!({"metadata": {"labels": {"app": "app"}},
+            "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]}});
+        cluster
+            .apply(&json!({
+                "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "app", "namespace": namespace},
+                "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "app"}}, "template": pod},
+            }))
+            .await?;
+        cluster
+            .apply(&json!({
+                "apiVersion": "v1", "kind": "Service", "metadata": {"name": "app", "namespace": namespace},
+                "spec": {"selector": {"app": "app"}, "ports": [{"port": 80, "targetPort": 8002}]},
+            }))
+            .await?;
+        cluster.wait_for_deployments(namespace, &["app"], secs(120)).await?;
+    }
+    Ok(())
+}
+
+/// A run with one fault, proved, held for a while and undone; it is killed at some instant of that.
+async fn killed(cluster: Cluster) -> steadfast::Result {
+    let fault = std::env::var(FAULT).unwrap_or_default();
+    let here = cluster.namespace(&fault);
+    let all = here.pods("app=app").at_most_percent(100);
+    let experiment = Experiment::new("killed", holds());
+    let experiment = match fault.as_str() {
+        "cut-off" => experiment.inject(all.deny_ingress()),
+        "cut-off-outwards" => experiment.inject(all.deny_egress()),
+        "scaled" => experiment.inject(here.deployment("app").scale(0)),
+        "blackholed" => experiment.inject(here.service("app").blackhole()),
+        "pods-deleted" => experiment.inject(all.delete().grace(secs(0))),
+        "cordoned" => {
+            let nodes: Api<k8s_openapi::api::core::v1::Node> = Api::all(cluster.client());
+            let node = nodes.list(&ListParams::default()).await?.items.remove(0).metadata.name.unwrap_or_default();
+            experiment.inject(cluster.node(&node).cordon())
+        }
+        other => return Err(steadfast::Error::Other(format!("no fault {other:?}").into())),
+    };
+    experiment.pause(secs(2)).run(&cluster).await?.assert_verdict(Met);
     Ok(())
 }

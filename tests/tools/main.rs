@@ -7,6 +7,7 @@
 mod attack;
 mod chaos;
 mod kind;
+mod kind_crash;
 mod kind_runs;
 mod kubectl;
 mod lab;

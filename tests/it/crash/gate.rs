@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use fastrand::Rng;
 use futures_util::future::join_all;
 use rustix::process::{Pid, Signal, kill_process};
-use fastrand::Rng;
 use steadfast::clock::{Seed, Stopwatch};
 
 use super::victim::{FAULT, FAULTS, Victim};
@@ -33,7 +33,8 @@ struct Tally {
 
 /// How many rounds of a gate that has this share of the kills.
 fn rounds(share: usize) -> usize {
-    let kills = std::env::var("STEADFAST_CRASHES").ok().map(|kills| kills.parse().expect("STEADFAST_CRASHES is a number"));
+    let kills =
+        std::env::var("STEADFAST_CRASHES").ok().map(|kills| kills.parse().expect("STEADFAST_CRASHES is a number"));
     kills.map_or(ROUNDS.div_ceil(share), |kills: usize| kills.div_ceil(FAULTS.len() * share))
 }
 
@@ -77,14 +78,20 @@ fn the_switch_ends_what_it_holds_where_the_leash_died_too_and_a_sweep_the_rest()
 #[test]
 fn nothing_is_left_by_the_next_run_where_there_was_neither_leash_nor_switch() {
     let variables = [("STEADFAST_LEASH", "off"), ("STEADFAST_SWITCH", "off")];
-    gate("neither leash nor switch, after the next run began", rounds(5), &variables, Death::Alone, async |site, swept| {
-        let before = site.owned().await.len();
-        assert_ne!(before, 0, "without leash and switch the gate finds what is left");
-        *swept += before;
-        let since = Stopwatch::start();
-        Victim::start(site, "opens", "none", &[]).ready();
-        site.clean_within(Duration::ZERO).await.map(|_| since.elapsed())
-    });
+    gate(
+        "neither leash nor switch, after the next run began",
+        rounds(5),
+        &variables,
+        Death::Alone,
+        async |site, swept| {
+            let before = site.owned().await.len();
+            assert_ne!(before, 0, "without leash and switch the gate finds what is left");
+            *swept += before;
+            let since = Stopwatch::start();
+            Victim::start(site, "opens", "none", &[]).ready();
+            site.clean_within(Duration::ZERO).await.map(|_| since.elapsed())
+        },
+    );
 }
 
 /// Who dies.
@@ -113,7 +120,8 @@ fn gate(how: &str, rounds: usize, variables: &[(&str, &str)], death: Death, look
             let round = format!("round-{round}");
             let begun = join_all(FAULTS.iter().map(|fault| Life::begin(&site, &round, fault, variables))).await;
             let namespaces: Vec<_> = begun.iter().map(|life| life.namespace.clone()).collect();
-            let deaths = begun.into_iter().zip(&lives).map(|(life, whole)| life.cut_short(&site, *whole, &mut rng, death));
+            let deaths =
+                begun.into_iter().zip(&lives).map(|(life, whole)| life.cut_short(&site, *whole, &mut rng, death));
             let on = join_all(deaths.collect::<Vec<_>>()).await;
             for (fault, on) in FAULTS.iter().zip(on) {
                 tally.kills += 1;
@@ -160,13 +168,24 @@ impl Life {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let lived = self.begun.elapsed();
-        assert!(self.victim.wait().success(), "{}: {}", self.fault, std::fs::read_to_string(site.said(&self.namespace)).unwrap());
+        assert!(
+            self.victim.wait().success(),
+            "{}: {}",
+            self.fault,
+            std::fs::read_to_string(site.said(&self.namespace)).unwrap()
+        );
         site.remove(&self.namespace).await;
         lived
     }
 
     /// Ends it at an instant of its life, and says whether something was on.
-    fn cut_short<'a>(self, site: &'a Site, whole: Duration, rng: &mut Rng, death: Death) -> impl Future<Output = bool> + use<'a> {
+    fn cut_short<'a>(
+        self,
+        site: &'a Site,
+        whole: Duration,
+        rng: &mut Rng,
+        death: Death,
+    ) -> impl Future<Output = bool> + use<'a> {
         let at = whole.mul_f64(rng.f64());
         async move {
             tokio::time::sleep(at.saturating_sub(self.begun.elapsed())).await;

@@ -6,6 +6,7 @@ mod gate;
 #[path = "../../tools/lab.rs"]
 mod lab;
 mod leash;
+mod race;
 mod signals;
 mod sweep;
 mod victim;
@@ -79,7 +80,8 @@ impl Site {
 
     /// In a namespace: a Deployment that is ready, and a Service that leads to it.
     async fn workload(&self, namespace: &str) {
-        let container = json!({"name": "c", "image": self.running.lab.image, "args": ["back"], "ports": [{"containerPort": 8002}]});
+        let container =
+            json!({"name": "c", "image": self.running.lab.image, "args": ["back"], "ports": [{"containerPort": 8002}]});
         let template = json!({"metadata": {"labels": {"app": "app"}},
             "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]}});
         let deployment = json!({"metadata": {"name": "app"},
@@ -157,9 +159,11 @@ impl Site {
     /// The objects that are changed.
     async fn changed(&self) -> Vec<String> {
         let mut changed = Vec::new();
-        for (group, version, kind, plural) in
-            [("", "v1", "Node", "nodes"), ("", "v1", "Service", "services"), ("apps", "v1", "Deployment", "deployments")]
-        {
+        for (group, version, kind, plural) in [
+            ("", "v1", "Node", "nodes"),
+            ("", "v1", "Service", "services"),
+            ("apps", "v1", "Deployment", "deployments"),
+        ] {
             let kind = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
             let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &kind);
             let found = api.list(&ListParams::default()).await.unwrap().items.into_iter().map(|object| object.metadata);

@@ -143,6 +143,13 @@ async fn inject(run: &Run, cluster: &Cluster, fault: &str) -> steadfast::Result<
     })
 }
 
+async fn policies(cluster: &Cluster) -> usize {
+    let namespace = std::env::var(NAMESPACE).unwrap();
+    let policies: kube::Api<k8s_openapi::api::networking::v1::NetworkPolicy> =
+        kube::Api::namespaced(cluster.client(), &namespace);
+    policies.list(&Default::default()).await.unwrap().items.len()
+}
+
 async fn any_node(cluster: &Cluster) -> Result<String, kube::Error> {
     let nodes: kube::Api<k8s_openapi::api::core::v1::Node> = kube::Api::all(cluster.client());
     let name = nodes.list(&Default::default()).await?.items.remove(0).metadata.name;
@@ -248,6 +255,23 @@ fn dies() {
             tokio::time::sleep(std::time::Duration::from_millis(500)).await;
             for guard in on.into_iter().rev() {
                 guard.rollback().await.unwrap();
+            }
+            drop((run.finish(), own));
+            return;
+        }
+        if part == "races" || part == "takes turns" {
+            match run.inject(cut(&cluster)).await {
+                Ok(guard) => {
+                    assert_eq!(policies(&cluster).await, 1, "nobody else's");
+                    if part == "races" {
+                        wait_for_the_end();
+                    } else {
+                        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+                    }
+                    assert_eq!(policies(&cluster).await, 1, "nobody else's");
+                    guard.rollback().await.unwrap();
+                }
+                Err(error) => println!("ready: refused: {error}"),
             }
             drop((run.finish(), own));
             return;
