@@ -189,18 +189,19 @@ impl Life {
         let at = whole.mul_f64(rng.f64());
         async move {
             tokio::time::sleep(at.saturating_sub(self.begun.elapsed())).await;
+            // Stopped, so that nothing changes while it is looked at, and no other leash is started.
+            self.victim.signal(Signal::STOP);
+            let theirs = |told: &String| {
+                told.contains(&self.namespace) || (self.fault == "cordoned" && told.starts_with("nodes"))
+            };
+            let on = site.owned().await.iter().any(theirs);
             if death == Death::WithTheLeash {
-                // Stopped, so that it starts no other meanwhile.
-                self.victim.signal(Signal::STOP);
                 if let Some(leash) = site.leashes().get(&self.victim.pid()) {
                     kill_process(Pid::from_raw(*leash).unwrap(), Signal::KILL).unwrap();
                 }
             }
             self.victim.killed();
-            let theirs = |told: &String| {
-                told.contains(&self.namespace) || (self.fault == "cordoned" && told.starts_with("nodes"))
-            };
-            site.owned().await.iter().any(theirs)
+            on
         }
     }
 }

@@ -130,7 +130,7 @@ pub const FAULTS: &[&str] = &["cut off", "slowed down", "scaled", "blackholed", 
 
 /// Puts a fault on.
 async fn inject(run: &Run, cluster: &Cluster, fault: &str) -> steadfast::Result<Vec<FaultGuard>> {
-    let here = cluster.namespace(&std::env::var(NAMESPACE).unwrap());
+    let here = cluster.namespace(std::env::var(NAMESPACE).unwrap());
     let all = here.pods("app=app").at_most_percent(100);
     Ok(match fault {
         "cut off" => vec![run.inject(cut(cluster)).await?, run.inject(cut_out(cluster)).await?],
