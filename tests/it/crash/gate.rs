@@ -195,10 +195,9 @@ impl Life {
                 told.contains(&self.namespace) || (self.fault == "cordoned" && told.starts_with("nodes"))
             };
             let on = site.owned().await.iter().any(theirs);
-            if death == Death::WithTheLeash {
-                if let Some(leash) = site.leashes().get(&self.victim.pid()) {
-                    kill_process(Pid::from_raw(*leash).unwrap(), Signal::KILL).unwrap();
-                }
+            let leash = site.leashes().get(&self.victim.pid()).copied();
+            if let Some(leash) = leash.filter(|_| death == Death::WithTheLeash) {
+                kill_process(Pid::from_raw(leash).unwrap(), Signal::KILL).unwrap();
             }
             self.victim.killed();
             on
