@@ -37,6 +37,10 @@ pub enum Error {
     #[cfg(feature = "lab")]
     #[error(transparent)]
     Rule(#[from] crate::lab::BadRule),
+    /// Samples for the lab's Prometheus.
+    #[cfg(feature = "lab")]
+    #[error(transparent)]
+    Samples(#[from] crate::lab::BadSamples),
     /// A fixture in a container.
     #[cfg(feature = "testcontainers")]
     #[error(transparent)]

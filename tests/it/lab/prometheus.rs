@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
+use steadfast::clock::Timestamp;
 use steadfast::lab::{AlertRule, RecordingRule, ScrapeJob};
 use steadfast::prelude::*;
 use steadfast::transport::{Address, Request};
@@ -89,6 +90,8 @@ async fn requests_are_answered_or_refused_as_by_the_real_one(cluster: Cluster) -
             "exceeded maximum resolution of 11,000 points",
         ),
         ("query_range?query=up[1m]&start=0&end=1&step=1", 400, "bad_data", "invalid expression type \"range vector\""),
+        ("query?query=up&lookback_delta=x", 400, "bad_data", "lookback delta duration: cannot parse \"x\""),
+        ("query?query=sort_by_label(up)", 422, "execution", "does not evaluate the function \"sort_by_label\""),
         ("series", 400, "bad_data", "no match[] parameter provided"),
         ("series?match[]=%7B%7D", 400, "bad_data", "match[] must contain at least one non-empty matcher"),
         ("label/a-b/values", 400, "bad_data", "invalid label name: \"a-b\""),
@@ -102,10 +105,32 @@ async fn requests_are_answered_or_refused_as_by_the_real_one(cluster: Cluster) -
     let none = json!("404 page not found\n");
     assert_eq!(ask(&cluster, Method::GET, "/api/v1/nope").await, (404, none.clone()));
     assert_eq!(ask(&cluster, Method::GET, "/nope").await, (404, none));
+    assert_eq!(ask(&cluster, Method::GET, "/api/v1/query/").await.0, 301);
+    assert_eq!(ask(&cluster, Method::POST, "/api/v1/query/").await.0, 307);
     assert_eq!(ask(&cluster, Method::PUT, "/api/v1/query").await, (405, json!("Method Not Allowed\n")));
     let (code, body) = ask(&cluster, Method::POST, "/api/v1/admin/tsdb/snapshot").await;
     assert_eq!((code, &body["error"]), (500, &json!("admin APIs disabled")));
     assert_eq!(ask(&cluster, Method::GET, "/-/ready").await, (200, json!("Prometheus Server is Ready.\n")));
+    Ok(())
+}
+
+#[steadfast::test(needs = "embedded")]
+async fn what_was_before_the_test_can_be_asked_for(cluster: Cluster) -> steadfast::Result {
+    let second = |second: i64| Timestamp::from_second(1_767_225_000 + second).expect("a time");
+    let labels = [("__name__", "orders_total"), ("job", "shop")];
+    let samples = (0..10).map(|n| (second(n * 15), Some(n as f64))).chain([(second(150), None)]);
+    cluster.lab()?.backfill(&labels, samples)?;
+    let found = query(&cluster, "increase(orders_total[1m] @ 1767225135)").await;
+    assert_eq!(found, [json!({"metric": {"job": "shop"}, "value": [found[0]["value"][0], "4"]})]);
+    let at = async |more: &str| data(&cluster, &format!("query?query=orders_total&{more}")).await["result"].to_string();
+    assert!(at("time=1767225149.9").await.contains("\"9\""));
+    assert_eq!(at("time=1767225150").await, "[]", "it has ended");
+
+    cluster.lab()?.backfill(&[("__name__", "orders_total"), ("job", "bar")], [(second(0), Some(1.0))])?;
+    assert_eq!(at("time=1767225301").await, "[]", "it is older than five minutes");
+    assert!(at("time=1767225301&lookback_delta=10m").await.contains("bar"));
+    let late = cluster.lab()?.backfill(&labels, [(second(0), Some(1.0))]).expect_err("it is out of order");
+    assert!(late.to_string().contains("{__name__=\"orders_total\", job=\"shop\"}"), "{late}");
     Ok(())
 }
 

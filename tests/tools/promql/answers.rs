@@ -14,8 +14,9 @@ use super::samples::Series;
 /// How far two values may be apart, relative to the larger.
 const CLOSE: f64 = 1e-9;
 
-/// The label that expressions give to `count_values`.
-pub const COUNTED: &str = "value";
+/// The label that expressions give to `count_values`. In a range query the real one loses grouping labels that sort after
+/// it, so it is the last of all.
+pub const COUNTED: &str = "worth";
 
 /// A request of the API.
 #[derive(Clone, Debug)]

@@ -51,11 +51,11 @@ fn stays(question: &Question) -> bool {
     // Of what `@` fixes, it makes a point although no step lies in the window; and where the window begins with the
     // query, or with the window around it, it takes the offset twice.
     let subquery = fixed && subqueries > 0 && (question.raw || subqueries > 1 || has(" offset -"));
-    // In a range it sorts at each step, and sums in that order; of large numbers little is left.
+    // The series of a range come in an order of chance, and so do the terms of a sum; of large numbers little is left.
     let spread = has("stddev") || has("stdvar");
-    let sorted = steps && has("sort") && spread;
+    let sorted = steps && spread && ["sort", "time()", "timestamp(", "big_total"].iter().any(|large| has(large));
     // The last digits are another library's, and then all that is left of a difference or a remainder.
-    let digits = has("atan2") && (spread || has(" % "));
+    let digits = (has("atan2") || has(" ^ ")) && (spread || has(" % "));
     timestamp || predicted || subquery || sorted || digits
 }
 
