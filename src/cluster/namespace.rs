@@ -47,11 +47,11 @@ impl Namespace {
     /// kind cluster, node port 30090, where set-ups put one, and `http://localhost:9090` elsewhere, which on the
     /// embedded cluster is the lab's own.
     #[cfg(feature = "prometheus")]
-    #[must_use]
     pub fn prometheus(&self) -> Prometheus {
-        let of_kind = self.cluster.mapped(PROMETHEUS_NODE_PORT).map(|at| at.to_string());
-        let at = of_kind.unwrap_or_else(|| "localhost:9090".into());
-        let url = std::env::var("PROMETHEUS_URL").unwrap_or_else(|_| format!("http://{at}"));
-        Prometheus::new(url).with_matcher("namespace", &self.name)
+        let prometheus = match self.cluster.mapped(PROMETHEUS_NODE_PORT) {
+            Some(at) => Prometheus::from_env_or(format!("http://{at}")),
+            None => Prometheus::from_env(),
+        };
+        prometheus.with_matcher("namespace", &self.name)
     }
 }

@@ -1,26 +1,45 @@
-//! The client of the HTTP API.
+//! The client of the HTTP API: what it is set up with.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use http::{Method, StatusCode};
-use serde_json::Value;
-
-use super::decode::{self, Refused, Series};
+use super::access::{Access, Credentials};
 use super::{Counter, Gauge, Histogram, InstantValue, RangeValues};
 use crate::BoxError;
-use crate::experiment::Scene;
 use crate::journal::Reason;
-use crate::transport::{Address, Failure, Request};
+use crate::transport::Address;
 
-/// A Prometheus, or what speaks its query API.
+/// The variable that names the Prometheus.
+const ADDRESS_VARIABLE: &str = "PROMETHEUS_URL";
+
+/// Where it is without that, and where the lab's own is.
+const DEFAULT_ADDRESS: &str = "http://localhost:9090";
+
+/// Says whose data is asked for, in Mimir, Cortex, Loki and Thanos.
+const TENANT_HEADER: &str = "X-Scope-OrgID";
+
+/// A Prometheus, or what speaks its query API: Thanos, Mimir, VictoriaMetrics.
+///
+/// A path before `/api/v1` and a query that is to go with each request are part of its address:
+/// `http://mimir.example/prometheus`, `http://thanos.example/?dedup=true`.
+///
+/// ```
+/// # use steadfast::prelude::*;
+/// # use steadfast::prometheus::Prometheus;
+/// Prometheus::new("https://mimir.example/prometheus")
+///     .bearer_file("/var/run/secrets/prometheus/token")
+///     .tenant("shop")
+///     .root_certificate("/etc/ssl/company.pem")
+///     .timeout(secs(10));
+/// ```
 #[derive(Clone)]
+#[must_use = "a client asks nothing by itself: make a counter, a query or an alert of it"]
 pub struct Prometheus {
-    address: Address,
-    bearer: Option<String>,
-    timeout: Duration,
-    matchers: Vec<(String, String)>,
+    pub(super) address: Address,
+    pub(super) access: Access,
+    pub(super) timeout: Duration,
+    pub(super) matchers: Vec<(String, String)>,
     pub(super) settle_within: Option<Duration>,
     pub(super) at_once: bool,
 }
@@ -28,7 +47,7 @@ pub struct Prometheus {
 /// A token must not reach a log.
 impl fmt::Debug for Prometheus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Prometheus").field("address", &self.address.to_string()).finish_non_exhaustive()
+        f.debug_struct("Prometheus").field("address", &self.shown()).finish_non_exhaustive()
     }
 }
 
@@ -45,34 +64,81 @@ impl From<Reason> for NoData {
 }
 
 impl Prometheus {
-    /// The Prometheus at this base address; a path prefix is kept.
+    /// The Prometheus at this base address; a path prefix is kept. A user and password in it are taken as
+    /// [`basic_auth`](Self::basic_auth), and never shown.
     pub fn new(address: impl Into<Address>) -> Self {
-        Self {
-            address: address.into(),
-            bearer: None,
+        let (address, credentials) = address.into().without_credentials();
+        let client = Self {
+            address,
+            access: Access::default(),
             timeout: crate::transport::TIMEOUT,
             matchers: Vec::new(),
             settle_within: None,
             at_once: false,
+        };
+        match credentials {
+            Some((user, password)) => client.basic_auth(user, password),
+            None => client,
         }
     }
 
-    /// Sends this token with each request.
-    #[must_use]
-    pub fn bearer(mut self, token: impl Into<String>) -> Self {
-        self.bearer = Some(token.into());
+    /// The Prometheus at `PROMETHEUS_URL`, `http://localhost:9090` without it.
+    pub fn from_env() -> Self {
+        Self::from_env_or(DEFAULT_ADDRESS)
+    }
+
+    /// As [`from_env`](Self::from_env), with another address where the variable is not set or empty.
+    pub fn from_env_or(address: impl Into<Address>) -> Self {
+        match std::env::var_os(ADDRESS_VARIABLE).filter(|set| !set.is_empty()) {
+            Some(set) => Self::new(set.to_string_lossy().as_ref()),
+            None => Self::new(address),
+        }
+    }
+
+    /// Sends this user and password with each request, instead of a token.
+    pub fn basic_auth(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        self.access.credentials = Credentials::Basic { user: user.into(), password: password.into() };
         self
     }
 
-    /// How long a request waits for its answer, 5 s by default.
-    #[must_use]
+    /// Sends this token with each request.
+    pub fn bearer(mut self, token: impl Into<String>) -> Self {
+        self.access.credentials = Credentials::Bearer(token.into());
+        self
+    }
+
+    /// Sends the token that this file holds, read again for each request: one that is renewed is taken over.
+    pub fn bearer_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.access.credentials = Credentials::BearerFile(path.into());
+        self
+    }
+
+    /// Sends this header with each request, in the place of an earlier one of the same name. Its value is never shown.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.access.header(name, value);
+        self
+    }
+
+    /// Asks for the data of this tenant: the header `X-Scope-OrgID`.
+    pub fn tenant(self, id: &str) -> Self {
+        self.header(TENANT_HEADER, id)
+    }
+
+    /// Believes the server only if the certificates of this PEM file vouch for it, instead of the machine's roots. Its
+    /// own certificate will do. The embedded lab speaks no TLS.
+    pub fn root_certificate(mut self, pem: impl Into<PathBuf>) -> Self {
+        self.access.roots = Some(pem.into());
+        self
+    }
+
+    /// How long a request may take, 5 s by default, in which it is sent again where the server cannot be reached, is
+    /// busy or fails. The server is told, and given a second more to say that it did not make it.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
     /// Adds a label that every series must have to the selectors made from here on. A namespace adds itself.
-    #[must_use]
     pub fn with_matcher(mut self, label: &str, value: &str) -> Self {
         self.matchers.push((label.to_owned(), value.to_owned()));
         self
@@ -124,65 +190,52 @@ impl Prometheus {
 
     pub(super) fn validate(&self) -> Result<(), BoxError> {
         self.address.checked()?;
+        self.access.sign().map_err(|why| self.error(&why))?;
         Ok(())
     }
 
-    pub(super) async fn ask(&self, scene: &Scene, path: &str, form: &[(&str, &str)]) -> Result<Value, NoData> {
-        let base = self.address.to_string();
-        let prefix = match &self.address {
-            Address::Url(uri) => uri.path().trim_end_matches('/').to_owned(),
-            Address::Service { path, .. } => path.trim_end_matches('/').to_owned(),
-            Address::Malformed { .. } => String::new(),
-        };
-        let method = if form.is_empty() { Method::GET } else { Method::POST };
-        let mut request = Request::new(method, self.address.with_path(&format!("{prefix}{path}")));
-        request.timeout = self.timeout;
-        if !form.is_empty() {
-            let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-            request.body = body.into();
-            request.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+    /// The address for people: a query may hold a key.
+    pub(super) fn shown(&self) -> String {
+        match &self.address {
+            Address::Url(uri) => self.address.with_path(uri.path()).to_string(),
+            other => other.to_string(),
         }
-        if let Some(token) = &self.bearer {
-            let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-                .map_err(|_| NoData::Error("the token of this Prometheus is no header value".into()))?;
-            value.set_sensitive(true);
-            request.headers.insert(AUTHORIZATION, value);
-        }
-        let what = format!("prometheus {base}");
-        let unavailable = |why: String| NoData::Inconclusive(Reason::Unavailable { what: what.clone(), why });
-        let answer = match scene.transport.send(&request).await {
-            Ok(answer) => answer,
-            Err(Failure::NoAnswer(why)) => return Err(unavailable(why.to_string())),
-            Err(Failure::Error(error)) => return Err(NoData::Error(error.into())),
-        };
-        if answer.status == StatusCode::UNAUTHORIZED {
-            return Err(unavailable("it wants other credentials (401); give a token with `.bearer(..)`".into()));
-        }
-        decode::data(answer.status, &answer.body).map_err(|refused| self.no_data(refused))
     }
 
-    pub(super) async fn series(&self, scene: &Scene, path: &str, form: &[(&str, &str)]) -> Result<Vec<Series>, NoData> {
-        let data = self.ask(scene, path, form).await?;
-        decode::series(&data).map_err(|refused| self.no_data(refused))
+    pub(super) fn error(&self, why: &dyn fmt::Display) -> BoxError {
+        format!("prometheus {}: {why}", self.shown()).into()
     }
 
-    /// The raw samples of a selector in the `window` seconds up to now, with their true times.
-    pub(super) async fn raw(&self, scene: &Scene, selector: &str, window: f64) -> Result<Vec<Series>, NoData> {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a window is a positive number of seconds"
-        )]
-        let seconds = window.ceil().max(1.0) as u64;
-        self.series(scene, "/api/v1/query", &[("query", &format!("{selector}[{seconds}s]"))]).await
+    pub(super) fn unavailable(&self, why: impl Into<String>) -> NoData {
+        Reason::Unavailable { what: format!("prometheus {}", self.shown()), why: why.into() }.into()
     }
+}
 
-    fn no_data(&self, refused: Refused) -> NoData {
-        match refused {
-            Refused::BadQuery(why) => NoData::Error(format!("prometheus {}: {why}", self.address).into()),
-            Refused::Unavailable(why) => {
-                NoData::Inconclusive(Reason::Unavailable { what: format!("prometheus {}", self.address), why })
-            }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        let client = Prometheus::new("http://me:secret@host:9090/prom?key=secret").header("X-Key", "secret");
+        for client in [client.clone(), client.clone().bearer("secret"), client.basic_auth("you", "secret")] {
+            let Err(error) = client.clone().header("X-Key", "sec\nret").validate() else { panic!("it is refused") };
+            let NoData::Inconclusive(reason) = client.unavailable("it is away") else { panic!("a reason") };
+            let shown = format!("{client:?} {:?} {error} {reason}", client.query("up"));
+            assert!(!shown.contains("secret") && !shown.contains("key="), "{shown}");
+            assert!(shown.contains("http://host:9090/prom"), "{shown}");
         }
+    }
+
+    #[test]
+    fn a_token_that_is_not_there_is_found_when_planning() {
+        let client = Prometheus::new("http://localhost:9090").bearer_file("/no/such/token");
+        let error = client.validate().unwrap_err().to_string();
+        assert!(
+            error.starts_with(
+                "prometheus http://localhost:9090/: failed to read its bearer token from /no/such/token: "
+            ),
+            "{error}"
+        );
     }
 }

@@ -4,6 +4,8 @@
 //! happened in the run, once the target has been scraped after it. Promises: no data, stale data, a target that is
 //! down, NaN and a server that does not answer are inconclusive, never met.
 
+mod access;
+mod ask;
 mod client;
 #[cfg(feature = "testcontainers")]
 mod container;
@@ -18,6 +20,8 @@ mod ratio;
 mod selection;
 mod settle;
 mod stays;
+#[cfg(test)]
+mod tests;
 mod value;
 mod window;
 

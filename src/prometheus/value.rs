@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use super::Prometheus;
 use super::client::NoData;
 use super::counter::seen;
-use super::decode::Series;
+use super::decode::{Series, Shape};
 use super::selection::{JOB, TARGET_LABELS, selector};
 use super::settle::{Settle, Watched};
 use super::window::{Anchor, window};
@@ -37,13 +37,15 @@ impl InstantValue {
         let Some(at) = fresh(&self.prometheus, scene, &self.query).await? else { return Ok(None) };
         form.extend(at.map(|at| ("time", at.to_string())));
         let form: Vec<_> = form.iter().map(|(key, value)| (*key, value.as_str())).collect();
-        let series = self.prometheus.series(scene, "/api/v1/query", &form).await?;
+        let series = self.prometheus.shaped(scene, "/api/v1/query", &form, Shape::Vector).await?;
         let no_data =
             |why: &str| NoData::Inconclusive(Reason::NoData { what: self.query.clone(), why: why.to_owned() });
         match series.as_slice() {
             [] => Err(no_data("the query gives no series; is the name right, and is the target scraped?")),
-            [Series { samples, .. }] if samples.len() == 1 => Ok(Some(Number(samples[0].1))),
-            [_] => Err(no_data("the query gives a range; ask for one value")),
+            [Series { samples, .. }] => match samples.as_slice() {
+                [(_, value)] => Ok(Some(Number(*value))),
+                _ => Err(no_data("the query gives no single value")),
+            },
             _ => Err(no_data("the query gives several series; aggregate them, for instance with sum()")),
         }
     }
@@ -141,7 +143,7 @@ impl RangeValues {
         let start = end - self.duration.as_secs_f64();
         let (start, end, step) = (start.to_string(), end.to_string(), self.step.as_secs_f64().to_string());
         let form = [("query", self.query.as_str()), ("start", &start), ("end", &end), ("step", &step)];
-        let series = self.prometheus.series(scene, "/api/v1/query_range", &form).await?;
+        let series = self.prometheus.shaped(scene, "/api/v1/query_range", &form, Shape::Matrix).await?;
         match series.as_slice() {
             [one] => Ok(Some(one.samples.iter().map(|(_, value)| Number(*value)).collect())),
             [] => Err(Reason::NoData { what: self.query.clone(), why: "the query gives no series".into() }.into()),

@@ -67,6 +67,39 @@ impl Address {
             Self::Malformed { .. } => self.clone(),
         }
     }
+
+    /// The address without the user and password that its text held, and these as they are meant.
+    #[cfg(feature = "prometheus")]
+    pub(crate) fn without_credentials(&self) -> (Self, Option<(String, String)>) {
+        let Self::Url(uri) = self else { return (self.clone(), None) };
+        let Some((credentials, host)) = uri.authority().and_then(|all| all.as_str().rsplit_once('@')) else {
+            return (self.clone(), None);
+        };
+        let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
+        let rest = uri.path_and_query().map_or("/", |rest| rest.as_str());
+        let bare = format!("{}://{host}{rest}", uri.scheme_str().unwrap_or("http"));
+        (Self::from(bare.as_str()), Some((unescaped(user), unescaped(password))))
+    }
+}
+
+/// `%40` is `@`: what would end the credentials in a URL is written so.
+#[cfg(feature = "prometheus")]
+fn unescaped(text: &str) -> String {
+    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+    while let [first, behind @ ..] = rest {
+        let escaped = (*first == b'%').then(|| behind.get(..2)).flatten();
+        match escaped.and_then(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &behind[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 impl FromStr for Address {
@@ -111,9 +144,10 @@ impl From<&Address> for Address {
     }
 }
 
-/// A password in a URL must not reach a journal or a log.
+/// A password in a URL must not reach a journal or a log. In a text that is no URL it may hold anything, so that all up
+/// to the last `@` counts as one.
 fn redacted(text: &str) -> String {
-    match (text.find("://"), text.find('@')) {
+    match (text.find("://"), text.rfind('@')) {
         (Some(scheme), Some(at)) if scheme < at => format!("{}://[redacted]@{}", &text[..scheme], &text[at + 1..]),
         _ => text.to_owned(),
     }
@@ -122,7 +156,15 @@ fn redacted(text: &str) -> String {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Url(uri) => f.write_str(&redacted(&uri.to_string())),
+            Self::Url(uri) => {
+                let authority = uri.authority().map_or("", |authority| authority.as_str());
+                let host = match authority.rsplit_once('@') {
+                    Some((_, host)) => format!("[redacted]@{host}"),
+                    None => authority.to_owned(),
+                };
+                let rest = uri.path_and_query().map_or("/", |rest| rest.as_str());
+                write!(f, "{}://{host}{rest}", uri.scheme_str().unwrap_or("http"))
+            }
             Self::Service { namespace, name, port, path } => {
                 write!(f, "http://{name}.{namespace}")?;
                 if let Some(port) = port {
@@ -157,8 +199,27 @@ mod tests {
     fn a_password_is_never_shown() {
         let address = Address::from("http://me:secret@host/path");
         assert_eq!(address.to_string(), "http://[redacted]@host/path");
-        let malformed = Address::from("ftp://me:secret@host/path");
-        assert!(!malformed.to_string().contains("secret"));
+        for malformed in ["ftp://me:secret@host/path", "http://me:p@secret@ho st/", "http://me:a/secret@host/"] {
+            let address = Address::from(malformed);
+            assert!(!address.to_string().contains("secret"), "{address}");
+            let error = address.checked().unwrap_err().to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
+        assert_eq!(Address::from("http://host/a@b").to_string(), "http://host/a@b");
+    }
+
+    #[cfg(feature = "prometheus")]
+    #[test]
+    fn credentials_are_taken_out_of_a_url() {
+        for (text, bare, user, password) in [
+            ("http://me:p%40ss%2F%C3%BC@host:1/a?b=c", "http://host:1/a?b=c", "me", "p@ss/ü"),
+            ("https://token@[::1]/", "https://[::1]/", "token", ""),
+            ("http://me:100%@host", "http://host/", "me", "100%"),
+        ] {
+            let (address, taken) = Address::from(text).without_credentials();
+            assert_eq!((address.to_string(), taken), (bare.to_owned(), Some((user.into(), password.into()))), "{text}");
+        }
+        assert_eq!(Address::from("http://host/a@b").without_credentials().1, None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use http::header::{CONNECTION, HOST};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_util::rt::TokioIo;
 
-use super::{BODY_LIMIT, Connection, Error, Failure, NoAnswer, Request, Response};
+use super::{Connection, Error, Failure, NoAnswer, Request, Response};
 
 /// Sends the request on the connection, reads the whole answer, and closes.
 pub(crate) async fn exchange(connection: Connection, request: &Request) -> Result<Response, Failure> {
@@ -24,13 +24,14 @@ pub(crate) async fn exchange(connection: Connection, request: &Request) -> Resul
     let driver = tokio::spawn(driver);
     let answer = async {
         let (head, body) = sender.send_request(message).await.map_err(broken)?.into_parts();
-        let body = Limited::new(body, BODY_LIMIT).collect().await.map_err(|e| match e.downcast::<hyper::Error>() {
-            Ok(cut) => broken(*cut),
-            Err(other) if other.is::<LengthLimitError>() => {
-                Error::TooLarge { address: request.address.to_string(), limit: BODY_LIMIT }.into()
-            }
-            Err(other) => NoAnswer::Broken(other.to_string()).into(),
-        })?;
+        let body =
+            Limited::new(body, request.body_limit).collect().await.map_err(|e| match e.downcast::<hyper::Error>() {
+                Ok(cut) => broken(*cut),
+                Err(other) if other.is::<LengthLimitError>() => {
+                    Error::TooLarge { address: request.address.to_string(), limit: request.body_limit }.into()
+                }
+                Err(other) => NoAnswer::Broken(other.to_string()).into(),
+            })?;
         Ok(Response { status: head.status.as_u16(), headers: head.headers, body: body.to_bytes() })
     }
     .await;
@@ -42,6 +43,11 @@ fn broken(error: hyper::Error) -> Failure {
     let cut = error.is_incomplete_message() || error.is_canceled() || error.is_closed();
     let reset = std::error::Error::source(&error)
         .and_then(|source| source.downcast_ref::<io::Error>())
-        .is_some_and(|error| matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe));
+        .is_some_and(|error| is_cut(error.kind()));
     if cut || reset { NoAnswer::Reset.into() } else { NoAnswer::Broken(error.to_string()).into() }
+}
+
+/// Whether the other side went away, before the end of a body for instance.
+fn is_cut(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof)
 }

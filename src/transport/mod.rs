@@ -8,7 +8,10 @@
 mod address;
 mod exchange;
 mod network;
+#[cfg(any(feature = "load", feature = "prometheus"))]
+pub(crate) mod trust;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +29,7 @@ pub use network::{Network, Resolve};
 /// How long a request waits for its answer, unless it says otherwise.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The largest body that is read, in bytes; the rest of a longer one is an [`Error::TooLarge`].
+/// The largest body that is read, in bytes, unless a request says otherwise; a longer one is an [`Error::TooLarge`].
 pub const BODY_LIMIT: usize = 16 * 1024 * 1024;
 
 /// A byte stream to the system under test.
@@ -56,13 +59,19 @@ pub struct Request {
     pub body: Bytes,
     /// How long to wait for the whole answer.
     pub timeout: Duration,
+    /// How much of the body is read at most, in bytes.
+    pub body_limit: usize,
+    /// A PEM file whose certificates vouch for the server, instead of the machine's roots. It is read for each request;
+    /// the lab, which speaks no TLS, never reads it.
+    pub roots: Option<PathBuf>,
 }
 
 impl Request {
-    /// A request without headers and body, with the time-out [`TIMEOUT`].
+    /// A request without headers and body, with the time-out [`TIMEOUT`] and the limit [`BODY_LIMIT`].
     #[must_use]
     pub fn new(method: Method, address: Address) -> Self {
-        Self { method, address, headers: HeaderMap::new(), body: Bytes::new(), timeout: TIMEOUT }
+        let (headers, body) = (HeaderMap::new(), Bytes::new());
+        Self { method, address, headers, body, timeout: TIMEOUT, body_limit: BODY_LIMIT, roots: None }
     }
 }
 
@@ -191,7 +200,7 @@ pub enum Error {
         /// What is missing, and the remedy.
         why: String,
     },
-    /// The answer is larger than [`BODY_LIMIT`].
+    /// The answer is larger than the request's `body_limit`; it was not read to its end.
     #[error("the answer of {address} is larger than {limit} bytes")]
     TooLarge {
         /// Where it came from.
@@ -199,6 +208,9 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
+    /// The file of a request's `roots` cannot be used.
+    #[error("{0}; give a PEM file with the certificate of the authority that signed the server's")]
+    Roots(String),
     /// The client for the network could not be made.
     #[error("failed to set up the HTTP client: {0}")]
     Client(String),

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use http::Uri;
 use tokio::net::TcpStream;
 
-use super::{Address, BODY_LIMIT, Connection, Error, Failure, NoAnswer, Request, Response, Transport};
+use super::{Address, Connection, Error, Failure, NoAnswer, Request, Response, Transport};
 
 /// Finds the URL under which a cluster's service is reached from outside.
 pub trait Resolve: Send + Sync {
@@ -43,13 +43,26 @@ impl Network {
     pub fn new(services: Option<Arc<dyn Resolve>>) -> Result<Self, Error> {
         #[cfg(feature = "kubernetes")]
         install_crypto_provider();
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .pool_max_idle_per_host(0)
-            .no_proxy()
-            .build()
-            .map_err(|e| Error::Client(causes(&e)))?;
+        let client = client().build().map_err(|e| Error::Client(causes(&e)))?;
         Ok(Self { client, services })
+    }
+
+    /// The client for a request: the one that believes the machine's roots, or one of its own.
+    fn client(&self, request: &Request) -> Result<reqwest::Client, Error> {
+        match &request.roots {
+            None => Ok(self.client.clone()),
+            #[cfg(any(feature = "load", feature = "prometheus"))]
+            Some(path) => {
+                let provider = Arc::new(rustls::crypto::ring::default_provider());
+                let vouched = super::trust::vouched_by([path.as_path()], &provider).map_err(Error::Roots)?;
+                let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+                let tls = tls.map_err(|e| Error::Client(e.to_string()))?;
+                let tls = tls.dangerous().with_custom_certificate_verifier(vouched).with_no_client_auth();
+                client().tls_backend_preconfigured(tls).build().map_err(|e| Error::Client(causes(&e)))
+            }
+            #[cfg(not(any(feature = "load", feature = "prometheus")))]
+            Some(path) => Err(Error::Roots(format!("{}: this needs the feature `prometheus`", path.display()))),
+        }
     }
 
     async fn found(&self, address: &Address) -> Result<Uri, Failure> {
@@ -99,7 +112,7 @@ impl Transport for Network {
         Box::pin(async move {
             let uri = self.found(&request.address).await?;
             let sent = self
-                .client
+                .client(request)?
                 .request(request.method.clone(), uri.to_string())
                 .headers(request.headers.clone())
                 .body(request.body.clone())
@@ -110,14 +123,20 @@ impl Transport for Network {
             let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
             let mut body = Vec::new();
             while let Some(chunk) = answer.chunk().await.map_err(|e| classify(e, request))? {
-                if body.len() + chunk.len() > BODY_LIMIT {
-                    return Err(Error::TooLarge { address: request.address.to_string(), limit: BODY_LIMIT }.into());
+                if body.len() + chunk.len() > request.body_limit {
+                    return Err(
+                        Error::TooLarge { address: request.address.to_string(), limit: request.body_limit }.into()
+                    );
                 }
                 body.extend_from_slice(&chunk);
             }
             Ok(Response { status, headers, body: body.into() })
         })
     }
+}
+
+fn client() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).pool_max_idle_per_host(0).no_proxy()
 }
 
 fn classify(error: reqwest::Error, request: &Request) -> Failure {
