@@ -116,6 +116,13 @@ impl FromStr for Address {
         if uri.host().is_none_or(str::is_empty) {
             return Err(malformed("it has no host"));
         }
+        // What was meant as a password may end up in the path, where it would be shown.
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        let host_and_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let port = host_and_port.rsplit_once(':').map_or("", |(_, port)| port);
+        if !host_and_port.ends_with(']') && !port.is_empty() && port.parse::<u16>().is_err() {
+            return Err(malformed("its port is no number, or a password holds a / that is not written as %2F"));
+        }
         Ok(Self::Url(uri))
     }
 }
@@ -188,11 +195,27 @@ mod tests {
             ("ftp://front/", "only http and https are known"),
             ("/only/a/path", "it has no scheme"),
             ("http://a b/", "invalid uri character"),
+            ("http://front:http/", "its port is no number, or a password holds a / that is not written as %2F"),
         ] {
             let error = Address::from(text).checked().unwrap_err().clone();
             assert_eq!(error.why, why, "{text}");
             assert!(error.to_string().contains(text), "{error}");
         }
+    }
+
+    #[test]
+    fn ports_are_numbers_or_none() {
+        for text in [
+            "http://front",
+            "http://front:",
+            "http://front:8000/a:b",
+            "http://[::1]/",
+            "http://[::1]:80/",
+            "http://me:x@front/",
+        ] {
+            assert!(Address::from(text).checked().is_ok(), "{text}");
+        }
+        assert!(Address::from("http://front:99999/").checked().is_err());
     }
 
     #[test]

@@ -47,7 +47,7 @@ fn cases() -> Vec<(Reply, &'static str)> {
         (page(302, "Location: /login?key=1\r\n", ""), "it redirects to /login (status 302), where nobody follows"),
         (page(200, "", "<html>Grafana</html>"), "status 200 without JSON: \"<html>Grafana</html>\""),
         (page(502, "", "<html>Bad Gateway"), "status 502 without JSON: \"<html>Bad Gateway\" (asked 4 times)"),
-        (page(200, "", &whole[..whole.len() - 3]), "status 200 with JSON that ends early, after 64 bytes"),
+        (page(200, "", &whole[..whole.len() - 3]), "status 200 with JSON that ends early, after 60 bytes"),
         (page(200, "", "{\"message\": \"hello\"}"), "JSON that is no answer of Prometheus"),
         (page(200, "", ""), "status 200 without JSON: \"\""),
         (page(204, "", ""), "status 204 without JSON: \"\""),
