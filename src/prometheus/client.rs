@@ -164,7 +164,6 @@ impl Prometheus {
 
     /// How long a check waits for a scrape of what it has to see, before it is `Inconclusive`; by default three scrape
     /// intervals and 5 s.
-    #[must_use]
     pub fn settle_within(mut self, duration: Duration) -> Self {
         self.settle_within = Some(duration);
         self
@@ -172,7 +171,6 @@ impl Prometheus {
 
     /// For tests of the tests alone: judges what is there at the moment, as others do, and is wrong as they are.
     #[doc(hidden)]
-    #[must_use]
     pub fn judging_at_once(mut self) -> Self {
         self.at_once = true;
         self

@@ -117,7 +117,8 @@ async fn nobody_waits_longer_than_the_time_out() {
     // Each attempt takes its time too.
     let server = Server::new(|number, _| if number == 0 { page(503, "", "x") } else { Reply::Hangs(Vec::new()) });
     let scene = virtually(&server);
-    let why = unavailable(&Prometheus::new(ADDRESS).timeout(secs(2)).query("vector(1)").expect(at_least(1.0)), &scene).await;
+    let why =
+        unavailable(&Prometheus::new(ADDRESS).timeout(secs(2)).query("vector(1)").expect(at_least(1.0)), &scene).await;
     assert!(why.contains("no answer within 2.9s (asked 2 times)"), "{why}");
     assert_eq!(scene.clock.elapsed(), secs(3));
 }
