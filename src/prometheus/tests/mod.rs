@@ -54,9 +54,12 @@ pub(super) fn vector(value: &str) -> Value {
     json!({"resultType": "vector", "result": [{"metric": {}, "value": [1_767_225_600, value]}]})
 }
 
-/// A server that replies by the number of the request and its text.
+/// What to do with a request, by its number and its text.
+type Replies = dyn Fn(usize, &str) -> Reply + Send + Sync;
+
+/// A server that replies as it is told.
 pub(super) struct Server {
-    reply: Box<dyn Fn(usize, &str) -> Reply + Send + Sync>,
+    reply: Box<Replies>,
     seen: Mutex<Vec<String>>,
     sent: AtomicUsize,
 }
