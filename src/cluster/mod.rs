@@ -32,7 +32,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde::Serialize;
 
 use crate::clock::{Clock, Seed};
-use crate::kubernetes::{Beat, Ground as Holding, Kubernetes, Node};
+use crate::kubernetes::{Beat, Holding, Kubernetes, Node};
 #[cfg(feature = "lab")]
 use crate::lab::Lab;
 use crate::transport::Transport;

@@ -25,7 +25,7 @@ pub use deployment::Deployment;
 pub use faults::{Blackhole, Cordon, DeletePods, DenyTraffic, Direction, Impair, Scale};
 pub(crate) use forward::{Backend, Forward};
 pub use hold::{BadBeat, Beat, Fate, Holder, LeaseError, Leftover};
-pub(crate) use hold::{Ground, PlaceHold, fates, leftovers};
+pub(crate) use hold::{Holding, PlaceHold, fates, leftovers};
 pub use logs::{LogLine, PodLogs};
 pub use mark::metadata;
 pub use node::Node;

@@ -54,6 +54,16 @@ pub enum LedgerError {
         /// Why.
         source: io::Error,
     },
+    /// There is one of that name.
+    #[error(
+        "run {run} has a ledger already, {path}: it is alive, or has left something (`steadfast sweep --list`). With one STEADFAST_SEED runs on a cluster over a network have the same names: unset it, or set another"
+    )]
+    NameTaken {
+        /// The run.
+        run: String,
+        /// The file.
+        path: PathBuf,
+    },
     /// Others could forge entries.
     #[error("the key {path} can be read by other users: run `chmod 600 {path}`, or remove it if no run is open")]
     KeyIsPublic {
@@ -147,7 +157,13 @@ impl Ledger {
     pub fn create(state: &StateDir, header: Header) -> Result<Self, LedgerError> {
         let (folder, key) = (state.ledgers()?, state.key()?);
         let path = folder.join(format!("{}.jsonl", header.run));
-        let file = create_private(&path).map_err(LedgerError::file("write", &path))?;
+        let file = match create_private(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(LedgerError::NameTaken { run: header.run, path });
+            }
+            Err(error) => return Err(LedgerError::file("write", &path)(error)),
+        };
         file.lock().map_err(LedgerError::file("lock", &path))?;
         let mut disk = Disk {
             file,

@@ -59,7 +59,7 @@ impl fmt::Display for Complaint {
 
 /// Reads the bytes of the ledger of `run`. Never panics, never believes a line that is not whole and ours.
 #[must_use]
-pub fn read(bytes: &[u8], run: &str, key: &hmac::Key) -> Reading {
+pub(super) fn read(bytes: &[u8], run: &str, key: &hmac::Key) -> Reading {
     let mut reading = Reading { torn: !bytes.is_empty() && !bytes.ends_with(b"\n"), ..Reading::default() };
     let whole = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     for (number, bytes) in whole.split(|byte| *byte == b'\n').enumerate() {

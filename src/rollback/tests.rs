@@ -216,6 +216,15 @@ fn recorded() -> (Vec<u8>, ring::hmac::Key, tempfile::TempDir) {
 }
 
 #[test]
+fn a_second_ledger_of_one_name_is_an_error_with_its_own_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = StateDir::at(folder.path());
+    let _first = Ledger::create(&state, header("run")).unwrap();
+    let error = Ledger::create(&state, header("run")).map(drop).unwrap_err().to_string();
+    assert!(error.contains("STEADFAST_SEED") && !error.contains("STEADFAST_STATE_DIR"), "{error}");
+}
+
+#[test]
 fn a_ledger_torn_at_every_byte_is_never_misread() {
     let (bytes, key, _folder) = recorded();
     let whole = read(&bytes, "run", &key);

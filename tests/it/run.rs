@@ -35,6 +35,22 @@ async fn guards_undo_when_rolled_back_and_when_dropped(cluster: Cluster) -> stea
     Ok(())
 }
 
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
+async fn the_end_of_a_run_undoes_what_is_on_before_it_gives_the_place_back(cluster: Cluster) -> steadfast::Result {
+    let run = Run::start("dropped first", &cluster).await?;
+    let cut = run.inject(cut_back(&cluster)).await?;
+    drop(run);
+    assert_eq!(left_behind(&cluster), Vec::<String>::new());
+    drop(cut);
+    let run = Run::start("finished first", &cluster).await?;
+    let cut = run.inject(cut_back(&cluster)).await?;
+    let journal = run.finish().await?;
+    assert_eq!(left_behind(&cluster), Vec::<String>::new());
+    assert!(journal.faults[0].is_undone() && journal.faults[0].end == FaultEnd::Rollback, "{}", journal.summary());
+    cut.rollback().await?;
+    Ok(())
+}
+
 #[test]
 fn a_guard_that_outlives_its_runtime_still_undoes() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();

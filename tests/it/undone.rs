@@ -131,3 +131,20 @@ async fn what_is_undone_but_not_back_is_not_called_a_failed_rollback(cluster: Cl
     }
     Ok(())
 }
+
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
+async fn pods_that_are_slow_to_get_ready_are_given_time(cluster: Cluster) -> steadfast::Result {
+    let deployments: Api<Deployment> = Api::namespaced(cluster.client(), "default");
+    let probe = json!({"httpGet": {"path": "/health", "port": "http"}, "initialDelaySeconds": 30, "periodSeconds": 1});
+    let slow = json!({"spec": {"template": {"spec": {"containers": [{"name": "back", "readinessProbe": probe}]}}}});
+    deployments.patch("back", &Default::default(), &Patch::Strategic(slow)).await?;
+    cluster.wait_for_deployments("default", &["back"], secs(120)).await?;
+    let scale = cluster.namespace("default").deployment("back").scale(0);
+    let experiment = |scale| Experiment::new("slow", front_answers(&cluster)).inject(scale).run(&cluster);
+    let error = experiment(scale.clone()).await.unwrap_err();
+    assert!(matches!(error, ExperimentError::NotBack { .. }), "{error}");
+    assert!(error.to_string().contains("`.ready_within(..)`"), "{error}");
+    cluster.wait_for_deployments("default", &["back"], secs(120)).await?;
+    experiment(scale.ready_within(secs(60))).await?.assert_verdict(Met);
+    Ok(())
+}

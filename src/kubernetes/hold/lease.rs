@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::super::{Kubernetes, KubernetesError, metadata};
-use super::{Fate, Ground, Leftover};
+use super::{Fate, Holding, Leftover};
 use crate::clock::Timestamp;
 use crate::experiment::{Mark, Place};
 use crate::rollback::{ObjectRef, PROCESS_ANNOTATION, Undo, this_host};
@@ -187,7 +187,7 @@ pub(super) fn holder(lease: &LeaseObject) -> Holder {
     }
 }
 
-fn body(ground: &Ground, place: &Place, mark: &Mark) -> serde_json::Value {
+fn body(ground: &Holding, place: &Place, mark: &Mark) -> serde_json::Value {
     let object = object(place);
     let mut metadata = metadata(mark, &object.name, object.namespace.as_deref());
     metadata["annotations"] = json!({
@@ -211,7 +211,7 @@ fn micro(at: Timestamp) -> String {
 }
 
 /// Takes the lease of a place: waits for runs of this user, undoes what a dead holder has left.
-pub(super) async fn take(ground: &Ground, place: &Place, mark: &Mark) -> Result<Lease, LeaseError> {
+pub(super) async fn take(ground: &Holding, place: &Place, mark: &Mark) -> Result<Lease, LeaseError> {
     let object = object(place);
     let namespace = namespace(place);
     let api: Api<LeaseObject> = Api::namespaced(ground.kubernetes.client().clone(), namespace);

@@ -74,7 +74,7 @@ pub type Aside = Arc<dyn Fn() -> Result<Kubernetes, BoxError> + Send + Sync>;
 
 /// What a hold needs of its cluster.
 #[derive(Clone)]
-pub struct Ground {
+pub struct Holding {
     /// The API.
     pub kubernetes: Kubernetes,
     /// The run's clock.
@@ -93,7 +93,7 @@ pub struct Ground {
 
 /// One place, held by one run.
 pub struct PlaceHold {
-    ground: Ground,
+    ground: Holding,
     place: Place,
     state: Mutex<State>,
 }
@@ -111,7 +111,7 @@ struct State {
 impl PlaceHold {
     /// Not held yet.
     #[must_use]
-    pub fn new(ground: Ground, place: Place) -> Arc<Self> {
+    pub fn new(ground: Holding, place: Place) -> Arc<Self> {
         Arc::new(Self { ground, place, state: Mutex::default() })
     }
 

@@ -7,7 +7,7 @@ use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::json;
 
 use super::super::{Kubernetes, KubernetesError, metadata};
-use super::Ground;
+use super::Holding;
 use crate::clock::{Timestamp, later};
 use crate::experiment::{Mark, Switch};
 use crate::rollback::ObjectRef;
@@ -34,7 +34,7 @@ pub(super) fn object(namespace: &str, name: &str) -> ObjectRef {
 }
 
 impl DeadMan {
-    pub(super) async fn start(ground: &Ground, namespace: &str, mark: &Mark) -> Result<Self, KubernetesError> {
+    pub(super) async fn start(ground: &Holding, namespace: &str, mark: &Mark) -> Result<Self, KubernetesError> {
         let body = json!({
             "apiVersion": "batch/v1", "kind": "Job",
             "metadata": metadata(mark, &mark.owner, Some(namespace)),
@@ -73,7 +73,7 @@ impl DeadMan {
     }
 
     /// Puts the end off; an error, in words, if it came already.
-    pub(super) async fn extend(&mut self, kubernetes: &Kubernetes, ground: &Ground) -> Result<(), String> {
+    pub(super) async fn extend(&mut self, kubernetes: &Kubernetes, ground: &Holding) -> Result<(), String> {
         let api: Api<Job> = Api::namespaced(kubernetes.client().clone(), &self.namespace);
         let (now, at) = (ground.clock.elapsed(), ground.clock.now());
         // Seconds from its start, counted on our own clock: a wall clock may jump.
