@@ -188,6 +188,7 @@ impl Kills {
         // The last one judges: a property that kills nothing but idle runs shows nothing.
         if self.all.fetch_add(1, Ordering::Relaxed) + 1 == CASES {
             let on = self.on.load(Ordering::Relaxed);
+            println!("of {CASES} kills {on} found a fault on");
             assert!(on >= CASES / 4, "of {CASES} kills only {on} found a fault on");
         }
     }
