@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
+use super::carry::{Patience, Undoing};
+use super::place::kept_by;
 use super::reaper::Reaper;
 use super::{EntryId, InDrop, Ledger, LedgerError, Standing, Undo, UndoOutcome, Undoer};
 use crate::clock::Timestamp;
@@ -25,9 +27,8 @@ pub struct UndoGuard {
     since: Timestamp,
     ledger: Ledger,
     entry: EntryId,
-    undo: Vec<Undo>,
-    /// Of the undos in reverse, how those ended that were carried out: a second attempt goes on behind them.
-    done: Vec<UndoOutcome>,
+    /// A second attempt goes on behind the first.
+    undoing: Undoing,
     settled: bool,
     undoer: Arc<dyn Undoer>,
 }
@@ -46,8 +47,8 @@ impl UndoGuard {
         since: Timestamp,
     ) -> Result<Self, LedgerError> {
         let entry = ledger.arm(owner, name, &undo)?;
-        let (name, ledger) = (name.to_owned(), ledger.clone());
-        Ok(Self { name, since, ledger, entry, undo, done: Vec::new(), settled: false, undoer })
+        let (name, ledger, undoing) = (name.to_owned(), ledger.clone(), Undoing::of(undo, false));
+        Ok(Self { name, since, ledger, entry, undoing, settled: false, undoer })
     }
 
     /// The change was made; `uids` are those of created objects, in the order of the undos.
@@ -55,20 +56,14 @@ impl UndoGuard {
     /// # Errors
     /// The ledger cannot be written. The guard undoes all the same.
     pub fn applied(&mut self, uids: Vec<Option<String>>) -> Result<(), LedgerError> {
-        for (undo, known) in self.undo.iter_mut().zip(uids) {
-            if let Undo::Delete { uid, .. } = undo
-                && known.is_some()
-            {
-                *uid = known;
-            }
-        }
-        self.ledger.applied(self.entry, &self.undo)
+        self.undoing.applied(uids);
+        self.ledger.applied(self.entry, &self.undoing.undo)
     }
 
     /// The undos, in the order of the changes.
     #[must_use]
     pub fn undos(&self) -> &[Undo] {
-        &self.undo
+        &self.undoing.undo
     }
 
     /// What became of each change, in their order.
@@ -77,7 +72,7 @@ impl UndoGuard {
     /// The cluster does not answer.
     pub async fn standing(&self) -> Result<Vec<Standing>, String> {
         let mut standings = Vec::new();
-        for undo in &self.undo {
+        for undo in &self.undoing.undo {
             standings.push(self.undoer.stands(undo).await?);
         }
         Ok(standings)
@@ -86,29 +81,29 @@ impl UndoGuard {
     /// Undoes, last change first, each even if another failed. How each ended, in that order. Called again after
     /// it was dropped half-way it finishes the rest, and repeats nothing.
     pub async fn rollback(&mut self) -> Vec<UndoOutcome> {
-        while let Some(undo) = self.next() {
-            let undoing = AssertUnwindSafe(self.undoer.undo(&undo)).catch_unwind().await;
-            self.done.push(undoing.unwrap_or_else(|_| panicked(&undo)));
-        }
+        self.keep();
+        self.undoing.carry_out(&*self.undoer, Patience::Once).await;
         self.settle()
     }
 
     /// As [`rollback`](Self::rollback), on this thread and without a runtime, within 5 s.
     pub fn rollback_now(&mut self) -> Vec<UndoOutcome> {
+        self.keep();
         match self.undoer.in_drop() {
-            InDrop::Inline => {
-                while let Some(undo) = self.next() {
-                    let undoing = catch_unwind(AssertUnwindSafe(|| self.undoer.undo(&undo).now_or_never()));
-                    self.done.push(match undoing {
-                        Ok(Some(outcome)) => outcome,
-                        Ok(None) => UndoOutcome::Leaked { why: format!("{undo}: it waits, and a drop cannot") },
-                        Err(_) => panicked(&undo),
-                    });
-                }
-            }
+            // It waits for nothing, and so is ready at once.
+            InDrop::Inline => drop(self.undoing.carry_out(&*self.undoer, Patience::None).now_or_never()),
             InDrop::Reaper(connect) => {
-                let left: Vec<Undo> = self.undo.iter().rev().skip(self.done.len()).cloned().collect();
-                self.done.extend(Reaper::global().undo(connect, left, DROP_WITHIN));
+                let mut undoing = self.undoing.clone();
+                let undone = Reaper::global().undo(connect, DROP_WITHIN, move |undoer, end| {
+                    Box::pin(async move {
+                        undoing.carry_out(&*undoer, Patience::Until(end)).await;
+                        undoing
+                    })
+                });
+                match undone {
+                    Ok(undoing) => self.undoing = undoing,
+                    Err(why) => self.undoing.give_up(&why),
+                }
             }
         }
         self.settle()
@@ -122,23 +117,22 @@ impl UndoGuard {
         }
     }
 
-    fn next(&self) -> Option<Undo> {
-        self.undo.iter().rev().nth(self.done.len()).cloned()
+    /// What holds a place is not undone where something of the run may still be on.
+    fn keep(&mut self) {
+        if let Some(why) = kept_by(self.entry, &self.undoing.undo, &self.ledger.open()) {
+            self.undoing.give_up(&why);
+        }
     }
 
     fn settle(&mut self) -> Vec<UndoOutcome> {
         if !self.settled {
             self.settled = true;
-            if let Err(error) = self.ledger.settled(self.entry, &self.done) {
+            if let Err(error) = self.ledger.settled(self.entry, &self.undoing.done) {
                 crate::journal::complain(&format!("{}: {error}", self.name));
             }
         }
-        self.done.clone()
+        self.undoing.done.clone()
     }
-}
-
-fn panicked(undo: &Undo) -> UndoOutcome {
-    UndoOutcome::Leaked { why: format!("{undo}: it panicked") }
 }
 
 impl Drop for UndoGuard {
@@ -150,7 +144,7 @@ impl Drop for UndoGuard {
         let undone = catch_unwind(AssertUnwindSafe(|| self.rollback_now()));
         let outcomes = undone.unwrap_or_else(|_| vec![UndoOutcome::Leaked { why: "the undo panicked".into() }]);
         let mut told = String::new();
-        for (undo, outcome) in self.undo.iter().rev().zip(&outcomes) {
+        for (undo, outcome) in self.undoing.undo.iter().rev().zip(&outcomes) {
             if !outcome.is_clean() {
                 // Writing to a string cannot fail.
                 let _ = write!(told, "\n  {undo}: {outcome}; by hand: {}", undo.by_hand());

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 
+use super::carry::Book;
 use super::line::{self, Record};
 use super::state::{create_private, sync_folder};
 use super::{StateDir, UNDO_VERSION, Undo, UndoOutcome};
@@ -79,6 +80,12 @@ pub enum LedgerError {
     /// A signal came: nothing new may be injected.
     #[error("the run is ending, so nothing new is injected")]
     Closing,
+    /// An earlier line could not be written.
+    #[error("nothing new is injected, since a line of the ledger {path} could not be written before")]
+    Failed {
+        /// The file.
+        path: PathBuf,
+    },
     /// An entry that cannot be written as JSON.
     #[error("failed to write the ledger entry: {0}")]
     Json(#[from] serde_json::Error),
@@ -127,19 +134,50 @@ pub(super) struct Disk {
     pub(super) key: hmac::Key,
     pub(super) run: String,
     pub(super) lines: u64,
+    /// As long it is, torn line or not.
+    pub(super) bytes: u64,
+    /// Whether its last line lacks its end.
+    pub(super) torn: bool,
+    /// Whether a line could not be written. What is on can still be settled; nothing new is put on.
+    pub(super) failed: bool,
+    /// For tests: the next line fails after so many bytes.
+    #[cfg(test)]
+    pub(super) fails_after: Option<usize>,
     /// Whether its first entry puts it on the leash.
     #[cfg(feature = "kubernetes")]
     pub(super) leashed: bool,
 }
 
 impl Disk {
-    /// Appends one line and waits until the disk has it.
+    /// Appends one line and waits until the disk has it. A line that fails leaves nothing behind: the next one would
+    /// not be read.
     pub(super) fn append(&mut self, record: &Record) -> Result<(), LedgerError> {
-        let line = line::write(&self.key, &self.run, self.lines, record)?;
-        self.file.write_all(line.as_bytes()).map_err(LedgerError::file("write", &self.path))?;
-        self.file.sync_data().map_err(LedgerError::file("write", &self.path))?;
+        let mut line = line::write(&self.key, &self.run, self.lines, record)?;
+        if self.torn {
+            // Ends the torn line, which keeps its number.
+            line.insert(0, '\n');
+        }
+        if let Err(error) = self.write(line.as_bytes()) {
+            self.failed = true;
+            if let Err(error) = self.file.set_len(self.bytes) {
+                crate::journal::complain(&LedgerError::file("cut", &self.path)(error));
+            }
+            return Err(LedgerError::file("write", &self.path)(error));
+        }
+        self.torn = false;
         self.lines += 1;
+        self.bytes += line.len() as u64;
         Ok(())
+    }
+
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        #[cfg(test)]
+        if let Some(bytes) = self.fails_after.take() {
+            self.file.write_all(&line[..bytes.min(line.len())])?;
+            return Err(io::Error::other("no space left"));
+        }
+        self.file.write_all(line)?;
+        self.file.sync_data()
     }
 }
 
@@ -171,6 +209,11 @@ impl Ledger {
             key,
             run: header.run.clone(),
             lines: 0,
+            bytes: 0,
+            torn: false,
+            failed: false,
+            #[cfg(test)]
+            fails_after: None,
             #[cfg(feature = "kubernetes")]
             leashed: false,
         };
@@ -205,6 +248,9 @@ impl Ledger {
         }
         let entry = pages.next;
         if let Some(disk) = &mut pages.disk {
+            if disk.failed {
+                return Err(LedgerError::Failed { path: disk.path.clone() });
+            }
             // Before the line that permits the change.
             #[cfg(feature = "kubernetes")]
             if std::mem::take(&mut disk.leashed) {
@@ -290,7 +336,25 @@ impl Ledger {
         }
     }
 
+    /// The next line fails after so many bytes of it.
+    #[cfg(test)]
+    pub(super) fn fails_after(&self, bytes: usize) {
+        if let Some(disk) = &mut self.pages().disk {
+            disk.fails_after = Some(bytes);
+        }
+    }
+
     fn pages(&self) -> MutexGuard<'_, Pages> {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Book for Ledger {
+    fn open(&self) -> Vec<OpenEntry> {
+        Self::open(self)
+    }
+
+    fn settle(&mut self, entry: EntryId, outcomes: &[UndoOutcome]) -> Result<(), LedgerError> {
+        self.settled(entry, outcomes)
     }
 }

@@ -5,6 +5,7 @@
 //! no change before its undo is on disk; undos in reverse order, each tried even if another failed; nothing is ever
 //! deleted that is not proved to be ours; nothing is guessed from a line that is torn, foreign or unknown.
 
+mod carry;
 mod decide;
 mod guard;
 #[cfg(feature = "kubernetes")]
@@ -12,6 +13,7 @@ mod guard;
 mod leash;
 mod ledger;
 mod line;
+mod place;
 mod process;
 mod reading;
 mod reaper;

@@ -5,35 +5,26 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::OnceLock;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::{Connect, Undo, UndoOutcome};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::time::{Instant, timeout_at};
 
-struct Job {
-    connect: Connect,
-    undo: Vec<Undo>,
-    within: Duration,
-    answer: Sender<Vec<UndoOutcome>>,
-}
-
-enum Work {
-    Undo(Job),
-    Aside(BoxFuture<'static, ()>),
-}
+use super::{Connect, Undoer};
 
 /// Runs a task on the reaper's runtime, which no user's code blocks. It ends with the process at the latest.
 pub(crate) fn on_the_reaper(task: BoxFuture<'static, ()>) {
     // Without its thread undos say so, each by itself.
-    let _ = Reaper::global().jobs.as_ref().map(|jobs| jobs.send(Work::Aside(task)));
+    let _ = Reaper::global().send(task);
 }
 
-/// The thread that undoes. There is one in a process, started with its first job.
+/// The thread that undoes. There is one in a process, started with its first task.
 pub(super) struct Reaper {
-    jobs: Option<tokio::sync::mpsc::UnboundedSender<Work>>,
+    tasks: Option<UnboundedSender<BoxFuture<'static, ()>>>,
 }
 
 impl Reaper {
@@ -43,31 +34,47 @@ impl Reaper {
     }
 
     fn start() -> Self {
-        let (jobs, queue) = tokio::sync::mpsc::unbounded_channel();
+        let (tasks, queue) = tokio::sync::mpsc::unbounded_channel();
         let thread = std::thread::Builder::new().name("steadfast-reaper".into());
         let started = thread.spawn(move || serve(queue));
-        Self { jobs: started.is_ok().then_some(jobs) }
+        Self { tasks: started.is_ok().then_some(tasks) }
     }
 
-    /// Carries out the undos in their order and blocks until they are done, at most `within`.
-    pub(super) fn undo(&self, connect: Connect, undo: Vec<Undo>, within: Duration) -> Vec<UndoOutcome> {
-        let count = undo.len();
-        let (answer, outcome): (_, Receiver<Vec<UndoOutcome>>) = channel();
-        let sent =
-            self.jobs.as_ref().is_some_and(|jobs| jobs.send(Work::Undo(Job { connect, undo, within, answer })).is_ok());
-        let leaked = |why: &str| vec![UndoOutcome::Leaked { why: why.to_owned() }; count];
-        if !sent {
-            return leaked("the reaper's thread could not be started");
+    fn send(&self, task: BoxFuture<'static, ()>) -> bool {
+        self.tasks.as_ref().is_some_and(|tasks| tasks.send(task).is_ok())
+    }
+
+    /// Does work with an undoer made there, and blocks until it is done. The work is told when its time ends; an error,
+    /// in words, if nothing came of it by then.
+    pub(super) fn undo<T: Send + 'static>(
+        &self,
+        connect: Connect,
+        within: Duration,
+        work: impl FnOnce(Box<dyn Undoer>, Instant) -> BoxFuture<'static, T> + Send + 'static,
+    ) -> Result<T, String> {
+        let (answer, done) = channel();
+        let task = async move {
+            let end = Instant::now() + within;
+            let connected = timeout_at(end, AssertUnwindSafe(async { connect().await }).catch_unwind()).await;
+            let undone = match connected {
+                Ok(Ok(Ok(undoer))) => Ok(work(undoer, end).await),
+                Ok(Ok(Err(why))) => Err(why),
+                Ok(Err(_)) => Err("connecting panicked".to_owned()),
+                Err(_) => Err("no connection in time".to_owned()),
+            };
+            // Whoever waited may have given up.
+            let _ = answer.send(undone);
+        };
+        if !self.send(Box::pin(task)) {
+            return Err("the reaper's thread could not be started".to_owned());
         }
-        // A little more than the job has: its own answer says more than this one.
-        match outcome.recv_timeout(within + Duration::from_millis(500)) {
-            Ok(outcomes) => outcomes,
-            Err(_) => leaked(&format!("the reaper did not answer within {within:?}")),
-        }
+        // A little more than the work has: its own answer says more than this one.
+        let done = done.recv_timeout(within + Duration::from_millis(500));
+        done.unwrap_or_else(|_| Err(format!("the reaper did not answer within {within:?}")))
     }
 }
 
-fn serve(mut queue: tokio::sync::mpsc::UnboundedReceiver<Work>) {
+fn serve(mut queue: UnboundedReceiver<BoxFuture<'static, ()>>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -76,41 +83,9 @@ fn serve(mut queue: tokio::sync::mpsc::UnboundedReceiver<Work>) {
         }
     };
     runtime.block_on(async {
-        while let Some(work_to_do) = queue.recv().await {
-            let job = match work_to_do {
-                Work::Undo(job) => job,
-                Work::Aside(task) => {
-                    tokio::spawn(task);
-                    continue;
-                }
-            };
+        while let Some(task) = queue.recv().await {
             // Side by side: a stuck undo must not delay the others.
-            tokio::spawn(async move {
-                let outcomes = work(&job.connect, &job.undo, job.within).await;
-                // Whoever waited may have given up.
-                let _ = job.answer.send(outcomes);
-            });
+            tokio::spawn(task);
         }
     });
-}
-
-async fn work(connect: &Connect, undo: &[Undo], within: Duration) -> Vec<UndoOutcome> {
-    let deadline = tokio::time::Instant::now() + within;
-    let leaked = |undo: &Undo, why: &str| UndoOutcome::Leaked { why: format!("{undo}: {why}") };
-    let undoer = match tokio::time::timeout_at(deadline, AssertUnwindSafe(connect()).catch_unwind()).await {
-        Ok(Ok(Ok(undoer))) => undoer,
-        Ok(Ok(Err(why))) => return undo.iter().map(|u| leaked(u, &why)).collect(),
-        Ok(Err(_)) => return undo.iter().map(|u| leaked(u, "connecting panicked")).collect(),
-        Err(_) => return undo.iter().map(|u| leaked(u, "no connection in time")).collect(),
-    };
-    let mut outcomes = Vec::new();
-    for undo in undo {
-        let undoing = AssertUnwindSafe(undoer.undo(undo)).catch_unwind();
-        outcomes.push(match tokio::time::timeout_at(deadline, undoing).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => leaked(undo, "it panicked"),
-            Err(_) => leaked(undo, &format!("it did not end within {within:?}")),
-        });
-    }
-    outcomes
 }

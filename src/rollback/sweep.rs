@@ -1,13 +1,14 @@
 //! The sweep: undoes what runs left behind that are dead.
 
 use std::fs::{self, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt};
 use ring::hmac;
 
+use super::carry::{Book, Patience, undo_all};
 use super::ledger::Disk;
 use super::line::Record;
 use super::reaper::Reaper;
@@ -18,6 +19,9 @@ use super::{
 
 /// How long undoing all open entries of a ledger of this process may take.
 const WITHIN: std::time::Duration = std::time::Duration::from_secs(3);
+
+/// How many ledgers are swept at a time.
+const SIDE_BY_SIDE: usize = 8;
 
 /// What was found in one ledger.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +34,8 @@ pub struct Swept {
     pub finding: Finding,
     /// What was not believed, and so not acted on.
     pub complaints: Vec<Complaint>,
+    /// Why it could not be written down what was done, or the file not be removed.
+    pub unwritten: Option<String>,
 }
 
 /// What a sweep did with one ledger.
@@ -97,53 +103,41 @@ fn paths(state: &StateDir) -> Result<Vec<PathBuf>, LedgerError> {
     Ok(paths)
 }
 
-/// Undoes the open entries of all ledgers of `state` whose run is dead and whose cluster has this uid.
+/// Undoes the open entries of all ledgers of `state` whose run is dead and whose cluster has this uid. Ledgers side by
+/// side: they are of different runs, and one that is stuck must not delay the others.
 ///
 /// # Errors
 /// The state folder cannot be read or written. What one ledger holds is no error but in its [`Swept`].
 pub async fn sweep(state: &StateDir, cluster: &str, undoer: &dyn Undoer) -> Result<Vec<Swept>, LedgerError> {
-    let key = state.key()?;
-    let mut swept = Vec::new();
-    for path in paths(state)? {
-        let left = |path, finding| Swept { path, header: None, finding, complaints: Vec::new() };
-        let mut orphan = match take(&path, &key) {
-            Ok(Taken::Orphan(orphan)) => orphan,
-            Ok(Taken::Alive) => {
-                swept.push(left(path, Finding::Alive));
-                continue;
-            }
-            Ok(Taken::Gone) => continue,
-            // Those after it are undone all the same.
-            Err(error) => {
-                swept.push(left(path, Finding::Unreadable(error.to_string())));
-                continue;
-            }
-        };
-        let (header, complaints) = (orphan.reading.header.clone(), orphan.reading.complaints.clone());
-        let left_alone = match &header {
-            Some(header) if header.cluster != cluster => Some(Finding::NotThisCluster),
-            Some(header) if header.host != this_host() => Some(Finding::OtherMachine),
-            Some(_) => None,
-            None => Some(Finding::NotThisCluster),
-        };
-        if let Some(finding) = left_alone {
-            swept.push(Swept { path, header, finding, complaints });
-            continue;
-        }
-        let mut undone = Vec::new();
-        for open in orphan.reading.open.clone().into_iter().rev() {
-            let mut outcomes = Vec::new();
-            for undo in open.undo.iter().rev() {
-                let outcome = undoer.undo(undo).await;
-                undone.push((undo.clone(), outcome.clone()));
-                outcomes.push(outcome);
-            }
-            orphan.settle(open.entry, outcomes)?;
-        }
-        orphan.end()?;
-        swept.push(Swept { path, header, finding: Finding::Undone(undone), complaints });
+    let key = &state.key()?;
+    let each = paths(state)?.into_iter().map(|path| sweep_one(path, key, cluster, undoer));
+    let swept: Vec<Option<Swept>> = futures_util::stream::iter(each).buffered(SIDE_BY_SIDE).collect().await;
+    Ok(swept.into_iter().flatten().collect())
+}
+
+/// `None` if its run ended well, or another sweep did its work, since the folder was listed.
+async fn sweep_one(path: PathBuf, key: &hmac::Key, cluster: &str, undoer: &dyn Undoer) -> Option<Swept> {
+    let left = |path, finding| Some(Swept { path, header: None, finding, complaints: Vec::new(), unwritten: None });
+    let mut orphan = match take(&path, key) {
+        Ok(Taken::Orphan(orphan)) => orphan,
+        Ok(Taken::Alive) => return left(path, Finding::Alive),
+        Ok(Taken::Gone) => return None,
+        Err(error) => return left(path, Finding::Unreadable(error.to_string())),
+    };
+    let (header, complaints) = (orphan.reading.header.clone(), orphan.reading.complaints.clone());
+    let left_alone = match &header {
+        Some(header) if header.cluster != cluster => Some(Finding::NotThisCluster),
+        Some(header) if header.host != this_host() => Some(Finding::OtherMachine),
+        Some(_) => None,
+        None => Some(Finding::NotThisCluster),
+    };
+    if let Some(finding) = left_alone {
+        return Some(Swept { path, header, finding, complaints, unwritten: None });
     }
-    Ok(swept)
+    let undone = undo_all(&mut *orphan, undoer, Patience::Once).await;
+    let undos = undone.undos().map(|(undo, outcome)| (undo.clone(), outcome.clone())).collect();
+    let unwritten = undone.unwritten.or_else(|| orphan.end().err()).map(|error| error.to_string());
+    Some(Swept { path, header, finding: Finding::Undone(undos), complaints, unwritten })
 }
 
 /// A ledger that was found.
@@ -189,25 +183,31 @@ pub(super) fn take(path: &Path, key: &hmac::Key) -> io::Result<Taken> {
         key: key.clone(),
         run,
         lines: reading.lines,
+        bytes: bytes.len() as u64,
+        torn: reading.torn,
+        failed: false,
+        #[cfg(test)]
+        fails_after: None,
         #[cfg(feature = "kubernetes")]
         leashed: false,
     };
     Ok(Taken::Orphan(Box::new(Orphan { disk, reading })))
 }
 
-impl Orphan {
-    /// Writes down how the undos of an entry ended. What did not end clean stays open.
-    pub(super) fn settle(&mut self, entry: EntryId, outcomes: Vec<UndoOutcome>) -> Result<(), LedgerError> {
-        if std::mem::take(&mut self.reading.torn) {
-            // Ends the torn line, so that the next one is whole; the torn one keeps its number.
-            self.disk.file.write_all(b"\n").map_err(LedgerError::file("write", &self.disk.path))?;
-        }
+impl Book for Orphan {
+    fn open(&self) -> Vec<OpenEntry> {
+        self.reading.open.clone()
+    }
+
+    fn settle(&mut self, entry: EntryId, outcomes: &[UndoOutcome]) -> Result<(), LedgerError> {
         if outcomes.iter().all(UndoOutcome::is_clean) {
             self.reading.open.retain(|open| open.entry != entry);
         }
-        self.disk.append(&Record::Settled { entry, outcomes, left: false })
+        self.disk.append(&Record::Settled { entry, outcomes: outcomes.to_vec(), left: false })
     }
+}
 
+impl Orphan {
     /// Removes the file if nothing in it is open. What is not known may still be on: such a file is kept for whoever
     /// knows.
     pub(super) fn end(self) -> Result<(), LedgerError> {
@@ -222,25 +222,24 @@ impl Orphan {
 /// Undoes the open entries of a ledger of this process, the newest first, without a runtime of the caller's. How the
 /// undos of each ended, the last change first.
 pub fn sweep_ledger(ledger: &Ledger, in_drop: &InDrop, undoer: &dyn Undoer) -> Vec<(OpenEntry, Vec<UndoOutcome>)> {
-    let (mut all, since) = (Vec::new(), crate::clock::Stopwatch::start());
-    for open in ledger.open().into_iter().rev() {
-        let undo: Vec<Undo> = open.undo.iter().rev().cloned().collect();
-        let outcomes = match in_drop {
-            InDrop::Inline => undo
-                .iter()
-                .map(|undo| {
-                    let waits = || UndoOutcome::Leaked { why: format!("{undo}: it waits, and this cannot") };
-                    undoer.undo(undo).now_or_never().unwrap_or_else(waits)
-                })
-                .collect(),
-            InDrop::Reaper(connect) => {
-                Reaper::global().undo(connect.clone(), undo, WITHIN.saturating_sub(since.elapsed()))
+    let mut book = ledger.clone();
+    let undone = match in_drop {
+        // It waits for nothing, and so is ready at once.
+        InDrop::Inline => Ok(undo_all(&mut book, undoer, Patience::None).now_or_never().unwrap_or_default()),
+        InDrop::Reaper(connect) => Reaper::global().undo(connect.clone(), WITHIN, move |undoer, end| {
+            Box::pin(async move { undo_all(&mut book, &*undoer, Patience::Until(end)).await })
+        }),
+    };
+    match undone {
+        Ok(undone) => {
+            if let Some(error) = undone.unwritten {
+                crate::journal::complain(&error);
             }
-        };
-        if let Err(error) = ledger.settled(open.entry, &outcomes) {
-            crate::journal::complain(&error);
+            undone.entries
         }
-        all.push((open, outcomes));
+        Err(why) => {
+            let leaked = |open: OpenEntry| (open.leaked(&why), open);
+            ledger.open().into_iter().rev().map(leaked).map(|(outcomes, open)| (open, outcomes)).collect()
+        }
     }
-    all
 }

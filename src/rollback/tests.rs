@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use super::carry::{Patience, Undoing};
 use super::*;
 use crate::clock::Timestamp;
 
@@ -156,7 +157,14 @@ async fn a_drop_on_the_callers_runtime_needs_the_reapers_own_client() {
         let there = there.clone();
         Box::pin(async move { Ok(Box::new(there) as Box<dyn Undoer>) })
     });
-    let hangs = super::reaper::Reaper::global().undo(connect, vec![delete("a")], Duration::from_millis(200));
+    let mut undoing = Undoing::of(vec![delete("a")], true);
+    let hangs = super::reaper::Reaper::global().undo(connect, Duration::from_millis(200), move |undoer, end| {
+        Box::pin(async move {
+            undoing.carry_out(&*undoer, Patience::Until(end)).await;
+            undoing.done
+        })
+    });
+    let hangs = hangs.unwrap();
     assert!(matches!(&hangs[..], [UndoOutcome::Leaked { why }] if why.contains("did not end")), "{hangs:?}");
 
     let own = Fake::over_a_network(Temper::NeedsItsRuntime);
@@ -349,4 +357,141 @@ fn a_restoration_that_names_nobody_is_that_of_its_entry_in_old_lines_alone() {
     assert_eq!(read(&lines), [restore(None), restore(Some(by.clone()))]);
     lines[0].as_object_mut().unwrap().remove("by");
     assert_eq!(read(&lines)[0], restore(Some(by.clone())));
+}
+
+/// A line that cannot be written, at any length, is no line; those after it are read, and nothing new is injected.
+#[test]
+fn a_line_that_fails_leaves_nothing_behind_and_admits_nothing_new() {
+    for bytes in [0, 1, 20, usize::MAX] {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::at(folder.path());
+        let ledger = Ledger::create(&state, header("run")).unwrap();
+        let first = ledger.arm("a", "first", &[delete("a")]).unwrap();
+        ledger.arm("b", "second", &[delete("b")]).unwrap();
+        ledger.fails_after(bytes);
+        assert!(matches!(ledger.arm("c", "third", &[delete("c")]), Err(LedgerError::File { .. })));
+        let error = ledger.arm("d", "fourth", &[delete("d")]).unwrap_err().to_string();
+        assert!(error.contains("nothing new is injected") && error.contains("run.jsonl"), "{error}");
+        ledger.settled(first, &[UndoOutcome::Reverted]).unwrap();
+        let reading =
+            read(&std::fs::read(folder.path().join("ledger/run.jsonl")).unwrap(), "run", &state.key().unwrap());
+        assert_eq!(reading.complaints, [], "after {bytes} bytes");
+        assert_eq!(reading.open.iter().map(|open| open.name.as_str()).collect::<Vec<_>>(), ["second"]);
+    }
+}
+
+fn lease() -> Undo {
+    let object = ObjectRef {
+        api_version: "coordination.k8s.io/v1".into(),
+        kind: "Lease".into(),
+        resource: "leases".into(),
+        ..object(super::place::LEASE)
+    };
+    Undo::Delete { object, owner: "hold".into(), uid: Some("l".into()) }
+}
+
+/// Whoever undoes: the lease of a place stays where something of the run may still be on.
+#[tokio::test]
+async fn a_lease_is_not_given_back_where_a_fault_leaks() {
+    for way in ["guard", "drop", "sweep", "signal"] {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::at(folder.path());
+        let (ledger, leaks) = (Ledger::create(&state, header("run")).unwrap(), Fake::new(Temper::Leaks));
+        let both = [("hold", lease()), ("a fault", delete("a"))];
+        if matches!(way, "guard" | "drop") {
+            let [mut held, mut fault] = both.map(|(name, undo)| {
+                let undoer = Arc::new(leaks.clone());
+                let mut guard = UndoGuard::arm(&ledger, "o", name, vec![undo], undoer, Timestamp::UNIX_EPOCH).unwrap();
+                guard.applied(vec![None]).unwrap();
+                guard
+            });
+            if way == "guard" {
+                fault.rollback().await;
+                let kept = held.rollback().await[0].to_string();
+                assert!(kept.contains("it is kept") && kept.contains("a fault may still be on there"), "{kept}");
+            }
+            drop(fault);
+            drop(held);
+            assert_eq!(ledger.open().len(), 2, "{way}: both are left for the sweep");
+        } else {
+            for (name, undo) in both {
+                let entry = ledger.arm("o", name, std::slice::from_ref(&undo)).unwrap();
+                ledger.applied(entry, &[undo]).unwrap();
+            }
+        }
+        if way == "signal" {
+            let outcomes = sweep_ledger(&ledger, &InDrop::Inline, &leaks);
+            let left = outcomes.iter().filter(|(_, outcomes)| !outcomes.iter().all(UndoOutcome::is_clean));
+            assert_eq!((outcomes.len(), left.count()), (2, 2), "{outcomes:?}");
+        }
+        drop(ledger);
+        if way == "sweep" {
+            sweep(&state, "c", &leaks).await.unwrap();
+        }
+        assert_eq!(leaks.done(), ["a"], "{way}");
+        let works = Fake::new(Temper::Undoes);
+        sweep(&state, "c", &works).await.unwrap();
+        assert_eq!(works.done(), ["a", "steadfast"], "{way}: with the fault the lease goes too");
+    }
+}
+
+/// A change of which nobody knows that it was made is looked for until its request cannot come any more.
+#[tokio::test(start_paused = true)]
+async fn a_change_on_its_way_is_looked_for_by_whoever_undoes() {
+    /// Finds the object only from its third look on.
+    #[derive(Clone, Default)]
+    struct Late(Arc<Mutex<Vec<String>>>);
+    impl Undoer for Late {
+        fn undo<'a>(&'a self, undo: &'a Undo) -> BoxFuture<'a, UndoOutcome> {
+            let mut done = self.0.lock().unwrap();
+            let name = undo.object().name.clone();
+            done.push(name.clone());
+            let came = name != "late" || done.iter().filter(|other| **other == name).count() == 3;
+            let gone = UndoOutcome::TargetGone { proof: "it is not found".into() };
+            Box::pin(async move { if came { UndoOutcome::Reverted } else { gone } })
+        }
+        fn stands<'a>(&'a self, _: &'a Undo) -> BoxFuture<'a, Result<Standing, String>> {
+            Box::pin(async { Err("nobody asks".into()) })
+        }
+        fn in_drop(&self) -> InDrop {
+            let there = self.clone();
+            InDrop::Reaper(Arc::new(move || {
+                let there = there.clone();
+                Box::pin(async move { Ok(Box::new(there) as Box<dyn Undoer>) })
+            }))
+        }
+    }
+
+    for way in ["guard", "drop", "sweep", "signal"] {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::at(folder.path());
+        let (ledger, undoer) = (Ledger::create(&state, header("run")).unwrap(), Late::default());
+        let first = ledger.arm("o", "first", &[delete("first")]).unwrap();
+        ledger.applied(first, &[delete("first")]).unwrap();
+        let arm = || {
+            let (undo, undoer) = (vec![delete("late")], Arc::new(undoer.clone()));
+            UndoGuard::arm(&ledger, "o", "late", undo, undoer, Timestamp::UNIX_EPOCH).unwrap()
+        };
+        let late = ["late", "late", "late"];
+        match way {
+            "guard" => {
+                assert_eq!(arm().rollback().await, [UndoOutcome::Reverted]);
+                assert_eq!(*undoer.0.lock().unwrap(), late);
+            }
+            "drop" => {
+                drop(arm());
+                assert_eq!(*undoer.0.lock().unwrap(), late);
+            }
+            _ => {
+                ledger.arm("o", "late", &[delete("late")]).unwrap();
+                if way == "signal" {
+                    sweep_ledger(&ledger, &undoer.in_drop(), &undoer);
+                } else {
+                    drop(ledger);
+                    sweep(&state, "c", &undoer).await.unwrap();
+                }
+                assert_eq!(*undoer.0.lock().unwrap(), ["late", "first", "late", "late"], "{way}: nobody waits for it");
+            }
+        }
+    }
 }

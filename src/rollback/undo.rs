@@ -206,7 +206,7 @@ impl UndoOutcome {
     }
 
     /// What became of an undo, in words: the undo alone if it is done.
-    pub(crate) fn of(&self, undo: &Undo) -> String {
+    pub(crate) fn of(&self, undo: &impl fmt::Display) -> String {
         if self.is_clean() { undo.to_string() } else { format!("{undo} (not done: {self})") }
     }
 }

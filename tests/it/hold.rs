@@ -81,7 +81,8 @@ async fn a_living_holder_elsewhere_is_an_error_and_a_silent_one_is_not(cluster: 
     for part in ["namespace default is held by run theirs of eve@far, process 7, since 2025-12-31", "steadfast sweep"] {
         assert!(error.contains(part), "{error}");
     }
-    assert!(cluster.clock().elapsed().saturating_sub(begun) < secs(12), "as soon as it was heard of");
+    // And 2 s more, in which nothing of ours has come.
+    assert!(cluster.clock().elapsed().saturating_sub(begun) < secs(14), "as soon as it was heard of");
     // Now it is silent.
     run.inject(cut(&cluster)).await?.rollback().await?;
     assert!(cluster.clock().elapsed().saturating_sub(begun) > secs(40), "only when it could be known");

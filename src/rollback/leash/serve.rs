@@ -8,8 +8,9 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, join_all};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::super::carry::{AGAIN_EVERY, Patience, Undone, undo_all};
 use super::super::sweep::{Orphan, Taken, take};
-use super::super::{Header, OpenEntry, StateDir, Undo, UndoOutcome, Undoer};
+use super::super::{Header, StateDir, Undoer};
 use super::{AT_ONCE, MANY, READY, names};
 
 /// How long a lock may be held by somebody else: a sweep that was faster, and then has undone it.
@@ -17,12 +18,6 @@ const LOCK_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long everything may take. What is not undone by then stays in its ledger.
 const UNDO_WITHIN: Duration = Duration::from_secs(30);
-
-/// How long after the death a change may still come that was not known to be made: the request was on its way.
-const LATE_WITHIN: Duration = Duration::from_secs(2);
-
-/// How often a lock, a change that may come late, and an undo that failed are looked at again.
-const AGAIN_EVERY: Duration = Duration::from_millis(100);
 
 /// Makes an undoer for the cluster of a ledger, which it must prove to be the same one.
 type Open = dyn Fn(Header) -> BoxFuture<'static, Result<Box<dyn Undoer>, String>>;
@@ -85,31 +80,16 @@ async fn undo(path: &Path, open: &Open) -> Result<Vec<String>, String> {
     let deadline = died + UNDO_WITHIN;
     let Some(mut orphan) = lock(path, died + LOCK_WITHIN).await? else { return Ok(Vec::new()) };
     let header = orphan.reading.header.clone().ok_or("its first line cannot be believed")?;
-    let mut done = Vec::new();
+    let mut undone = Undone::default();
     if !orphan.reading.open.is_empty() {
         let undoer = connect(&header, open, deadline).await?;
-        // Each is tried although another fails, and those that failed once more.
-        loop {
-            for entry in orphan.reading.open.clone().into_iter().rev() {
-                let outcomes = carry_out(&*undoer, &entry, deadline).await;
-                let last = Instant::now() + AGAIN_EVERY >= deadline;
-                if may_come(&entry, &outcomes) && died.elapsed() < LATE_WITHIN {
-                    continue;
-                }
-                if last || outcomes.iter().all(|(_, outcome)| outcome.is_clean()) {
-                    done.extend(outcomes.iter().map(|(undo, outcome)| outcome.of(undo)));
-                    let outcomes = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
-                    orphan.settle(entry.entry, outcomes).map_err(|error| error.to_string())?;
-                }
-            }
-            if orphan.reading.open.is_empty() || Instant::now() + AGAIN_EVERY >= deadline {
-                break;
-            }
-            sleep(AGAIN_EVERY).await;
-        }
+        undone = undo_all(&mut *orphan, &*undoer, Patience::Until(deadline)).await;
     }
-    orphan.end().map_err(|error| error.to_string())?;
-    Ok(done)
+    let done: Vec<String> = undone.undos().map(|(undo, outcome)| outcome.of(undo)).collect();
+    match undone.unwritten.map_or_else(|| orphan.end(), Err) {
+        Ok(()) => Ok(done),
+        Err(error) => Err(format!("{error}; undone all the same: {}", done.join(", "))),
+    }
 }
 
 /// The ledger, once nobody else holds it; `None` if it is gone, for then there is nothing left to undo.
@@ -137,24 +117,6 @@ async fn connect(header: &Header, open: &Open, deadline: Instant) -> Result<Box<
     }
 }
 
-/// Carries out the undos of an entry, the last change first.
-async fn carry_out(undoer: &dyn Undoer, entry: &OpenEntry, deadline: Instant) -> Vec<(Undo, UndoOutcome)> {
-    let mut outcomes = Vec::new();
-    for undo in entry.undo.iter().rev() {
-        let leaked = |_| UndoOutcome::Leaked { why: format!("it did not end within {UNDO_WITHIN:?}") };
-        let outcome = timeout_at(deadline, undoer.undo(undo)).await.unwrap_or_else(leaked);
-        outcomes.push((undo.clone(), outcome));
-    }
-    outcomes
-}
-
-/// Whether the change of an entry may still come: nobody has written down that it was made, and it was not seen.
-fn may_come(entry: &OpenEntry, outcomes: &[(Undo, UndoOutcome)]) -> bool {
-    let seen =
-        |(undo, outcome): &(Undo, UndoOutcome)| matches!((undo, outcome), (Undo::Delete { .. }, UndoOutcome::Reverted));
-    !entry.applied && !outcomes.iter().all(seen)
-}
-
 /// Says what was undone, if somebody listens.
 fn say(done: &[String]) {
     if !done.is_empty() {
@@ -167,7 +129,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use std::sync::{Arc, Mutex};
 
-    use super::super::super::{InDrop, Ledger, ObjectRef, Standing, this_host};
+    use super::super::super::carry::LATE_WITHIN;
+    use super::super::super::{InDrop, Ledger, ObjectRef, Standing, Undo, UndoOutcome, this_host};
     use super::*;
     use crate::clock::Timestamp;
 
