@@ -290,10 +290,10 @@ async fn steps(experiment: &Experiment, recorder: &Arc<Recorder>, live: &mut Liv
         let (what, location) = (step.name(), step.location.to_string());
         let failed = |source| ExperimentError::Failed { what: what.clone(), location: location.clone(), source };
         recorder.step_started(number);
-        let scene = || recorder.scene(recorder.method_phase());
+        let scene = recorder.scene(recorder.method_phase());
         let done: Result<Value, ExperimentError> = match &step.work {
             Work::Background(load) => {
-                let work = load.run(scene());
+                let work = load.run(scene.clone());
                 let task = tokio::spawn(async move { work.await.map_err(|error| error.to_string()) });
                 live.background.push(Running { step: number, what, location, task });
                 continue;
@@ -309,10 +309,10 @@ async fn steps(experiment: &Experiment, recorder: &Arc<Recorder>, live: &mut Liv
                 }
                 Err(error) => Err(error),
             },
-            Work::Act(action) => action.act(&scene()).await.map_err(failed),
-            Work::Observe(probe) => probe.observe(&scene()).await.map_err(failed),
+            Work::Act(action) => action.act(&scene).await.map_err(failed),
+            Work::Observe(probe) => probe.observe(&scene).await.map_err(failed),
             Work::ActWith(_, closure) => {
-                match AssertUnwindSafe(async { closure(scene()).await }).catch_unwind().await {
+                match AssertUnwindSafe(async { closure(scene.clone()).await }).catch_unwind().await {
                     Ok(done) => done.map_err(failed),
                     Err(payload) => {
                         let message = panic_message(&*payload);
@@ -322,6 +322,7 @@ async fn steps(experiment: &Experiment, recorder: &Arc<Recorder>, live: &mut Liv
                 }
             }
         };
+        recorder.remarked(number, &scene.remarks);
         recorder.step_ended(number, done.as_ref().cloned().map_err(ToString::to_string));
         done?;
     }

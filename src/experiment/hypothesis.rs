@@ -3,7 +3,7 @@
 use std::panic::Location;
 use std::sync::Arc;
 
-use super::{Check, Phase, Scene};
+use super::{Check, Phase, Scene, remarks};
 use crate::BoxError;
 use crate::clock::Timestamp;
 use crate::journal::{CheckRecord, Evaluation, Reason, Verdict};
@@ -40,32 +40,40 @@ impl Hypothesis {
         let started = scene.clock.now();
         let mut checks = Vec::new();
         for (check, location) in &self.checks {
-            let name = check.describe();
-            let finding = check.check(scene).await.map_err(|source| CheckFailed {
-                check: name.clone(),
-                location: location.to_string(),
-                source,
-            })?;
-            let (outcome, reason) = match &finding.judgement.outcome {
-                Outcome::Met => ("met", None),
-                Outcome::NotMet => ("not-met", None),
-                Outcome::Inconclusive(reason) => ("inconclusive", Some(reason.clone())),
-                Outcome::NotApplicable => ("not-applicable", None),
-            };
-            let record = CheckRecord {
-                check: name,
-                outcome: outcome.to_owned(),
-                phrase: finding.judgement.phrase(),
-                relation: finding.judgement.relation,
-                reason,
-                evidence: finding.evidence,
-            };
+            let record = looked(&**check, scene, location).await?;
             judged(&record);
             checks.push(record);
         }
         let (verdict, reason) = combine(&checks, scene);
         Ok(evaluation(scene, started, checks, verdict, reason))
     }
+}
+
+/// One look of a check, for the journal.
+pub(super) async fn looked(
+    check: &dyn Check,
+    scene: &Scene,
+    location: &Location<'_>,
+) -> Result<CheckRecord, CheckFailed> {
+    let name = check.describe();
+    let failed = |source| CheckFailed { check: name.clone(), location: location.to_string(), source };
+    let (finding, remarks) = remarks::look(check, scene).await.map_err(failed)?;
+    let (outcome, reason) = match &finding.judgement.outcome {
+        Outcome::Met => ("met", None),
+        Outcome::NotMet => ("not-met", None),
+        Outcome::Inconclusive(reason) => ("inconclusive", Some(reason.clone())),
+        Outcome::NotApplicable => ("not-applicable", None),
+    };
+    Ok(CheckRecord {
+        outcome: outcome.to_owned(),
+        phrase: finding.judgement.phrase(),
+        relation: finding.judgement.relation,
+        reason,
+        evidence: finding.evidence,
+        warnings: remarks.warnings(),
+        infos: remarks.infos(),
+        check: name,
+    })
 }
 
 /// A check that could not look.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::hold::Holds;
 use super::interrupt::{Interruptible, Ticket};
 use super::life::Lives;
-use super::{Environment, ExperimentError, Faults, Hypothesis, Mark, Phase, Scene};
+use super::{Environment, ExperimentError, Faults, Hypothesis, Mark, Phase, Remarks, Scene};
 use crate::clock::{Clock, Timestamp};
 use crate::journal::{
     CheckRecord, Ended, Evaluation, Event, EventKind, FaultWindow, JOURNAL_VERSION, Journal, Reason, StepRecord,
@@ -151,6 +151,7 @@ impl Recorder {
             transport: self.environment.transport(),
             outputs: self.outputs.clone(),
             faults: self.faults.clone(),
+            remarks: Remarks::default(),
         }
     }
 
@@ -199,6 +200,8 @@ impl Recorder {
             ended: None,
             status: StepStatus::NotRun,
             output: serde_json::Value::Null,
+            warnings: Vec::new(),
+            infos: Vec::new(),
         });
         journal.steps.len() - 1
     }
@@ -222,6 +225,13 @@ impl Recorder {
             Err(error) => StepStatus::Failed { error: error.clone() },
         };
         self.step_closed(number, status, done.unwrap_or_default());
+    }
+
+    /// Keeps what sources of evidence said in a step.
+    pub(super) fn remarked(&self, number: usize, remarks: &Remarks) {
+        let mut journal = self.journal();
+        let step = &mut journal.steps[number];
+        (step.warnings, step.infos) = (remarks.warnings(), remarks.infos());
     }
 
     pub(super) fn step_closed(&self, number: usize, status: StepStatus, output: serde_json::Value) {

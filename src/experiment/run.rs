@@ -103,7 +103,9 @@ impl Run {
             self.recorder.begin_method();
             let name = action.describe();
             let step = self.recorder.step("act", &name, location.clone());
-            let done = action.act(&self.recorder.scene(self.recorder.method_phase())).await;
+            let scene = self.recorder.scene(self.recorder.method_phase());
+            let done = action.act(&scene).await;
+            self.recorder.remarked(step, &scene.remarks);
             self.recorder.step_ended(step, done.as_ref().cloned().map_err(ToString::to_string));
             done.map_err(|source| ExperimentError::Failed { what: name, location, source })
         }
@@ -123,7 +125,9 @@ impl Run {
             self.recorder.begin_method();
             let name = probe.describe();
             let step = self.recorder.step("observe", &name, location.clone());
-            let seen = probe.observe(&self.recorder.scene(self.recorder.method_phase())).await;
+            let scene = self.recorder.scene(self.recorder.method_phase());
+            let seen = probe.observe(&scene).await;
+            self.recorder.remarked(step, &scene.remarks);
             self.recorder.step_ended(step, seen.as_ref().map(super::step::evidence).map_err(ToString::to_string));
             seen.map_err(|source| ExperimentError::Failed { what: name, location, source })
         }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::Environment;
+use super::{Environment, Remarks};
 use crate::clock::{Clock, Timestamp};
 use crate::journal::FaultWindow;
 use crate::transport::Transport;
@@ -74,6 +74,8 @@ pub struct Scene {
     pub outputs: PathBuf,
     /// The faults, each with the time it was on, as they come and go.
     pub faults: Faults,
+    /// What sources of evidence say beside their answers.
+    pub remarks: Remarks,
 }
 
 impl Scene {
@@ -85,6 +87,7 @@ impl Scene {
             transport: environment.transport(),
             outputs: environment.outputs(),
             faults: Faults::default(),
+            remarks: Remarks::default(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::recorder::Recorder;
-use super::{Check, Scene};
+use super::{Check, Scene, remarks};
 use crate::journal::{EventKind, Sighting, SightingTime};
 use crate::rollback::Undo;
 use crate::tolerance::Outcome;
@@ -30,8 +30,8 @@ pub(super) struct Look {
 pub(super) async fn look(recorder: &Recorder, check: &dyn Check, blind: Option<&str>) -> Look {
     let scene: Scene = recorder.scene(recorder.method_phase());
     let probed = check.describe();
-    let (on, saw, seen) = match check.check(&scene).await {
-        Ok(finding) => {
+    let (on, saw, seen) = match remarks::look(check, &scene).await {
+        Ok((finding, _)) => {
             let on = match finding.judgement.outcome {
                 Outcome::Met => Some(false),
                 Outcome::NotMet => Some(true),

@@ -70,6 +70,12 @@ pub struct CheckRecord {
     pub reason: Option<Reason>,
     /// What the probe saw.
     pub evidence: Value,
+    /// What the sources of evidence warn of. Unless they are trusted all the same, the outcome is inconclusive.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// What they said beside that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub infos: Vec<String>,
 }
 
 /// How a step ended.
@@ -112,6 +118,12 @@ pub struct StepRecord {
     pub status: StepStatus,
     /// What it returned.
     pub output: Value,
+    /// What sources of evidence warned of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// What they said beside that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub infos: Vec<String>,
 }
 
 /// When a witness looked.
@@ -233,6 +245,8 @@ pub struct FinallyRecord {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -243,5 +257,17 @@ mod tests {
         let written = serde_json::to_value(&read).expect("it serialises");
         let old: serde_json::Map<String, Value> = serde_json::from_str(old).expect("it is JSON");
         assert!(old.iter().all(|(field, value)| written[field] == *value), "{written}");
+    }
+
+    #[test]
+    fn records_of_before_there_were_warnings_are_read_and_written_as_they_were() {
+        let check =
+            json!({"check": "c", "outcome": "met", "phrase": "p", "relation": "within", "reason": null, "evidence": 1});
+        let record: CheckRecord = serde_json::from_value(check.clone()).expect("it is read");
+        assert_eq!(serde_json::to_value(&record).expect("it is written"), check);
+        let step = json!({"kind": "observe", "name": "n", "location": "l", "started": null, "ended": null,
+            "status": "succeeded", "output": 1});
+        let record: StepRecord = serde_json::from_value(step.clone()).expect("it is read");
+        assert_eq!(serde_json::to_value(&record).expect("it is written"), step);
     }
 }

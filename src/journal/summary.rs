@@ -46,6 +46,9 @@ impl Journal {
             )?;
             for check in &evaluation.checks {
                 writeln!(out, "    - {}: {}", check.check, check.phrase)?;
+                for warning in &check.warnings {
+                    writeln!(out, "      warning: {warning}")?;
+                }
             }
         }
         for fault in &self.faults {

@@ -14,6 +14,7 @@ use super::client::NoData;
 use super::decode::{self, Answer, Found, Refused, Series, Shape};
 use crate::clock::Clock;
 use crate::experiment::Scene;
+use crate::tolerance::shortened;
 use crate::transport::{Address, Error, Failure, NoAnswer, Request, Response};
 
 /// How much of an answer is read. A sample takes some 25 bytes as text and 16 decoded, so that 64 MiB are 2.5 million
@@ -86,6 +87,17 @@ impl Prometheus {
         let (signed, response) = self.asked(scene, path, form).await?;
         let answer: Answer<T> = decode::answer(response.status, &response.body)
             .map_err(|refused| self.no_data(self.told(refused, &signed, &response)))?;
+        let warnings: Vec<String> = answer.warnings.iter().map(|warning| signed.redacted(warning)).collect();
+        for info in &answer.infos {
+            scene.remarks.inform(&signed.redacted(info));
+        }
+        for warning in &warnings {
+            scene.remarks.warn(warning);
+        }
+        if !warnings.is_empty() && !self.partial {
+            let why = format!("the server warns: {}", shortened(&warnings.join("; ")));
+            scene.remarks.distrust(self.away(why));
+        }
         Ok(answer.data)
     }
 

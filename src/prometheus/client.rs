@@ -39,6 +39,8 @@ pub struct Prometheus {
     pub(super) address: Address,
     pub(super) access: Access,
     pub(super) timeout: Duration,
+    /// Whether answers of which the server warns are believed.
+    pub(super) partial: bool,
     pub(super) matchers: Vec<(String, String)>,
     pub(super) settle_within: Option<Duration>,
     pub(super) at_once: bool,
@@ -72,6 +74,7 @@ impl Prometheus {
             address,
             access: Access::default(),
             timeout: crate::transport::TIMEOUT,
+            partial: false,
             matchers: Vec::new(),
             settle_within: None,
             at_once: false,
@@ -135,6 +138,13 @@ impl Prometheus {
     /// busy or fails. The server is told, and given a second more to say that it did not make it.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Believes answers of which the server warns, that a store was away for instance. Without it they are no evidence;
+    /// with or without, the journal keeps the warnings.
+    pub fn trust_partial(mut self) -> Self {
+        self.partial = true;
         self
     }
 
@@ -205,7 +215,11 @@ impl Prometheus {
     }
 
     pub(super) fn unavailable(&self, why: impl Into<String>) -> NoData {
-        Reason::Unavailable { what: format!("prometheus {}", self.shown()), why: why.into() }.into()
+        self.away(why).into()
+    }
+
+    pub(super) fn away(&self, why: impl Into<String>) -> Reason {
+        Reason::Unavailable { what: format!("prometheus {}", self.shown()), why: why.into() }
     }
 }
 

@@ -14,6 +14,7 @@ mod lab;
 mod lab4;
 mod load;
 mod network;
+mod prometheus;
 mod properties;
 mod run;
 mod series;

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::clock::Clock;
-use crate::experiment::{Check, Faults, Finding, Phase, Scene};
+use crate::experiment::{Check, Faults, Finding, Phase, Remarks, Scene};
 use crate::journal::Reason;
 use crate::tolerance::Outcome;
 use crate::transport::{Address, Connection, Failure, Network, NoAnswer, Stream, Transport};
@@ -151,7 +151,8 @@ impl Transport for InMemory {
 }
 
 fn scene(transport: Arc<dyn Transport>, clock: Clock, phase: Phase) -> Scene {
-    Scene { phase, clock, transport, outputs: PathBuf::new(), faults: Faults::default() }
+    let (outputs, faults, remarks) = (PathBuf::new(), Faults::default(), Remarks::default());
+    Scene { phase, clock, transport, outputs, faults, remarks }
 }
 
 /// A scene in virtual time from which this server is reached at any address.
