@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::access::{Access, Credentials};
-use super::{Counter, Gauge, Histogram, InstantValue, RangeValues};
+use super::{Alert, Counter, Gauge, Histogram, InstantValue, RangeValues};
 use crate::BoxError;
 use crate::journal::Reason;
 use crate::transport::Address;
@@ -194,6 +194,11 @@ impl Prometheus {
     /// A probe of what a query was worth over the last `duration`, at each `step`.
     pub fn query_range(&self, query: &str, duration: Duration, step: Duration) -> RangeValues {
         RangeValues::new(self.clone(), query, duration, step)
+    }
+
+    /// An alert, by the name of its rule: `prometheus.alert("HighErrorRate").stays_silent()`.
+    pub fn alert(&self, name: &str) -> Alert {
+        Alert::new(self.clone(), name)
     }
 
     pub(super) fn validate(&self) -> Result<(), BoxError> {

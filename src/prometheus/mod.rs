@@ -2,9 +2,11 @@
 //!
 //! A [`Counter`] is judged on raw samples with their true scrape times, over a window that is anchored to what
 //! happened in the run, once the target has been scraped after it. Promises: no data, stale data, a target that is
-//! down, NaN and a server that does not answer are inconclusive, never met.
+//! down, NaN and a server that does not answer are inconclusive, never met. An [`Alert`] is judged by its rule's own
+//! evaluations; one without a rule is inconclusive.
 
 mod access;
+mod alert;
 mod ask;
 mod client;
 #[cfg(feature = "testcontainers")]
@@ -17,6 +19,7 @@ mod gauge;
 mod growth;
 mod histogram;
 mod ratio;
+mod rules;
 mod selection;
 mod settle;
 mod stays;
@@ -25,6 +28,7 @@ mod tests;
 mod value;
 mod window;
 
+pub use alert::{Alert, AlertCheck};
 pub use client::Prometheus;
 #[cfg(feature = "testcontainers")]
 pub use container::{ContainerError, PrometheusContainer};

@@ -1,6 +1,7 @@
 //! Tests on the embedded lab, in one binary.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod alerts;
 mod bad_input;
 mod counted;
 #[cfg(all(feature = "cli", target_os = "linux"))]

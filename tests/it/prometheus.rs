@@ -59,9 +59,13 @@ async fn an_answer_of_which_the_server_warns_is_no_evidence(cluster: Cluster) ->
             assert!(journal.summary().contains("warning: "), "{}", journal.summary());
         }
 
-        let trusted = Hypothesis::new("x").check(prometheus.clone().trust_partial().query("vector(1)").expect(at_least(1.0)));
-        let journal =
-            Experiment::new("x", trusted).observe(prometheus.query("vector(1)")).without_recovery().run(&cluster).await?;
+        let trusted =
+            Hypothesis::new("x").check(prometheus.clone().trust_partial().query("vector(1)").expect(at_least(1.0)));
+        let journal = Experiment::new("x", trusted)
+            .observe(prometheus.query("vector(1)"))
+            .without_recovery()
+            .run(&cluster)
+            .await?;
         journal.assert_verdict(Met);
         assert!(!journal.evaluations[1].checks[0].warnings.is_empty(), "they are kept all the same");
         assert!(!journal.steps[0].warnings.is_empty(), "of what is only observed, too");

@@ -1,5 +1,6 @@
 //! The client against servers that misbehave, over in-memory streams in virtual time and over sockets in real time.
 
+mod alerts;
 mod bad_input;
 mod wiring;
 
