@@ -19,7 +19,9 @@ pub async fn lever(cluster: &Cluster) -> steadfast::Result<(Arc<AtomicU64>, Aler
     let shown = pulled.clone();
     lab.image("lever:1", move |_| {
         let shown = shown.clone();
-        Router::new().route("/metrics", get(async move || format!("lever {}\n", shown.load(Ordering::Relaxed))))
+        let page =
+            async move || format!("lever {}\npair{{n=\"1\"}} 1\npair{{n=\"2\"}} 1\n", shown.load(Ordering::Relaxed));
+        Router::new().route("/metrics", get(page))
     });
     let metadata = json!({"name": "lever", "namespace": "default", "labels": {"app": "lever"},
         "annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": "8080"}});
@@ -108,7 +110,7 @@ async fn one_that_fires_before_the_method_misses_the_gate(cluster: Cluster) -> s
 #[steadfast::test(needs = "embedded")]
 async fn an_alert_that_nobody_can_raise_is_no_silence(cluster: Cluster) -> steadfast::Result {
     let (_, alert) = lever(&cluster).await?;
-    cluster.lab()?.alert(AlertRule::new("Broken", "up * on() group_left() up"))?;
+    cluster.lab()?.alert(AlertRule::new("Broken", "pair * on() pair"))?;
     tokio::time::sleep(secs(4)).await;
     let prometheus = cluster.namespace("default").prometheus();
     for (check, kind, part) in [
@@ -118,7 +120,7 @@ async fn an_alert_that_nobody_can_raise_is_no_silence(cluster: Cluster) -> stead
             "there is no alerting rule \"Puled\"; near it are Pulled, Broken",
         ),
         (alert.clone().label("severity", "ticket").stays_silent(), "no data", "other labels: {severity=\"page\"}"),
-        (prometheus.alert("Broken").stays_silent(), "unavailable", "its rule fails: "),
+        (prometheus.alert("Broken").stays_silent(), "unavailable", "its rule fails: found duplicate series"),
         (Prometheus::new("http://localhost:9090/nowhere").alert("Pulled").stays_silent(), "unavailable", "status 404"),
     ] {
         let experiment = Experiment::new("x", Hypothesis::new("x").check(check))
