@@ -9,7 +9,7 @@ PROFILE ?= bench
 KIND ?= kind
 KIND_NAME = $(patsubst kind:%,%,$(filter kind:%,$(KIND)))
 
-.PHONY: demo test test-goose test-kind suite-on-kind kind-up kind-down lab-check crash-gate containers fmt clippy doc features bench bench-cluster bench-load bench-vegeta dependent ci
+.PHONY: demo test test-goose test-kind suite-on-kind kind-up kind-down lab-check crash-gate series-gate containers fmt clippy doc features bench bench-cluster bench-load bench-vegeta dependent ci
 
 demo: ## lab4 of the Chaos Toolkit demos on the embedded lab
 	@$(CARGO) run --quiet --features cli -- demo
@@ -42,6 +42,9 @@ lab-check: ## judged by kubectl, the official Python client, Chaos Toolkit, Prom
 
 crash-gate: ## drivers killed at any request in virtual time, 10,000 times, and test processes at random instants; KILLS=1000
 	STEADFAST_KILLS=$(or $(KILLS),1000)0 STEADFAST_CRASHES=$(or $(KILLS),1000) $(CARGO) test --release --features cli --test it -- crash --nocapture --test-threads=1
+
+series-gate: ## verdicts on series of known truth, through the whole engine; CASES=10000
+	STEADFAST_SERIES=$(or $(CASES),10000) $(CARGO) test --release --features cli --test it -- series:: --nocapture --test-threads=1
 
 containers: ## fixtures in containers, as far as a Docker engine answers
 	$(CARGO) test --features cli,testcontainers --test containers

@@ -24,6 +24,19 @@ async fn front_degrades_when_back_is_cut_off(cluster: Cluster) -> steadfast::Res
         .await?;
 
     journal.assert_verdict(Deviated);
+    let phrase = &journal.evaluations[1].checks[1].phrase;
+    for part in [
+        "was a growth of ",
+        "(from nothing to ",
+        " s in ",
+        " scrapes; \"deny ingress to pods app=back",
+        " was on from ",
+    ] {
+        assert!(
+            phrase.contains(part),
+            "from which value to which, over which window, in how many scrapes, with the fault on: {phrase}"
+        );
+    }
     steadfast::assert_journal!(journal); // an insta snapshot of journal.stable()
     Ok(())
 }

@@ -184,6 +184,26 @@ fn the_evidence_is_one_sentence() {
     );
 }
 
+/// `cargo test --release --lib -- prometheus::growth::tests::a_thousand_series --ignored --nocapture` prints the time.
+#[test]
+#[ignore = "of a release build"]
+fn a_thousand_series_of_an_hour_are_judged() {
+    let hour = |_: u32| -> Vec<(f64, f64)> { (0..=3_600).map(|at| (f64::from(at), f64::from(at / 2))).collect() };
+    let counter = (0..1_000).map(|n| of(&n.to_string(), &hour(n))).collect();
+    let up = (0..1_000)
+        .map(|n| of(&n.to_string(), &(0..=3_600).map(|at| (f64::from(at), 1.0)).collect::<Vec<_>>()))
+        .collect();
+    let samples = Samples { counter, up: Some(up), interval: 1.0 };
+    let window = Window { from: 0.0, to: 3_600.0 };
+    let question = Question { what: "x", window, interval: 1.0, vanished_too: false, since_scrape: true };
+    for _ in 0..5 {
+        let taken = crate::clock::Stopwatch::start();
+        let growth = growth(&question, &samples, None).unwrap();
+        println!("1,000 series of 3,601 samples: {:?}", taken.elapsed());
+        assert_eq!((growth.total.0, growth.unknown), (1_800_000.0, None));
+    }
+}
+
 proptest! {
     #[test]
     fn growth_equals_the_truth_whatever_the_resets(steps in proptest::collection::vec((0..20_u32, any::<bool>()), 5)) {

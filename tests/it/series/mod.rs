@@ -174,16 +174,27 @@ fn case(kind: Kind, start: f64, rng: &mut Rng) -> Case {
     Case { kind, script, lasts }
 }
 
+/// What came of a case.
+struct Judged {
+    kind: Kind,
+    verdict: Verdict,
+    /// By how much the wait for a fresh scrape was longer than the interval, in seconds, of a healthy target.
+    over: Option<f64>,
+    told: String,
+}
+
 /// Runs a case, and says what it was and what came of it.
 async fn judged(
     cluster: &Cluster,
     shared: &Shared,
     prometheus: &Prometheus,
     mut rng: Rng,
-) -> steadfast::Result<(Kind, Verdict, String)> {
+) -> steadfast::Result<Judged> {
     let kind = KINDS[rng.usize(..KINDS.len())];
     let start = cluster.clock().now().as_duration().as_secs_f64();
     let case = case(kind, start, &mut rng);
+    let healthy = case.script.lag == 0.0 && case.script.targets.len() == 1;
+    let interval = case.script.interval;
     let told = format!("{:?}, a method of {} s: {:?}", case.kind, case.lasts, case.script);
     *shared.lock().unwrap() = Some(case.script);
     let growth = prometheus.counter("failed_total").label("job", "app").growth();
@@ -199,7 +210,11 @@ async fn judged(
         .pause(std::time::Duration::from_secs_f64(case.lasts))
         .run(cluster)
         .await?;
-    Ok((kind, journal.verdict, format!("{told}\n{}", journal.summary())))
+    let judged = journal.evaluations.last().expect("it was judged");
+    let waited = judged.ended.duration_since(judged.started).as_secs_f64();
+    let over = (healthy && !matches!(kind.truth(), Verdict::Inconclusive) && kind != Kind::GrewAndVanished)
+        .then(|| waited - interval);
+    Ok(Judged { kind, verdict: journal.verdict, over, told: format!("{told}\n{}", journal.summary()) })
 }
 
 /// By kind: how many cases, and how many false verdicts of each.
@@ -210,6 +225,8 @@ struct Tally {
     false_deviated: u64,
     /// Inconclusive although the data suffice.
     timid: u64,
+    /// The longest wait for a fresh scrape of a healthy target, in seconds beyond the interval.
+    over: Option<f64>,
 }
 
 fn tally(cases: u64, seed: Seed, at_once: bool, tell: bool) -> BTreeMap<Kind, Tally> {
@@ -226,11 +243,12 @@ fn tally(cases: u64, seed: Seed, at_once: bool, tell: bool) -> BTreeMap<Kind, Ta
             }
             for number in first..(first + TOGETHER).min(cases) {
                 let rng = seed.rng(&format!("series {number}"));
-                let (kind, verdict, told) = judged(&cluster, &shared, &prometheus, rng).await?;
+                let Judged { kind, verdict, over, told } = judged(&cluster, &shared, &prometheus, rng).await?;
                 let truth = kind.truth();
                 let mut all = all.lock().unwrap();
                 let tally = all.entry(kind).or_default();
                 tally.cases += 1;
+                tally.over = tally.over.into_iter().chain(over).reduce(f64::max);
                 match verdict {
                     _ if verdict == truth => continue,
                     Verdict::Met => tally.false_met += 1,
@@ -267,6 +285,9 @@ fn no_verdict_is_false_whatever_the_series_is_like() {
         cases()
     );
     assert_eq!((met, deviated, timid), (0, 0, 0));
+    let over = tallies.values().filter_map(|tally| tally.over).reduce(f64::max).expect("some targets are healthy");
+    println!("a healthy target was waited for one scrape interval and {over:.2} s at most");
+    assert!(over <= 1.0);
 }
 
 #[test]
