@@ -3,6 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use steadfast::clock::{Seed, Stopwatch};
 
@@ -47,10 +48,14 @@ pub fn killed_at_any_time(kind: &Kind) -> Outcome {
         for (fault, life) in FAULTS.iter().zip(&lives) {
             let mut victim = run(kind, "killed", fault);
             std::thread::sleep(life.mul_f64(rng.f64()));
+            // Stopped, so that nothing changes while it is looked at.
+            let stopped = kill_process(Pid::from_child(&victim), Signal::STOP);
+            let now = dump(kind);
             let died = victim.kill().and_then(|()| victim.wait());
             died?;
+            stopped?;
             killed += 1;
-            let ours = differences(&before, &dump(kind)?).into_iter().any(|told| !told.starts_with("Pod "));
+            let ours = differences(&before, &now?).into_iter().any(|told| !told.starts_with("Pod "));
             on += usize::from(ours);
             clean.push(settled(kind, &before, CLEAN_WITHIN).map_err(|left| format!("{fault}, kill {killed}: {left}"))?);
         }

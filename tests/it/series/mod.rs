@@ -213,7 +213,7 @@ async fn judged(
     let judged = journal.evaluations.last().expect("it was judged");
     let waited = judged.ended.duration_since(judged.started).as_secs_f64();
     let over = (healthy && !matches!(kind.truth(), Verdict::Inconclusive) && kind != Kind::GrewAndVanished)
-        .then(|| waited - interval);
+        .then_some(waited - interval);
     Ok(Judged { kind, verdict: journal.verdict, over, told: format!("{told}\n{}", journal.summary()) })
 }
 
