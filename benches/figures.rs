@@ -85,7 +85,7 @@ fn guard_overhead() {
     };
     let round = |ledger: &Ledger| {
         let watch = Stopwatch::start();
-        let undo = vec![Undo::Delete { object: object.clone(), owner: "o".into(), uid: None }];
+        let undo = vec![Undo::Delete { object: object.clone(), owner: "o".into(), uid: None, switch: None }];
         let mut guard = UndoGuard::arm(ledger, "o", "bench", undo, lab.undoer(), Clock::real().now()).expect("armed");
         guard.applied(vec![Some("uid".into())]).expect("written");
         runtime.block_on(guard.rollback());

@@ -7,9 +7,10 @@
 //! never run backwards, and in virtual time they start at the same instant in every run.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 pub use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -67,6 +68,8 @@ struct Shared {
     time: Time,
     started: Instant,
     wall: Timestamp,
+    /// How many nanoseconds the wall was set forward since.
+    set: AtomicI64,
     /// Nanoseconds since `started` at the last reading: outside its runtime tokio's clock jumps back to the machine's.
     latest: AtomicU64,
 }
@@ -86,8 +89,29 @@ impl Clock {
     }
 
     fn starting(time: Time, wall: Timestamp) -> Self {
-        let shared = Shared { time, started: Instant::now(), wall, latest: AtomicU64::new(0) };
+        let shared = Shared { time, started: Instant::now(), wall, set: AtomicI64::new(0), latest: AtomicU64::new(0) };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// The clock of another machine, which shows the same so far. For tests of machines that do not agree.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn of_another_machine(&self) -> Self {
+        let (shared, load) = (&self.shared, Ordering::Relaxed);
+        let (set, latest) = (shared.set.load(load).into(), shared.latest.load(load).into());
+        Self { shared: Arc::new(Shared { time: shared.time, started: shared.started, wall: shared.wall, set, latest }) }
+    }
+
+    /// Sets the wall forward, or back, as a person or NTP does it to a machine. Nothing but tests does it to this one.
+    #[doc(hidden)]
+    pub fn set_wall(&self, by: SignedDuration) {
+        let by = i64::try_from(by.as_nanos()).unwrap_or(0);
+        self.shared.set.fetch_add(by, Ordering::Relaxed);
+    }
+
+    /// What the wall showed when the clock was started, had it been set as it is.
+    fn origin(&self) -> Timestamp {
+        self.shared.wall + SignedDuration::from_nanos(self.shared.set.load(Ordering::Relaxed))
     }
 
     /// Which kind of time this is.
@@ -108,13 +132,13 @@ impl Clock {
     /// The wall time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        self.shared.wall + self.elapsed()
+        self.origin() + self.elapsed()
     }
 
     /// The instant on tokio's clock at which the wall shows `at`; for `tokio::time::sleep_until`.
     #[must_use]
     pub fn instant(&self, at: Timestamp) -> Instant {
-        let since = at.duration_since(self.shared.wall);
+        let since = at.duration_since(self.origin());
         match Duration::try_from(since) {
             Ok(ahead) => self.shared.started + ahead,
             Err(_) => self.shared.started,
@@ -208,6 +232,17 @@ mod tests {
         clock.sleep(secs(3600)).await;
         assert_eq!(clock.now().to_string(), "2026-01-01T01:00:00Z");
         assert!(wall.elapsed() < secs(60));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wall_that_is_set_moves_stamps_and_instants_and_no_waits() {
+        let clock = Clock::virtual_time();
+        let other = clock.of_another_machine();
+        other.set_wall(SignedDuration::from_mins(-10));
+        assert_eq!(other.now().to_string(), "2025-12-31T23:50:00Z");
+        other.sleep_until(other.now() + secs(5)).await;
+        assert_eq!((clock.elapsed(), other.elapsed()), (secs(5), secs(5)));
+        assert_eq!(clock.now().to_string(), "2026-01-01T00:00:05Z");
     }
 
     #[test]

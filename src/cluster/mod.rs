@@ -297,7 +297,7 @@ impl Cluster {
             ground: Ground::Embedded(self.lab()?.clone()),
             kubernetes: Kubernetes::new(client),
             transport: self.inner.transport.clone(),
-            clock: self.inner.clock.clone(),
+            clock: self.inner.clock.of_another_machine(),
             seed: self.inner.seed,
             outputs: self.inner.outputs.join(process),
             beat,

@@ -105,7 +105,7 @@ async fn by_label(kubernetes: &Kubernetes, undoer: &dyn Undoer, done: &mut Vec<S
             namespace: None,
             name: metadata.name.unwrap_or_default(),
         };
-        let undo = Undo::Delete { object, owner: text(&metadata.labels, OWNER_LABEL), uid: metadata.uid };
+        let undo = Undo::Delete { object, owner: text(&metadata.labels, OWNER_LABEL), uid: metadata.uid, switch: None };
         let outcome = undoer.undo(&undo).await;
         done.push(outcome.of(&undo));
     }

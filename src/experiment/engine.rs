@@ -162,7 +162,10 @@ async fn conduct(
     recorder: &Arc<Recorder>,
     live: &mut Live,
 ) -> Result<(), Stop> {
-    let plan = plan::plan(experiment, environment).await?;
+    let plan = match plan::plan(experiment, environment).await {
+        Err(_) if recorder.clear(&plan::places(experiment)).await? => plan::plan(experiment, environment).await?,
+        planned => planned?,
+    };
     if !plan.lacking.is_empty() {
         let lacking = plan.lacking.iter().map(ToString::to_string).collect();
         return Err(ExperimentError::LacksRights { lacking }.into());

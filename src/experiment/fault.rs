@@ -74,6 +74,11 @@ pub trait Fault: Send + Sync + 'static {
     /// What it does, in a few words, free of generated names: `deny ingress to pods app=back in default`.
     fn describe(&self) -> String;
 
+    /// Where it acts, known without a look at the cluster: what the run must hold for itself alone.
+    fn places(&self) -> Vec<Place> {
+        Vec::new()
+    }
+
     /// Finds its targets. Reads, never writes.
     ///
     /// # Errors
@@ -117,8 +122,6 @@ pub struct Targets {
     pub rights: Vec<Right>,
     /// What a reader of the plan should know.
     pub notes: Vec<String>,
-    /// Where it acts: what the run must hold for itself alone.
-    pub places: Vec<Place>,
 }
 
 /// What a change made: the uids of created objects, in the order of its undos.

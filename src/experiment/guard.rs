@@ -29,9 +29,14 @@ impl FaultGuard {
     ) -> Result<Self, ExperimentError> {
         let what = fault.describe();
         let failed = |source| ExperimentError::Failed { what: what.clone(), location: location.clone(), source };
-        let targets = fault.resolve().await.map_err(failed)?;
+        let places = fault.places();
+        let targets = match fault.resolve().await {
+            Err(_) if recorder.clear(&places).await? => fault.resolve().await,
+            resolved => resolved,
+        };
+        let targets = targets.map_err(failed)?;
         recorder.heed_signals();
-        recorder.hold(&targets.places).await?;
+        recorder.hold(&places).await?;
         let mut life = Life::begin(recorder, fault, targets);
         if let Err(error) = life.land(fault, &failed).await {
             // What may have been made of it is undone, and how that went is in the journal.

@@ -30,6 +30,9 @@ pub trait Hold: Send + Sync {
     /// Takes the place once it is free, and keeps it until that is undone.
     fn take(self: Arc<Self>, mark: &super::Mark) -> Armed;
 
+    /// Undoes what a dead holder has left there; true if there was one. The place is not taken.
+    fn clear(&self) -> BoxFuture<'_, Result<bool, BoxError>>;
+
     /// Starts the dead-man's switch; `None` where there can be none.
     fn arm_switch(self: Arc<Self>, mark: &super::Mark) -> Option<Armed>;
 
@@ -134,6 +137,19 @@ fn tell(place: &Place, outcomes: &[crate::rollback::UndoOutcome]) {
 }
 
 impl Recorder {
+    /// Undoes what dead runs have left in places that this run does not hold yet; true if there was something. What
+    /// they left may be the very reason why a fault finds no targets there.
+    pub(super) async fn clear(&self, places: &[Place]) -> Result<bool, ExperimentError> {
+        let mut cleared = false;
+        for place in places.iter().filter(|place| self.holds.of(place).is_none()) {
+            let Some(hold) = self.environment.hold(place) else { continue };
+            let what = format!("undo what a dead run has left in {place}");
+            let done = hold.clear().await;
+            cleared |= done.map_err(|source| ExperimentError::Failed { what, location: String::new(), source })?;
+        }
+        Ok(cleared)
+    }
+
     /// Takes the places that this run does not hold yet, in their order, so that no two runs wait for each other.
     ///
     /// # Errors
@@ -153,23 +169,34 @@ impl Recorder {
             let failed = |source| ExperimentError::Failed { what: what.clone(), location: String::new(), source };
             let mark = self.hold_mark();
             let armed = hold.clone().take(&mark);
-            let lease = self.make_hold(place, &mark.owner, &what, armed, &failed).await?;
-            let mark = self.hold_mark();
-            // Without the right to create one the plan says that this layer is off; the lease is enough to go on.
-            let (_, rights) = self.environment.hold_rights(place);
-            let may = self.environment.lacking(&rights).await.map_err(failed)?.is_empty();
-            let switch = match hold.clone().arm_switch(&mark).filter(|_| may) {
-                Some(armed) => {
-                    let what = format!("dead-man's switch in {place}");
-                    Some(self.make_hold(place, &mark.owner, &what, armed, &failed).await?)
+            let mut lease = self.make_hold(place, &mark.owner, &what, armed, &failed).await?;
+            let switch = match self.switch(place, &hold, &failed).await {
+                Ok(switch) => switch,
+                Err(error) => {
+                    tell(place, &lease.rollback().await);
+                    return Err(error);
                 }
-                None => None,
             };
             let detail = if switch.is_some() { "with a dead-man's switch" } else { "" };
             self.event(EventKind::Held, &place.to_string(), detail);
             self.holds.with(|held| held.push(Held { place: place.clone(), hold, switch, lease }));
         }
         Ok(())
+    }
+
+    /// Starts the switch of a place. Without the right to do so the plan says that this layer is off, and the lease is
+    /// enough to go on.
+    async fn switch(
+        &self,
+        place: &Place,
+        hold: &Arc<dyn Hold>,
+        failed: &Failed<'_>,
+    ) -> Result<Option<UndoGuard>, ExperimentError> {
+        let (mark, (_, rights)) = (self.hold_mark(), self.environment.hold_rights(place));
+        let may = self.environment.lacking(&rights).await.map_err(failed)?.is_empty();
+        let Some(armed) = hold.clone().arm_switch(&mark).filter(|_| may) else { return Ok(None) };
+        let what = format!("dead-man's switch in {place}");
+        self.make_hold(place, &mark.owner, &what, armed, failed).await.map(Some)
     }
 
     /// Makes a lease or a switch. What may have been made of one that could not be is undone, and what that leaves told.

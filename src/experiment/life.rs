@@ -78,7 +78,7 @@ impl Life {
             fault: None,
             stage: None,
             eyes: Eyes::None,
-            places: targets.places,
+            places: fault.places(),
             within: fault.seen_within(),
             ended: false,
         }

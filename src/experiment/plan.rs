@@ -58,6 +58,18 @@ pub struct PlannedStep {
     pub notes: Vec<String>,
 }
 
+/// Where the faults of an experiment act.
+pub(super) fn places(experiment: &Experiment) -> Vec<Place> {
+    let of = |work: &Work| match work {
+        Work::Inject(fault) => fault.places(),
+        _ => Vec::new(),
+    };
+    let mut places: Vec<_> = experiment.steps.iter().flat_map(|step| of(&step.work)).collect();
+    places.sort();
+    places.dedup();
+    places
+}
+
 /// Reads everything, writes nothing.
 pub(super) async fn plan(experiment: &Experiment, environment: &Arc<dyn Environment>) -> Result<Plan, ExperimentError> {
     let scene = Scene::before(&**environment);
@@ -69,7 +81,7 @@ pub(super) async fn plan(experiment: &Experiment, environment: &Arc<dyn Environm
         let notes = check.examine(&scene).await.map_err(invalid)?;
         checks.push(PlannedCheck { check: what, notes });
     }
-    let (mut steps, mut rights, mut places) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut steps, mut rights, places) = (Vec::new(), Vec::new(), places(experiment));
     for step in &experiment.steps {
         let (name, location) = (step.name(), step.location.to_string());
         step.validate().map_err(|source| invalid(&name, &location, source))?;
@@ -78,12 +90,9 @@ pub(super) async fn plan(experiment: &Experiment, environment: &Arc<dyn Environm
             _ => Targets::default(),
         };
         rights.extend(targets.rights);
-        places.extend(targets.places);
         let kind = step.kind().to_owned();
         steps.push(PlannedStep { kind, name, location, targets: targets.names, notes: targets.notes });
     }
-    places.sort();
-    places.dedup();
     let mut of_switches = Vec::new();
     for place in &places {
         let (needed, of_switch) = environment.hold_rights(place);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::experiment::Mark;
-use crate::rollback::{OWNER_LABEL, RUN_LABEL};
+use crate::rollback::{OWNER_LABEL, ObjectRef, RUN_LABEL, Undo};
 
 /// The `metadata` of an object that a fault creates: it is labelled as the run's, and goes with its dead-man's switch.
 #[must_use]
@@ -25,11 +25,18 @@ pub fn metadata(mark: &Mark, name: &str, namespace: Option<&str>) -> Value {
     metadata
 }
 
+/// The undo of an object that is about to be created with this [`metadata`].
+#[must_use]
+pub fn deletion(mark: &Mark, object: ObjectRef) -> Undo {
+    let mut here = mark.switches.iter().filter(|switch| switch.object.namespace == object.namespace);
+    let switch = here.next().map(|switch| switch.uid.clone());
+    Undo::Delete { object, owner: mark.owner.clone(), uid: None, switch }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::experiment::Switch;
-    use crate::rollback::ObjectRef;
 
     #[test]
     fn what_is_created_goes_with_the_switch_of_its_namespace() {

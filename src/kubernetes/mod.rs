@@ -6,6 +6,7 @@
 
 mod access;
 mod context;
+mod copies;
 mod deployment;
 mod faults;
 mod forward;
@@ -24,10 +25,10 @@ pub use context::{Context, ContextError};
 pub use deployment::Deployment;
 pub use faults::{Blackhole, Cordon, DeletePods, DenyTraffic, Direction, Impair, Scale};
 pub(crate) use forward::{Backend, Forward};
-pub use hold::{BadBeat, Beat, Fate, Holder, LeaseError, Leftover};
-pub(crate) use hold::{Holding, PlaceHold, fates, leftovers};
+pub use hold::{BadBeat, Beat, Fate, Holder, LeaseError, Leftover, fates, leftovers};
+pub(crate) use hold::{Holding, PlaceHold};
 pub use logs::{LogLine, PodLogs};
-pub use mark::metadata;
+pub use mark::{deletion, metadata};
 pub use node::Node;
 pub use pods::Pods;
 pub use selector::{Selector, SelectorError};

@@ -8,7 +8,7 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions, Propagatio
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
-use super::Kubernetes;
+use super::{Kubernetes, copies};
 use crate::rollback::{
     Connect, InDrop, Next, ObjectRef, Standing, Undo, UndoOutcome, Undoer, Writes, decide, keys, standing,
 };
@@ -60,7 +60,10 @@ impl KubeUndoer {
         for _ in 0..WRITES {
             let found = read(&api, object).await?;
             let (writes, restoring) = match decide(undo, found.as_ref()) {
-                Next::End(outcome) => return Ok(outcome),
+                Next::End(outcome) => {
+                    self.clear_copies(undo).await?;
+                    return Ok(outcome);
+                }
                 Next::Delete { uid } => return delete(&api, object, &uid).await,
                 Next::Claim(writes) => (writes, None),
                 Next::Restore(restoring) => (restoring.writes.clone(), Some(restoring)),
@@ -75,11 +78,22 @@ impl KubeUndoer {
                 Err(error) => return Err(error),
             };
             if let Some(restoring) = restoring {
+                self.clear_copies(undo).await?;
                 return Ok(restoring.ended(undo, &after));
             }
         }
         let why = format!("{object} was written by somebody else before each of {WRITES} attempts");
         Ok(UndoOutcome::Leaked { why })
+    }
+
+    /// Of what has lost its mark no copies of that are to stay.
+    async fn clear_copies(&self, undo: &Undo) -> Result<(), kube::Error> {
+        match undo {
+            Undo::Restore { object, by: Some(by), .. } if copies::of(object) => {
+                copies::clear(&self.kubernetes, object, by).await
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -12,11 +12,11 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, LogParams, PostParams};
 use serde_json::{Value, json};
 
-use super::{Kubernetes, KubernetesError, Pods, metadata};
+use super::{Kubernetes, KubernetesError, Pods, deletion, metadata};
 use crate::BoxError;
 use crate::experiment::{Applied, Armed, Check, Finding, Mark, Proof, Scene, Witness};
 use crate::journal::Reason;
-use crate::rollback::{ObjectRef, Undo};
+use crate::rollback::ObjectRef;
 use crate::tolerance::Judgement;
 
 /// The image of witness pods, which the lab always knows.
@@ -122,8 +122,7 @@ fn proof(pods: &Pods, mark: &Mark, bodies: Vec<Value>, to: &'static str, target:
     };
     let names: Vec<String> =
         bodies.iter().map(|b| b["metadata"]["name"].as_str().unwrap_or_default().to_owned()).collect();
-    let undo =
-        names.iter().map(|name| Undo::Delete { object: object(name), owner: mark.owner.clone(), uid: None }).collect();
+    let undo = names.iter().map(|name| deletion(mark, object(name))).collect();
     let check = Attempts {
         kubernetes: pods.kubernetes.clone(),
         namespace: pods.namespace.clone(),

@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use super::resource::Resource;
 use super::status::Status;
 use super::store::{Object, Part, Preconditions, Store};
-use crate::rollback::{InDrop, Next, ObjectRef, Standing, Undo, UndoOutcome, Undoer, Writes, decide, standing};
+use crate::rollback::{
+    InDrop, MARK, Next, ORIGINAL_ANNOTATION, ObjectRef, Original, Standing, Undo, UndoOutcome, Undoer, Writes, decide,
+    standing,
+};
 
 /// A claim and what follows from it.
 const WRITES: usize = 2;
@@ -57,16 +60,38 @@ impl LabUndoer {
                 });
             };
             match next {
-                Next::End(outcome) => return Ok(Some(outcome)),
+                Next::End(outcome) => {
+                    self.clear_copies(undo);
+                    return Ok(Some(outcome));
+                }
                 Next::Delete { .. } => return self.delete(resource, namespace, object, &found).map(Some),
                 Next::Claim(writes) => self.write(resource, namespace, object, &writes).map(drop)?,
                 Next::Restore(restoring) => {
                     let after = self.write(resource, namespace, object, &restoring.writes)?;
+                    self.clear_copies(undo);
                     return Ok(Some(restoring.ended(undo, &after)));
                 }
             }
         }
         Ok(None)
+    }
+
+    /// Of what has lost its mark no copies of that are to stay: a Deployment's annotations are copied to its sets.
+    fn clear_copies(&self, undo: &Undo) {
+        let Undo::Restore { uid, by: Some(by), .. } = undo else { return };
+        for (kind, set) in self.store.dependents(uid) {
+            let copy = set["metadata"]["annotations"][ORIGINAL_ANNOTATION].as_str().map(Original::read);
+            if !copy.is_some_and(|copy| copy.is_ok_and(|copy| copy.by == *by)) {
+                continue;
+            }
+            let text = |field: &str| set["metadata"][field].as_str().unwrap_or_default();
+            // It may have gone meanwhile, and the copy with it.
+            let _ = self.store.modify(kind, text("namespace"), text("name"), Part::Main, false, |before| {
+                let mut after = before.clone();
+                put(&mut after, MARK, None);
+                Ok(after)
+            });
+        }
     }
 
     fn delete(

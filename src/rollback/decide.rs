@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Author, Field, ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, Original, Standing, Undo, UndoOutcome};
 
 /// Where the mark of a change lies.
-const MARK: &str = "/metadata/annotations/steadfast.dev~1original";
+pub(crate) const MARK: &str = "/metadata/annotations/steadfast.dev~1original";
 
 /// What is to be done next.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +44,7 @@ pub(crate) fn decide(undo: &Undo, found: Option<&Value>) -> Next {
     let object = undo.object();
     let Some(found) = found else { return gone(format!("{object} is not found")) };
     match undo {
-        Undo::Delete { owner, uid, .. } => delete(undo, owner, uid.as_deref(), found),
+        Undo::Delete { owner, uid, switch, .. } => delete(undo, owner, uid.as_deref(), switch.as_deref(), found),
         Undo::Restore { uid, by, fields, .. } => {
             if uid_of(found) != uid {
                 return another(object);
@@ -61,11 +61,19 @@ pub(crate) fn decide(undo: &Undo, found: Option<&Value>) -> Next {
     }
 }
 
-fn delete(undo: &Undo, owner: &str, uid: Option<&str>, found: &Value) -> Next {
+fn delete(undo: &Undo, owner: &str, uid: Option<&str>, switch: Option<&str>, found: &Value) -> Next {
     let (object, label) = (undo.object(), found["metadata"]["labels"][OWNER_LABEL].as_str());
     let is_it = uid.map(|uid| uid == uid_of(found));
     match (is_it, label) {
         (Some(false), _) => another(object),
+        (None, Some(label)) if label == owner && !switch.is_none_or(|switch| belongs_to(found, switch)) => {
+            let why = format!(
+                "{object} has the name and the labels of ours, but does not go with the run's dead-man's switch, so that \
+                 it is left alone; if it may go: `{}`",
+                undo.by_hand()
+            );
+            Next::End(UndoOutcome::Leaked { why })
+        }
         (_, Some(label)) if label == owner => Next::Delete { uid: uid_of(found).to_owned() },
         (None, Some(label)) => gone(format!("{object} is not ours: its label {OWNER_LABEL} is {label:?}")),
         (is_it, label) => {
@@ -173,6 +181,9 @@ pub(crate) fn standing(undo: &Undo, found: Option<&Value>) -> Standing {
                 return by(format!("{object} is another object of that name by now"));
             }
         }
+        Undo::Delete { switch: Some(switch), .. } if !belongs_to(found, switch) => {
+            return by(format!("{object} is another object of that name by now"));
+        }
         Undo::Delete { owner, .. } => {
             let label = found["metadata"]["labels"][OWNER_LABEL].as_str();
             if label != Some(owner) {
@@ -189,6 +200,11 @@ pub(crate) fn standing(undo: &Undo, found: Option<&Value>) -> Standing {
         return by(format!("{} of {object} was changed", field.pointer));
     }
     Standing::Stands { uid: uid_of(found).to_owned() }
+}
+
+/// Whether an object goes with a switch: so it was made, and no other of its name was.
+fn belongs_to(found: &Value, switch: &str) -> bool {
+    found["metadata"]["ownerReferences"].as_array().into_iter().flatten().any(|owner| owner["uid"] == switch)
 }
 
 fn uid_of(found: &Value) -> &str {
@@ -326,7 +342,7 @@ mod tests {
     fn another_object_of_the_name_is_left_alone_by_every_undo() {
         let (object, uid) = (object(), "v".to_owned());
         for undo in [
-            Undo::Delete { object: object.clone(), owner: "o".into(), uid: Some(uid.clone()) },
+            Undo::Delete { object: object.clone(), owner: "o".into(), uid: Some(uid.clone()), switch: None },
             Undo::Restore { object: object.clone(), uid: uid.clone(), by: Some(by("o")), fields: vec![field("a")] },
             Undo::Deleted { object, uid },
         ] {
@@ -336,6 +352,22 @@ mod tests {
                 let stands = matches!(standing(&undo, found), Standing::Stands { .. });
                 assert_eq!(stands, matches!(undo, Undo::Deleted { .. }), "{undo}: what was to go has gone");
             }
+        }
+    }
+
+    /// Its uid is not known where the answer to its creation was lost.
+    #[test]
+    fn without_its_uid_what_belongs_to_the_switch_is_ours() {
+        let switch = Some("s".to_owned());
+        let undo = Undo::Delete { object: object(), owner: "o".into(), uid: None, switch };
+        let made =
+            |owners: Value| json!({"metadata": {"uid": "u", "labels": {OWNER_LABEL: "o"}, "ownerReferences": owners}});
+        let ours = made(json!([{"uid": "s"}]));
+        assert_eq!(decide(&undo, Some(&ours)), Next::Delete { uid: "u".into() });
+        assert!(matches!(standing(&undo, Some(&ours)), Standing::Stands { .. }));
+        for theirs in [made(Value::Null), made(json!([{"uid": "t"}]))] {
+            assert!(matches!(decide(&undo, Some(&theirs)), Next::End(UndoOutcome::Leaked { .. })));
+            assert!(matches!(standing(&undo, Some(&theirs)), Standing::Gone { .. }));
         }
     }
 

@@ -23,7 +23,7 @@ mod sweep;
 mod tests;
 mod undo;
 
-pub(crate) use decide::{Next, Writes, decide, standing};
+pub(crate) use decide::{MARK, Next, Writes, decide, standing};
 pub use guard::UndoGuard;
 #[cfg(feature = "kubernetes")]
 pub(crate) use leash::leash_is_on;

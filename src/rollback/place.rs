@@ -55,7 +55,7 @@ mod tests {
         let api_version = if kind == "Lease" { "coordination.k8s.io/v1" } else { "v1" }.to_owned();
         let (kind, resource, namespace) = (kind.to_owned(), String::new(), namespace.map(str::to_owned));
         let object = ObjectRef { api_version, kind, resource, namespace, name: name.into() };
-        Undo::Delete { object, owner: "o".into(), uid: None }
+        Undo::Delete { object, owner: "o".into(), uid: None, switch: None }
     }
 
     fn open(entry: EntryId, undo: Undo) -> OpenEntry {

@@ -20,7 +20,7 @@ fn object(name: &str) -> ObjectRef {
 }
 
 fn delete(name: &str) -> Undo {
-    Undo::Delete { object: object(name), owner: name.into(), uid: None }
+    Undo::Delete { object: object(name), owner: name.into(), uid: None, switch: None }
 }
 
 fn header(run: &str) -> Header {
@@ -216,7 +216,7 @@ fn recorded() -> (Vec<u8>, ring::hmac::Key, tempfile::TempDir) {
     let first = ledger.arm("a", "first", &[delete("a")]).unwrap();
     let second = ledger.arm("b", "second", &[delete("b")]).unwrap();
     ledger.settled(first, &[UndoOutcome::Reverted]).unwrap();
-    let known = Undo::Delete { object: object("b"), owner: "b".into(), uid: Some("u".into()) };
+    let known = Undo::Delete { object: object("b"), owner: "b".into(), uid: Some("u".into()), switch: None };
     ledger.applied(second, &[known]).unwrap();
     ledger.arm("c", "third", &[delete("c")]).unwrap();
     let bytes = std::fs::read(folder.path().join("ledger/run.jsonl")).unwrap();
@@ -387,7 +387,7 @@ fn lease() -> Undo {
         resource: "leases".into(),
         ..object(super::place::LEASE)
     };
-    Undo::Delete { object, owner: "hold".into(), uid: Some("l".into()) }
+    Undo::Delete { object, owner: "hold".into(), uid: Some("l".into()), switch: None }
 }
 
 /// Whoever undoes: the lease of a place stays where something of the run may still be on.

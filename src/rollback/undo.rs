@@ -55,6 +55,10 @@ pub enum Undo {
         owner: String,
         /// Its uid, unknown until it was created.
         uid: Option<String>,
+        /// The uid of the dead-man's switch that it belongs to, if there is one: as long as its own is not known, this is
+        /// what another object of the same name and labels does not have.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        switch: Option<String>,
     },
     /// Put recorded values back into an object that existed before, each only where the fault's value still stands.
     Restore {
@@ -104,6 +108,9 @@ impl fmt::Display for Undo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Delete { object, .. } => write!(f, "delete {object}"),
+            Self::Restore { object, fields, .. } if fields.is_empty() => {
+                write!(f, "take the copies of the mark of {object} away")
+            }
             Self::Restore { object, fields, .. } => {
                 let paths: Vec<_> = fields.iter().map(|field| field.pointer.as_str()).collect();
                 write!(f, "restore {} of {object}", paths.join(", "))

@@ -1,8 +1,9 @@
 //! Every fault: it lands, it is seen, it is undone, and what it changed is as it was. All of it was seen on 1.34.4.
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -86,13 +87,19 @@ async fn a_scale_lands_and_is_undone(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
     let _: Deployment = place.create(deployment("back", 2)).await?;
     let before = kept(&place.rolled_out("back", 2).await);
-    let api: Api<Deployment> = place.api();
+    let (api, sets): (Api<Deployment>, Api<ReplicaSet>) = (place.api(), place.api());
+    let marked = async move || -> Result<bool, kube::Error> {
+        let sets = sets.list(&ListParams::default()).await?.items;
+        Ok(sets.iter().any(|set| set.annotations().contains_key(ORIGINAL_ANNOTATION)))
+    };
+    let look = marked.clone();
     let journal = Experiment::new("scaled to nothing", holds())
         .inject(cluster.namespace(&place.name).deployment("back").scale(0))
         .act_with("look", async move |_| {
             let now = api.get("back").await?;
             assert_eq!(now.spec.and_then(|spec| spec.replicas), Some(0));
             assert!(now.metadata.annotations.unwrap_or_default().contains_key(ORIGINAL_ANNOTATION));
+            assert!(look().await?, "the cluster copies annotations");
             Ok(())
         })
         .run(&cluster)
@@ -100,6 +107,7 @@ async fn a_scale_lands_and_is_undone(cluster: Cluster) -> steadfast::Result {
     journal.assert_verdict(Met);
     assert_undone(&journal);
     assert_eq!(kept(&place.rolled_out("back", 2).await), before);
+    assert!(!marked().await?, "a rollout undone would bring it back");
     place.end().await
 }
 

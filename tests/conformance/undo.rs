@@ -159,7 +159,7 @@ async fn what_has_lost_its_label_is_reported(cluster: Cluster) -> steadfast::Res
             namespace: Some(place.name.clone()),
             name: "mine".into(),
         };
-        let undo = |uid| Undo::Delete { object: object.clone(), owner: "us".into(), uid };
+        let undo = |uid| Undo::Delete { object: object.clone(), owner: "us".into(), uid, switch: None };
         let api: Api<ConfigMap> = place.api();
         for (label, known, clean) in [
             (json!("them"), uid.clone(), false),

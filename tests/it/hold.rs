@@ -1,7 +1,12 @@
 //! One run at a time on a place.
 
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::json;
-use steadfast::lab::resource::LEASES;
+use steadfast::kubernetes::Beat;
+use steadfast::lab::resource::{DEPLOYMENTS, LEASES, NODES};
 use steadfast::prelude::*;
 
 use crate::support::left_behind;
@@ -15,6 +20,30 @@ fn foreign(cluster: &Cluster) -> steadfast::Result {
     });
     cluster.lab()?.store().create(&LEASES, "default", lease, false).expect("the lease is created");
     Ok(())
+}
+
+/// The cluster as a process of another machine has it, until its way to the API is cut.
+fn elsewhere(cluster: &Cluster, process: &str) -> steadfast::Result<(Cluster, Arc<AtomicBool>)> {
+    let (api, cut) = (cluster.lab()?.api().clone(), Arc::new(AtomicBool::new(false)));
+    let is_cut = cut.clone();
+    let service = tower::service_fn(move |request: ::http::Request<kube::client::Body>| {
+        let (api, is_cut) = (api.clone(), is_cut.clone());
+        async move {
+            match is_cut.load(Ordering::SeqCst) {
+                true => std::future::pending().await,
+                false => tower::ServiceExt::oneshot(api, request).await,
+            }
+        }
+    });
+    Ok((cluster.from_elsewhere(kube::Client::new(service, "default"), process, Beat::default())?, cut))
+}
+
+/// A run on a namespace and on a node, for ten minutes.
+fn scaled_and_cordoned(cluster: &Cluster) -> Experiment {
+    Experiment::new("scaled and cordoned", Hypothesis::new("nothing is asked"))
+        .inject(cluster.namespace("default").deployment("back").scale(0))
+        .inject(cluster.node("lab-control-plane").cordon())
+        .pause(secs(600))
 }
 
 fn cut(cluster: &Cluster) -> impl Fault + use<> {
@@ -88,6 +117,29 @@ async fn a_living_holder_elsewhere_is_an_error_and_a_silent_one_is_not(cluster: 
     assert!(cluster.clock().elapsed().saturating_sub(begun) > secs(40), "only when it could be known");
     drop(run.finish().await?);
     assert_eq!(left_behind(&cluster), Vec::<String>::new());
+    Ok(())
+}
+
+/// What a dead run changed makes the next run of the same find nothing to do, until that is undone.
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
+async fn the_same_run_as_a_dead_one_undoes_it_first(cluster: Cluster) -> steadfast::Result {
+    let (dead, is_cut) = elsewhere(&cluster, "a process that is killed")?;
+    let mut killed = ManuallyDrop::new(Box::pin(scaled_and_cordoned(&dead).run(&dead)));
+    tokio::select! {
+        biased;
+        _ = &mut *killed => panic!("it goes on for ten minutes"),
+        () = tokio::time::sleep(secs(60)) => is_cut.store(true, Ordering::SeqCst),
+    }
+    // The switch of the namespace ends, and must not take along what shows that the node is changed.
+    tokio::time::sleep(secs(60)).await;
+    let store = cluster.lab()?.store();
+    assert_eq!(store.list(&LEASES, Some("default")).0.len(), 2);
+    assert_eq!(store.list(&NODES, None).0[0]["spec"]["unschedulable"], true);
+    let (next, _) = elsewhere(&cluster, "a process that goes on")?;
+    let journal = scaled_and_cordoned(&next).run(&next).await?;
+    assert!(journal.faults.iter().all(|fault| fault.proved), "{}", journal.summary());
+    assert!(store.list(&NODES, None).0[0]["spec"]["unschedulable"].is_null());
+    assert_eq!(store.get(&DEPLOYMENTS, "default", "back").expect("it is there")["spec"]["replicas"], 1);
     Ok(())
 }
 

@@ -61,7 +61,7 @@ impl Fault for HalfMade {
             namespace: Some("default".into()),
             name: "half".into(),
         };
-        let undo = vec![Undo::Delete { object, owner: mark.owner.clone(), uid: None }];
+        let undo = vec![Undo::Delete { object, owner: mark.owner.clone(), uid: None, switch: None }];
         let labels = json!({"steadfast.dev/owner": mark.owner});
         let body = json!({"metadata": {"name": "half", "labels": labels, "finalizers": ["example.com/hold"]}});
         let (maps, body) = (self.maps.clone(), serde_json::from_value(body));

@@ -83,18 +83,17 @@ impl Fault for Blackhole {
         format!("blackhole service {} in {}", self.service.name, self.service.namespace)
     }
 
+    fn places(&self) -> Vec<Place> {
+        vec![Place::Namespace(self.service.namespace.clone())]
+    }
+
     fn resolve(&self) -> BoxFuture<'_, Result<Targets, BoxError>> {
         Box::pin(async move {
             self.admit().await?;
             let (object, namespace) = (self.object(), &self.service.namespace);
             let mut rights = change::rights(&object);
             rights.push(Right::new("list", "discovery.k8s.io", "endpointslices", namespace));
-            Ok(Targets {
-                names: vec![object.to_string()],
-                rights,
-                notes: vec![change::COVERED.to_owned()],
-                places: vec![Place::Namespace(namespace.clone())],
-            })
+            Ok(Targets { names: vec![object.to_string()], rights, notes: vec![change::COVERED.to_owned()] })
         })
     }
 

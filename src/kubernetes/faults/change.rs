@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::BoxError;
 use crate::experiment::{Applied, Armed, Mark, Right};
 use crate::kubernetes::undo::merge;
-use crate::kubernetes::{Kubernetes, KubernetesError};
+use crate::kubernetes::{Kubernetes, KubernetesError, copies};
 use crate::rollback::{Author, Field, ORIGINAL_ANNOTATION, ObjectRef, Original, Undo};
 
 /// What the plan says of such a fault.
@@ -29,7 +29,11 @@ pub(super) fn rights(object: &ObjectRef) -> Vec<Right> {
         resource: object.resource.clone(),
         namespace: object.namespace.clone(),
     };
-    ["get", "list", "patch"].map(right).into()
+    let mut rights: Vec<Right> = ["get", "list", "patch"].map(right).into();
+    if let Some(namespace) = object.namespace.as_deref().filter(|_| copies::of(object)) {
+        rights.extend(copies::rights(namespace));
+    }
+    rights
 }
 
 /// The object as it is now.

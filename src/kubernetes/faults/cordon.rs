@@ -53,6 +53,10 @@ impl Fault for Cordon {
         format!("cordon node {}", self.node.name)
     }
 
+    fn places(&self) -> Vec<Place> {
+        vec![Place::Node(self.node.name.clone())]
+    }
+
     fn resolve(&self) -> BoxFuture<'_, Result<Targets, BoxError>> {
         Box::pin(async move {
             let object = self.node.object();
@@ -68,7 +72,6 @@ impl Fault for Cordon {
                 names: vec![object.to_string()],
                 rights: change::rights(&object),
                 notes: vec![change::COVERED.to_owned()],
-                places: vec![Place::Node(self.node.name.clone())],
             })
         })
     }

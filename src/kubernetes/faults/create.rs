@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::BoxError;
 use crate::experiment::{Applied, Armed, Mark};
-use crate::kubernetes::{Kubernetes, KubernetesError, metadata};
-use crate::rollback::{ObjectRef, Undo};
+use crate::kubernetes::{Kubernetes, KubernetesError, deletion, metadata};
+use crate::rollback::ObjectRef;
 
 /// An object with this spec and our marks, ready to be created, and its deletion as undo.
 pub(super) fn arm(kubernetes: &Kubernetes, object: ObjectRef, spec: &Value, mark: &Mark) -> Result<Armed, BoxError> {
@@ -20,7 +20,7 @@ pub(super) fn arm(kubernetes: &Kubernetes, object: ObjectRef, spec: &Value, mark
     }))?;
     let api = kubernetes.objects(&object);
     let doing = format!("create {object}");
-    let undo = vec![Undo::Delete { object, owner: mark.owner.clone(), uid: None }];
+    let undo = vec![deletion(mark, object)];
     let apply = Box::new(move || -> BoxFuture<'static, Applied> {
         Box::pin(async move {
             let created = api.create(&PostParams::default(), &body).await;

@@ -70,6 +70,10 @@ impl Fault for DeletePods {
         format!("delete {}", self.pods.describe())
     }
 
+    fn places(&self) -> Vec<Place> {
+        vec![Place::Namespace(self.pods.namespace.clone())]
+    }
+
     fn resolve(&self) -> BoxFuture<'_, Result<Targets, BoxError>> {
         Box::pin(async move {
             let targets = self.targets().await?;
@@ -78,7 +82,6 @@ impl Fault for DeletePods {
                 names: targets.iter().map(name_of).collect(),
                 rights: ["list", "get", "delete"].map(|verb| Right::new(verb, "", "pods", namespace)).into(),
                 notes: vec!["deleted pods are not brought back: their controllers replace them".to_owned()],
-                places: vec![Place::Namespace(namespace.clone())],
             })
         })
     }

@@ -105,6 +105,10 @@ impl Fault for DenyTraffic {
         format!("deny {} {way} {}", self.direction.word(), self.pods.describe())
     }
 
+    fn places(&self) -> Vec<Place> {
+        vec![Place::Namespace(self.pods.namespace.clone())]
+    }
+
     fn resolve(&self) -> BoxFuture<'_, Result<Targets, BoxError>> {
         Box::pin(async move {
             let targets = self.pods.targets_of_fault().await?;
@@ -120,8 +124,7 @@ impl Fault for DenyTraffic {
             } else {
                 rights.push(Right::new("list", "", "pods", namespace));
             }
-            let places = vec![Place::Namespace(namespace.clone())];
-            Ok(Targets { names: targets.iter().map(name_of).collect(), rights, notes, places })
+            Ok(Targets { names: targets.iter().map(name_of).collect(), rights, notes })
         })
     }
 

@@ -146,6 +146,10 @@ impl Fault for Impair {
         }
     }
 
+    fn places(&self) -> Vec<Place> {
+        vec![Place::Namespace(self.pods.namespace.clone())]
+    }
+
     fn resolve(&self) -> BoxFuture<'_, Result<Targets, BoxError>> {
         Box::pin(async move {
             let targets = self.targets().await?;
@@ -158,7 +162,6 @@ impl Fault for Impair {
                 names: targets.iter().map(name_of).collect(),
                 rights,
                 notes: vec!["works in the lab only".to_owned()],
-                places: vec![Place::Namespace(namespace.clone())],
             })
         })
     }

@@ -27,7 +27,8 @@ impl Deployment {
 ///
 /// - **Effect**: pods go, or come, until so many are ready.
 /// - **Undo**: the old number is put back where ours still stands; then as many pods as before are waited for.
-/// - **Needs**: get, list and patch on `deployments.apps`.
+/// - **Needs**: get, list and patch on `deployments.apps`; list and patch on `replicasets.apps`, to which the cluster
+///   copies the mark that the change leaves.
 /// - **Caveats**: an autoscaler or GitOps sets the number back, which the experiment notices: the fault ended early.
 ///   Pods that take more than 15 s to get ready again are an error of its own: undone, but not back. Give slow ones
 ///   `.ready_within(..)`. The pods that come back are others.
@@ -73,6 +74,10 @@ impl Fault for Scale {
         format!("scale deployment {name} in {namespace} to {}", self.replicas)
     }
 
+    fn places(&self) -> Vec<Place> {
+        vec![Place::Namespace(self.deployment.namespace.clone())]
+    }
+
     fn resolve(&self) -> BoxFuture<'_, Result<Targets, BoxError>> {
         Box::pin(async move {
             let now = self.before().await?;
@@ -81,7 +86,6 @@ impl Fault for Scale {
                 names: vec![object.to_string()],
                 rights: change::rights(&object),
                 notes: vec![format!("{object} has {now} replicas now"), change::COVERED.to_owned()],
-                places: vec![Place::Namespace(self.deployment.namespace.clone())],
             })
         })
     }

@@ -189,7 +189,9 @@ pub(super) fn holder(lease: &LeaseObject) -> Holder {
 
 fn body(ground: &Holding, place: &Place, mark: &Mark) -> serde_json::Value {
     let object = object(place);
-    let mut metadata = metadata(mark, &object.name, object.namespace.as_deref());
+    // It belongs to no switch: with a node's lease the proof would go of what only a sweep can undo.
+    let mark = Mark { switches: Vec::new(), ..mark.clone() };
+    let mut metadata = metadata(&mark, &object.name, object.namespace.as_deref());
     metadata["annotations"] = json!({
         USER_ANNOTATION: this_user(),
         PID_ANNOTATION: std::process::id().to_string(),
@@ -233,15 +235,8 @@ pub(super) async fn take(ground: &Holding, place: &Place, mark: &Mark) -> Result
         let holder = holder(&found);
         let fate = watched.fate(&holder, ground.clock.elapsed());
         if fate == Some(Fate::Dead) {
-            let left = Leftover { lease: object.clone(), holder };
-            let not: Vec<_> =
-                left.clear(&ground.kubernetes).await?.into_iter().filter(|(_, o)| !o.is_clean()).collect();
-            if not.is_empty() {
-                continue;
-            }
-            let why: Vec<_> = not.iter().map(|(undo, outcome)| format!("{undo}: {outcome}")).collect();
-            let (place, holder, sweep) = (place.clone(), Box::new(left.holder), ground.sweep.clone());
-            return Err(LeaseError::NotUndone { place, holder, why: why.join("; "), sweep });
+            clear_after(ground, place, holder).await?;
+            continue;
         }
         let (holder, sweep) = (Box::new(holder), ground.sweep.clone());
         if holder.user == this_user() {
@@ -253,6 +248,36 @@ pub(super) async fn take(ground: &Holding, place: &Place, mark: &Mark) -> Result
         }
         ground.clock.sleep(LOOK_EVERY).await;
     }
+}
+
+/// Undoes what a holder of a place has left that is dead; true if there was one. Takes nothing.
+pub(super) async fn clear(ground: &Holding, place: &Place) -> Result<bool, LeaseError> {
+    let object = object(place);
+    let api: Api<LeaseObject> = Api::namespaced(ground.kubernetes.client().clone(), namespace(place));
+    let mut watched = Watched::default();
+    loop {
+        let read = api.get_opt(&object.name).await.map_err(KubernetesError::api(format!("read {object}")))?;
+        let Some(found) = read else { return Ok(false) };
+        let holder = holder(&found);
+        match watched.fate(&holder, ground.clock.elapsed()) {
+            Some(Fate::Alive) => return Ok(false),
+            Some(Fate::Dead) => return clear_after(ground, place, holder).await.map(|()| true),
+            None => ground.clock.sleep(LOOK_EVERY).await,
+        }
+    }
+}
+
+/// Undoes what a dead holder has left; an error if not all of it is known to be gone.
+async fn clear_after(ground: &Holding, place: &Place, holder: Holder) -> Result<(), LeaseError> {
+    let left = Leftover { lease: object(place), holder };
+    let undone = left.clear(&ground.kubernetes).await?;
+    let not = undone.iter().filter(|(_, outcome)| !outcome.is_clean());
+    let why: Vec<_> = not.map(|(undo, outcome)| format!("{undo}: {outcome}")).collect();
+    if why.is_empty() {
+        return Ok(());
+    }
+    let (place, holder, sweep) = (place.clone(), Box::new(left.holder), ground.sweep.clone());
+    Err(LeaseError::NotUndone { place, holder, why: why.join("; "), sweep })
 }
 
 /// Whether a holder lives, by what changes before our eyes: its clock may be another than ours.

@@ -7,7 +7,7 @@ use k8s_openapi::api::coordination::v1::Lease as LeaseObject;
 use kube::api::{Api, ListParams};
 use kube::core::DynamicObject;
 
-use super::super::{KubeUndoer, Kubernetes, KubernetesError};
+use super::super::{KubeUndoer, Kubernetes, KubernetesError, copies};
 use super::lease::{self, Changed, Holder, Watched};
 use crate::clock::Clock;
 use crate::rollback::{
@@ -164,7 +164,7 @@ async fn undos(kubernetes: &Kubernetes, namespace: &str, holder: &Holder) -> Res
                     let metadata = found.metadata;
                     let owner = metadata.labels.and_then(|mut labels| labels.remove(OWNER_LABEL)).unwrap_or_default();
                     let object = object(&metadata.name.unwrap_or_default());
-                    undos.push(Undo::Delete { object, owner, uid: metadata.uid });
+                    undos.push(Undo::Delete { object, owner, uid: metadata.uid, switch: None });
                 }
             }
         }
@@ -172,13 +172,21 @@ async fn undos(kubernetes: &Kubernetes, namespace: &str, holder: &Holder) -> Res
     for Changed { object, uid } in &holder.changed {
         let found = kubernetes.objects(object).get_opt(&object.name).await;
         let found = found.map_err(KubernetesError::api(format!("read {object}")))?;
-        let text = found
-            .filter(|found| found.metadata.uid.as_ref() == Some(uid))
-            .and_then(|found| found.metadata.annotations?.remove(ORIGINAL_ANNOTATION));
-        let original = text.and_then(|text| Original::read(&text).ok());
-        if let Some(original) = original.filter(|original| original.by.run == holder.run && original.uid == *uid) {
-            let (by, fields) = (Some(original.by), original.fields);
-            undos.push(Undo::Restore { object: object.clone(), uid: uid.clone(), by, fields });
+        let Some(found) = found.filter(|found| found.metadata.uid.as_ref() == Some(uid)) else { continue };
+        let text = found.metadata.annotations.and_then(|mut all| all.remove(ORIGINAL_ANNOTATION));
+        let original = text.as_deref().and_then(|text| Original::read(text).ok());
+        let restore = |by, fields| Undo::Restore { object: object.clone(), uid: uid.clone(), by: Some(by), fields };
+        match original {
+            Some(original) if original.by.run == holder.run && original.uid == *uid => {
+                undos.push(restore(original.by, original.fields));
+            }
+            // It was put back, and its holder died before the copies of its mark had gone.
+            None if text.is_none() && copies::of(object) => {
+                let left = copies::left(kubernetes, object, uid, &holder.run).await;
+                let left = left.map_err(KubernetesError::api(format!("read the sets of {object}")))?;
+                undos.extend(left.into_iter().map(|by| restore(by, Vec::new())));
+            }
+            _ => {}
         }
     }
     Ok(undos)

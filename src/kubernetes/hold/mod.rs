@@ -187,7 +187,7 @@ impl PlaceHold {
 impl Hold for PlaceHold {
     fn take(self: Arc<Self>, mark: &Mark) -> Armed {
         let object = lease::object(&self.place);
-        let undo = vec![Undo::Delete { object, owner: mark.owner.clone(), uid: None }];
+        let undo = vec![Undo::Delete { object, owner: mark.owner.clone(), uid: None, switch: None }];
         let mark = mark.clone();
         let apply = Box::new(move || -> BoxFuture<'static, crate::experiment::Applied> {
             Box::pin(async move {
@@ -201,13 +201,17 @@ impl Hold for PlaceHold {
         Armed { undo, apply }
     }
 
+    fn clear(&self) -> BoxFuture<'_, Result<bool, BoxError>> {
+        Box::pin(async move { Ok(lease::clear(&self.ground, &self.place).await?) })
+    }
+
     fn arm_switch(self: Arc<Self>, mark: &Mark) -> Option<Armed> {
         let Place::Namespace(namespace) = &self.place else { return None };
         if !self.ground.beat.switch {
             return None;
         }
         let object = switch::object(namespace, &mark.owner);
-        let undo = vec![Undo::Delete { object, owner: mark.owner.clone(), uid: None }];
+        let undo = vec![Undo::Delete { object, owner: mark.owner.clone(), uid: None, switch: None }];
         let (mark, namespace) = (mark.clone(), namespace.clone());
         let apply = Box::new(move || -> BoxFuture<'static, crate::experiment::Applied> {
             Box::pin(async move {

@@ -163,7 +163,7 @@ mod tests {
     fn delete(name: &str, uid: Option<&str>) -> Undo {
         let (api_version, kind, resource) = ("v1".into(), "ConfigMap".into(), "configmaps".into());
         let object = ObjectRef { api_version, kind, resource, namespace: Some("default".into()), name: name.into() };
-        Undo::Delete { object, owner: name.into(), uid: uid.map(str::to_owned) }
+        Undo::Delete { object, owner: name.into(), uid: uid.map(str::to_owned), switch: None }
     }
 
     /// The ledger of a process that died with `first` applied and `second` at most on its way.
