@@ -86,7 +86,6 @@ impl PrometheusContainer {
     }
 
     /// Its client, for probes.
-    #[must_use]
     pub fn client(&self) -> Prometheus {
         Prometheus::new(format!("http://{}", self.at))
     }
