@@ -33,7 +33,7 @@ async fn front_degrades_when_back_is_cut_off(cluster: Cluster) -> steadfast::Res
 async fn front_s_failures_are_told_with_their_evidence(cluster: Cluster) -> steadfast::Result {
     let shop = cluster.namespace("default");
     let failed_calls = shop.prometheus().counter("failed_call_total").label("job", "front").label("to", "middle");
-    let traffic = load::get(&shop.service("front").url("/")).per_second(10).lasting(secs(10)).named("traffic");
+    let traffic = load::get(shop.service("front").url("/")).per_second(10).lasting(secs(10)).named("traffic");
     let journal =
         Experiment::new("front", Hypothesis::new("no call fails").check(failed_calls.growth().expect(at_most(0.0))))
             .background(&traffic)
