@@ -209,7 +209,7 @@ impl Recorder {
         failed: &Failed<'_>,
     ) -> Result<UndoGuard, ExperimentError> {
         let mut guard = write_down(self, owner, what, armed.undo)?;
-        match make(self, &mut guard, armed.apply, &[], failed).await {
+        match make(&mut guard, armed.apply, failed).await {
             Ok(()) => Ok(guard),
             Err(error) => {
                 tell(place, &guard.rollback().await);

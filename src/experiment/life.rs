@@ -99,8 +99,9 @@ impl Life {
                 self.eyes = Eyes::Check { check: witness.check, blind: witness.blind, stays: witness.stays };
                 if let Some(stage) = witness.stage {
                     let name = format!("witness of {}", self.what);
+                    recorder.holds.enter(&self.places, &stage.undo).await.map_err(failed)?;
                     let guard = self.stage.insert(write_down(&recorder, &mark.owner, &name, stage.undo)?);
-                    make(&recorder, guard, stage.apply, &self.places, failed).await?;
+                    make(guard, stage.apply, failed).await?;
                 }
                 self.see_until(SightingTime::Before, false).await
             }
@@ -111,8 +112,10 @@ impl Life {
         recorder.event(EventKind::FaultRequested, &self.what, "");
         recorder.stamp(self.number, |window, now| window.requested = now);
         let armed = fault.arm(&mark).await.map_err(failed)?;
+        // Before the ledger: whoever undoes what is written there marks the object, and the word is what proves the mark.
+        recorder.holds.enter(&self.places, &armed.undo).await.map_err(failed)?;
         let guard = self.fault.insert(write_down(&recorder, &mark.owner, &self.what, armed.undo)?);
-        make(&recorder, guard, armed.apply, &self.places, failed).await?;
+        make(guard, armed.apply, failed).await?;
 
         let on = self.see_until(SightingTime::Landed, true).await;
         let proved = off && on;
@@ -394,14 +397,7 @@ pub(super) fn write_down(
 }
 
 /// Makes a change that is written down.
-pub(super) async fn make(
-    recorder: &Recorder,
-    guard: &mut UndoGuard,
-    change: Apply,
-    places: &[Place],
-    failed: &Failed<'_>,
-) -> Result<(), ExperimentError> {
-    recorder.holds.enter(places, guard.undos()).await.map_err(failed)?;
+pub(super) async fn make(guard: &mut UndoGuard, change: Apply, failed: &Failed<'_>) -> Result<(), ExperimentError> {
     let uids = change().await.map_err(failed)?;
     Ok(guard.applied(uids)?)
 }
