@@ -326,8 +326,9 @@ pub(super) fn growth(question: &Question<'_>, samples: &Samples, when_absent: Op
             }
         }
     }
-    let mut total: f64 = series.iter().map(|one| one.delta.0).sum();
-    let mut least: f64 = series.iter().map(|one| one.least.0).sum();
+    // The sum of nothing is -0.
+    let mut total: f64 = 0.0 + series.iter().map(|one| one.delta.0).sum::<f64>();
+    let mut least: f64 = 0.0 + series.iter().map(|one| one.least.0).sum::<f64>();
     if series.is_empty() {
         match (&samples.up, when_absent) {
             (Some(up), _) if up.iter().any(|up| was_watched(up, window)) => {}
