@@ -2,19 +2,20 @@
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use super::finally::Finally;
+use super::finally::{self, Finally};
 use super::guard::FaultGuard;
 use super::interrupt::{Signal, arrived, interrupted};
 use super::recorder::{Recorder, panic_message};
 use super::run::Run;
 use super::step::Work;
 use super::strategy::RollbackStrategy;
-use super::{Environment, Experiment, ExperimentError, Phase, plan};
+use super::{Environment, Experiment, ExperimentError, Hypothesis, Phase, plan};
 use crate::clock::Timestamp;
 use crate::journal::{
     Ended, Evaluation, EventKind, FaultEnd, FaultRecord, FinallyRecord, Journal, Reason, SightingTime, StepStatus,
@@ -139,7 +140,14 @@ pub(super) async fn run(
     match stop {
         Some(Stop::Panicked(payload)) => resume_unwind(payload),
         Some(Stop::Failed(error)) => Err(error),
-        Some(Stop::Interrupted(_)) | None => stored.and(outcome),
+        Some(Stop::Interrupted(_)) | None => {
+            let journal = stored.and(outcome)?;
+            let must = experiment.must_recover.is_some() && journal.ended == Ended::Completed;
+            if must && journal.recovered != Verdict::Met {
+                return Err(ExperimentError::NotRecovered { journal: Box::new(journal) });
+            }
+            Ok(journal)
+        }
     }
 }
 
@@ -201,9 +209,9 @@ async fn conduct(
 /// Writes the undos of `finally` into the ledger: from here on they happen even if this process dies.
 fn arm_finally(experiment: &Experiment, recorder: &Arc<Recorder>, live: &mut Live) -> Result<(), ExperimentError> {
     for step in &experiment.finally {
-        let guard = match step {
-            Finally::Closure(..) => None,
-            Finally::Undo(undo) => {
+        let guard = match &step.work {
+            finally::Work::Closure(..) => None,
+            finally::Work::Undo(undo) => {
                 recorder.heed_signals();
                 let (owner, undoer) = (recorder.mark().owner, recorder.environment.undoer());
                 let undo = vec![undo.clone()];
@@ -218,16 +226,30 @@ fn arm_finally(experiment: &Experiment, recorder: &Arc<Recorder>, live: &mut Liv
 /// The hypothesis before the method, with the time it was given; the reason if it does not hold.
 async fn gate(experiment: &Experiment, recorder: &Recorder) -> Result<Option<Reason>, ExperimentError> {
     let Some(hypothesis) = &experiment.hypothesis else { return Ok(None) };
-    let deadline = recorder.clock.elapsed() + experiment.baseline_within;
+    let evaluation = judge_within(experiment.baseline_within, recorder, hypothesis, |_| Phase::Gate).await?;
+    Ok((!holds(&evaluation)).then(|| miss(&evaluation)))
+}
+
+fn holds(evaluation: &Evaluation) -> bool {
+    matches!(evaluation.verdict, Verdict::Met | Verdict::NotJudged)
+}
+
+/// Judges the hypothesis until it holds, or its time is up; the last judgement alone is recorded.
+async fn judge_within(
+    within: Duration,
+    recorder: &Recorder,
+    hypothesis: &Hypothesis,
+    phase: impl Fn(Timestamp) -> Phase,
+) -> Result<Evaluation, ExperimentError> {
+    let deadline = recorder.clock.elapsed() + within;
     let mut attempts = 0;
     loop {
         attempts += 1;
-        let mut evaluation = recorder.judge_unrecorded(hypothesis, Phase::Gate).await?;
+        let mut evaluation = recorder.judge_unrecorded(hypothesis, phase(recorder.clock.now())).await?;
         evaluation.attempts = attempts;
-        let holds = matches!(evaluation.verdict, Verdict::Met | Verdict::NotJudged);
-        if holds || recorder.clock.elapsed() >= deadline {
+        if holds(&evaluation) || recorder.clock.elapsed() >= deadline {
             recorder.record(&evaluation);
-            return Ok((!holds).then(|| miss(&evaluation)));
+            return Ok(evaluation);
         }
         recorder.clock.sleep(super::strategy::WATCH_EVERY).await;
     }
@@ -389,13 +411,13 @@ async fn roll_back(experiment: &Experiment, recorder: &Recorder, live: &mut Live
     let reached = recorder.method_started().is_some();
     for (number, step) in experiment.finally.iter().enumerate().rev() {
         let guard = live.finally.get_mut(number).and_then(Option::take);
-        if !(wanted && reached) {
+        if !(reached && (wanted || !step.by_strategy)) {
             if let Some(guard) = guard {
                 guard.leave();
             }
             continue;
         }
-        let error = finally(recorder, step, guard).await;
+        let error = finish(recorder, step, guard).await;
         recorder.event(EventKind::FinallyEnded, &step.name(), error.as_deref().unwrap_or("done"));
         if let Some(record) = recorder.journal().finally.get_mut(number) {
             (record.run, record.error) = (true, error);
@@ -407,13 +429,13 @@ async fn roll_back(experiment: &Experiment, recorder: &Recorder, live: &mut Live
 }
 
 /// What went wrong with one step of `finally`, if something did.
-async fn finally(recorder: &Recorder, step: &Finally, guard: Option<UndoGuard>) -> Option<String> {
-    match step {
-        Finally::Undo(_) => {
+async fn finish(recorder: &Recorder, step: &Finally, guard: Option<UndoGuard>) -> Option<String> {
+    match &step.work {
+        finally::Work::Undo(_) => {
             let outcomes = guard?.rollback().await;
             outcomes.iter().find(|outcome| !outcome.is_clean()).map(ToString::to_string)
         }
-        Finally::Closure(_, closure) => {
+        finally::Work::Closure(_, closure) => {
             let scene = recorder.scene(recorder.method_phase());
             match AssertUnwindSafe(async { closure(scene).await }).catch_unwind().await {
                 Ok(done) => done.err().map(|error| error.to_string()),
@@ -425,19 +447,21 @@ async fn finally(recorder: &Recorder, step: &Finally, guard: Option<UndoGuard>) 
 
 /// The hypothesis once more: does the system come back by itself?
 async fn recover(experiment: &Experiment, recorder: &Recorder) {
-    let Some(hypothesis) =
-        experiment.hypothesis.as_ref().filter(|_| experiment.recovery && experiment.strategy.judges_after())
-    else {
-        return;
-    };
-    let undone = recorder.clock.now();
-    let recovered = match recorder.judge(hypothesis, Phase::Recovery { undone }).await {
+    let Some(hypothesis) = experiment.recovers() else { return };
+    // Each attempt looks at what is so from its own begin: what failed right after the undo does not count for ever.
+    let judged =
+        judge_within(experiment.recovery_within, recorder, hypothesis, |undone| Phase::Recovery { undone }).await;
+    let recovered = match judged {
         Ok(evaluation) => evaluation.verdict,
-        // Recovery never changes the outcome of the run; the event says why nothing is known.
+        // Recovery never changes the verdict; the event says why nothing is known.
         Err(error) => {
             recorder.event(EventKind::EvaluationEnded, "after the rollback", &error.to_string());
             Verdict::Inconclusive
         }
     };
     recorder.journal().recovered = recovered;
+    if recovered == Verdict::Deviated && experiment.must_recover.is_none() {
+        let remedy = "if that is to fail the test, say `.must_recover()`; if it needs longer, `.recovery_within(..)`";
+        crate::journal::complain(&format!("{}: not recovered after the rollback; {remedy}", experiment.title));
+    }
 }

@@ -58,6 +58,15 @@ pub enum ExperimentError {
         /// The journal of the run.
         journal: Box<Journal>,
     },
+    /// Everything was undone, but the hypothesis did not hold again, or nothing shows that it did.
+    #[error(
+        "the system was to recover: the hypothesis is {} after the rollback; if it needs longer, say `.recovery_within(..)`\n{}",
+        .journal.recovered, .journal.summary()
+    )]
+    NotRecovered {
+        /// The journal of the run.
+        journal: Box<Journal>,
+    },
     /// The ledger cannot be written, so nothing was injected.
     #[error(transparent)]
     Ledger(#[from] LedgerError),

@@ -3,9 +3,17 @@
 use super::step::UserStep;
 use crate::rollback::Undo;
 
-/// A step of `finally`.
+/// A step of `finally`, or a rollback of the user's own.
 #[derive(Clone)]
-pub(super) enum Finally {
+pub(super) struct Finally {
+    pub(super) work: Work,
+    /// Whether the experiment's strategy says if it is done; else it is done on every path.
+    pub(super) by_strategy: bool,
+}
+
+/// What is done.
+#[derive(Clone)]
+pub(super) enum Work {
     /// Data: it is in the ledger before the method starts, so that a sweep finds it.
     Undo(Undo),
     /// A closure, which dies with the process.
@@ -14,13 +22,13 @@ pub(super) enum Finally {
 
 impl Finally {
     pub(super) fn name(&self) -> String {
-        match self {
-            Self::Undo(undo) => undo.to_string(),
-            Self::Closure(name, _) => name.clone(),
+        match &self.work {
+            Work::Undo(undo) => undo.to_string(),
+            Work::Closure(name, _) => name.clone(),
         }
     }
 
     pub(super) fn crash_safe(&self) -> bool {
-        matches!(self, Self::Undo(_))
+        matches!(self.work, Work::Undo(_))
     }
 }

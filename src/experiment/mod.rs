@@ -71,6 +71,8 @@ pub struct Experiment {
     baseline_within: Duration,
     watch_every: Duration,
     recovery: bool,
+    recovery_within: Duration,
+    must_recover: Option<&'static Location<'static>>,
     journal_path: Option<PathBuf>,
     observer: Option<recorder::Observer>,
 }
@@ -93,6 +95,8 @@ impl Experiment {
             baseline_within: Duration::ZERO,
             watch_every: strategy::WATCH_EVERY,
             recovery: true,
+            recovery_within: Duration::ZERO,
+            must_recover: None,
             journal_path: None,
             observer: None,
         }
@@ -110,7 +114,8 @@ impl Experiment {
         self
     }
 
-    /// When the steps of `finally` run; on every path by default. Faults are undone whatever the strategy.
+    /// When the steps of [`rollback`](Self::rollback) run; on every path by default. Faults are undone, and the steps of
+    /// [`finally`](Self::finally) run, whatever the strategy.
     pub fn rollback_strategy(mut self, strategy: RollbackStrategy) -> Self {
         self.rollbacks = strategy;
         self
@@ -119,6 +124,20 @@ impl Experiment {
     /// How often the hypothesis is judged during the method, where the strategy asks for it; each second by default.
     pub fn watch_every(mut self, interval: Duration) -> Self {
         self.watch_every = interval;
+        self
+    }
+
+    /// Fails the run unless the hypothesis holds again after the rollback, with evidence: anything but `Met` is
+    /// [`ExperimentError::NotRecovered`]. Without it the journal tells, and [`Journal::assert_recovered`] asks.
+    #[track_caller]
+    pub fn must_recover(mut self) -> Self {
+        self.must_recover = Some(Location::caller());
+        self
+    }
+
+    /// Gives the hypothesis this long to hold again after the rollback; without it, it is judged once.
+    pub fn recovery_within(mut self, duration: Duration) -> Self {
+        self.recovery_within = duration;
         self
     }
 
@@ -180,19 +199,31 @@ impl Experiment {
     }
 
     /// At the end, before the faults are undone: an undo that the crate does not know by itself. It is in the ledger
-    /// before the method starts. Several run last to first.
-    pub fn finally(mut self, undo: Undo) -> Self {
-        self.finally.push(Finally::Undo(undo));
-        self
+    /// before the method starts. It runs on every path on which the method began. Several run last to first.
+    pub fn finally(self, undo: Undo) -> Self {
+        self.at_the_end(finally::Work::Undo(undo), false)
     }
 
-    /// At the end, before the faults are undone: an async closure. It is lost if this process is killed.
-    pub fn finally_with<F>(mut self, name: impl Into<String>, closure: F) -> Self
+    /// As [`finally`](Self::finally): an async closure. It is lost if this process is killed.
+    pub fn finally_with<F>(self, name: impl Into<String>, closure: F) -> Self
     where
         F: AsyncFn(Scene) -> Result<(), BoxError> + Send + Sync + 'static,
     {
-        self.finally.push(Finally::Closure(name.into(), user_step(closure)));
-        self
+        self.at_the_end(finally::Work::Closure(name.into(), user_step(closure)), false)
+    }
+
+    /// As [`finally`](Self::finally), if the [`rollback_strategy`](Self::rollback_strategy) wants it: a rollback of the
+    /// user's own, as the section `rollbacks` of Chaos Toolkit has them.
+    pub fn rollback(self, undo: Undo) -> Self {
+        self.at_the_end(finally::Work::Undo(undo), true)
+    }
+
+    /// As [`rollback`](Self::rollback): an async closure. It is lost if this process is killed.
+    pub fn rollback_with<F>(self, name: impl Into<String>, closure: F) -> Self
+    where
+        F: AsyncFn(Scene) -> Result<(), BoxError> + Send + Sync + 'static,
+    {
+        self.at_the_end(finally::Work::Closure(name.into(), user_step(closure)), true)
     }
 
     /// What a run would do: every step, target and needed right. Reads, never writes.
@@ -214,6 +245,16 @@ impl Experiment {
     /// A closure of the experiment panicked: everything is undone, then the panic goes on.
     pub async fn run(self, cluster: &(impl Environment + Clone + 'static)) -> Result<Journal, ExperimentError> {
         engine::run(&self, Arc::new(cluster.clone())).await
+    }
+
+    fn at_the_end(mut self, work: finally::Work, by_strategy: bool) -> Self {
+        self.finally.push(Finally { work, by_strategy });
+        self
+    }
+
+    /// The hypothesis that is judged again after the rollback, if one is.
+    fn recovers(&self) -> Option<&Hypothesis> {
+        self.hypothesis.as_ref().filter(|_| self.recovery && self.strategy.judges_after())
     }
 
     #[track_caller]

@@ -81,6 +81,10 @@ pub(super) async fn plan(experiment: &Experiment, environment: &Arc<dyn Environm
         let notes = check.examine(&scene).await.map_err(invalid)?;
         checks.push(PlannedCheck { check: what, notes });
     }
+    if let (Some(location), None) = (experiment.must_recover, experiment.recovers()) {
+        let why = "nothing is judged after the rollback; give it a hypothesis and a strategy that judges after the method, and leave out `.without_recovery()`";
+        return Err(invalid("must_recover", &location.to_string(), why.into()));
+    }
     let (mut steps, mut rights, places) = (Vec::new(), Vec::new(), places(experiment));
     for step in &experiment.steps {
         let (name, location) = (step.name(), step.location.to_string());

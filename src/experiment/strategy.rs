@@ -1,4 +1,4 @@
-//! When the hypothesis is judged, and when `finally` runs. Names and meanings are Chaos Toolkit's.
+//! When the hypothesis is judged, and when rollbacks of the user's own run. Names and meanings are Chaos Toolkit's.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ impl HypothesisStrategy {
     }
 }
 
-/// When the steps of `finally` run. Faults are undone whatever the strategy.
+/// When rollbacks of the user's own run. Faults are undone, and `finally` runs, whatever the strategy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RollbackStrategy {

@@ -59,7 +59,7 @@ pub struct Journal {
     pub verdict: Verdict,
     /// Why, where the verdict is inconclusive.
     pub reason: Option<Reason>,
-    /// Whether the hypothesis held again after the rollback; never changes the verdict.
+    /// Whether the hypothesis held again after the rollback; never changes the verdict. See [`Journal::assert_recovered`].
     pub recovered: Verdict,
     /// Each time the hypothesis was judged. Attempts of a gate that was given time are one evaluation, the last.
     pub evaluations: Vec<Evaluation>,
@@ -101,6 +101,17 @@ impl Journal {
         faults.map(|(fault, last)| format!("{}: {}", fault.window.fault, last.saw)).collect()
     }
 
+    /// Fails the test unless the hypothesis held again after the rollback, with evidence.
+    ///
+    /// # Panics
+    /// It did not, nothing shows that it did, or it was not judged again; a rollback failed.
+    #[track_caller]
+    pub fn assert_recovered(&self) {
+        self.assert_as_before();
+        let recovered = self.recovered;
+        assert!(recovered == Verdict::Met, "expected recovery, which is {recovered}:\n{}", self.summary());
+    }
+
     /// Fails the test unless the verdict is `expected`, with a summary of what happened.
     /// It fails always when something was not undone.
     ///
@@ -108,11 +119,16 @@ impl Journal {
     /// The verdict is another one, a rollback failed, or the system did not come back from it.
     #[track_caller]
     pub fn assert_verdict(&self, expected: Verdict) {
+        self.assert_as_before();
+        assert!(self.verdict == expected, "expected the verdict {expected}:\n{}", self.summary());
+    }
+
+    #[track_caller]
+    fn assert_as_before(&self) {
         let not_undone = self.not_undone();
         assert!(not_undone.is_empty(), "rollback failed, a fault may be left:\n{}", self.summary());
         let not_back = self.not_back();
         assert!(not_back.is_empty(), "everything is undone, but not back as it was:\n{}", self.summary());
-        assert!(self.verdict == expected, "expected the verdict {expected}:\n{}", self.summary());
     }
 }
 

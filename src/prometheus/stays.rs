@@ -223,12 +223,14 @@ impl<T: Tolerance<SeriesValue> + 'static> RecoversWithin<T> {
 
 /// When the last fault ended; `None` while one is on, or before the method.
 fn ended(scene: &Scene) -> Option<Timestamp> {
+    let last = || {
+        let ends: Vec<_> = scene.faults.windows().1.iter().map(|fault| fault.undone).collect();
+        ends.into_iter().collect::<Option<Vec<_>>>()?.into_iter().max()
+    };
     match scene.phase {
-        Phase::Recovery { undone } => Some(undone),
-        Phase::Fault { .. } => {
-            let ends: Vec<_> = scene.faults.windows().1.iter().map(|fault| fault.undone).collect();
-            ends.into_iter().collect::<Option<Vec<_>>>()?.into_iter().max()
-        }
+        // A later attempt of the recovery does not make the faults end later.
+        Phase::Recovery { undone } => last().or(Some(undone)),
+        Phase::Fault { .. } => last(),
         Phase::Gate | Phase::Method { .. } | Phase::Watch { .. } => None,
     }
 }

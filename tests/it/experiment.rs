@@ -248,7 +248,7 @@ async fn what_is_seen_during_the_method_counts(cluster: Cluster) -> steadfast::R
 }
 
 #[steadfast::test(setup = steadfast::shop, needs = "embedded")]
-async fn rollback_strategies_govern_finally_and_never_faults(cluster: Cluster) -> steadfast::Result {
+async fn rollback_strategies_govern_rollbacks_and_neither_finally_nor_faults(cluster: Cluster) -> steadfast::Result {
     use RollbackStrategy::{Always, Default, Deviated as OnDeviation, Never};
     for (strategy, fails, runs) in [
         (Always, false, true),
@@ -258,18 +258,23 @@ async fn rollback_strategies_govern_finally_and_never_faults(cluster: Cluster) -
         (Never, false, false),
         (OnDeviation, false, false),
     ] {
-        let count = Arc::new(AtomicUsize::new(0));
-        let counted = count.clone();
+        let (count, always) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (counted, anyway) = (count.clone(), always.clone());
         let experiment = Experiment::new("finally", front_answers(&cluster))
             .rollback_strategy(strategy)
             .inject(cut_back(&cluster))
             .act_with("maybe fail", async move |_| if fails { Err("it failed".into()) } else { Ok(()) })
-            .finally_with("tidy up", async move |_| {
+            .finally_with("on every path", async move |_| {
+                anyway.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            })
+            .rollback_with("tidy up", async move |_| {
                 counted.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             });
         assert_eq!(experiment.run(&cluster).await.is_err(), fails);
         assert_eq!(count.load(Ordering::Relaxed) == 1, runs, "{strategy:?}, fails: {fails}");
+        assert_eq!(always.load(Ordering::Relaxed), 1, "{strategy:?}, fails: {fails}");
         assert_eq!(left_behind(&cluster), Vec::<String>::new());
     }
     Ok(())
