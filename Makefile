@@ -30,6 +30,7 @@ test-kind: ## the conformance suite and lab4 on a kind cluster, made if it is ab
 suite-on-kind:
 	STEADFAST_CLUSTER=$(KIND) $(CARGO) test --features cli --test conformance
 	STEADFAST_CLUSTER=$(KIND) $(CARGO) test --features cli --test it lab4::front
+	STEADFAST_CLUSTER=$(KIND) $(CARGO) test --features cli --test it -- --exact time::runs_on_kind_alone --include-ignored
 
 kind-up: ## the kind cluster, made if it is absent, with the images of the witness and the shop; prints its KUBECONFIG
 	@$(CARGO) run --quiet --features cli -- kind up $(KIND_NAME)

@@ -196,13 +196,8 @@ impl Seed {
     }
 
     fn read() -> Result<Option<Self>, BadSeed> {
-        match std::env::var("STEADFAST_SEED") {
-            Ok(text) => match text.trim().parse() {
-                Ok(seed) => Ok(Some(Self(seed))),
-                Err(_) => Err(BadSeed(text)),
-            },
-            Err(_) => Ok(None),
-        }
+        let Some(text) = crate::variables::text("STEADFAST_SEED") else { return Ok(None) };
+        text.trim().parse().map(|seed| Some(Self(seed))).map_err(|_| BadSeed(text))
     }
 
     /// A generator of its own for one purpose, so that one part's choices do not shift another's.

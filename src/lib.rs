@@ -70,6 +70,7 @@ pub mod rollback;
 pub mod services;
 pub mod tolerance;
 pub mod transport;
+mod variables;
 
 #[cfg(feature = "lab")]
 pub use cluster::{block_on, shop};

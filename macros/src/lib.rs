@@ -39,7 +39,9 @@ impl Parse for Arguments {
 /// A test on a cluster: on the embedded lab in virtual time, or on the one that `STEADFAST_CLUSTER` asks for.
 ///
 /// - `setup = f`: first awaits `f(&cluster)`, which applies manifests; without it the cluster is empty.
-/// - `needs = "kind"`: ignored unless asked for with `--ignored`, with that reason.
+/// - `needs = "kind"`: ignored, with that reason, unless asked for with `--ignored` or `--include-ignored`. It fails where
+///   `STEADFAST_CLUSTER` says something else than `kind[:NAME]`; and where `STEADFAST_REQUIRE` has `kind`, a second test
+///   beside it, `NAME::is_not_left_out`, fails if it is not run.
 /// - `needs = "embedded"`: runs on the embedded lab, whatever `STEADFAST_CLUSTER` says.
 ///
 /// The function is `async`, takes the `Cluster` (or nothing) and returns `steadfast::Result`.
@@ -73,14 +75,31 @@ fn expand(arguments: Arguments, mut function: ItemFn) -> syn::Result<proc_macro2
         }
         needs => needs.map(|needs| needs.value()),
     };
-    let target = if needs.as_deref() == Some("embedded") {
-        quote!(&::steadfast::cluster::Target::Embedded)
-    } else {
-        quote!(&::steadfast::cluster::Target::from_env()?)
+    let target = match needs.as_deref() {
+        Some("embedded") => quote!(&::steadfast::cluster::Target::Embedded),
+        Some(needs) => quote!(&::steadfast::cluster::Target::needed(#needs)?),
+        None => quote!(&::steadfast::cluster::Target::from_env()?),
     };
-    let ignore = needs.filter(|needs| needs != "embedded").map(|needs| {
-        let reason = format!("needs {needs}: STEADFAST_CLUSTER={needs} cargo test -- --ignored");
+    let needs = needs.filter(|needs| needs != "embedded");
+    let ignore = needs.as_ref().map(|needs| {
+        let reason = format!("not run, since it needs {needs}: STEADFAST_CLUSTER={needs} cargo test -- --ignored");
         quote!(#[ignore = #reason])
+    });
+    // libtest ignores at compile time: whether that is welcome only a test that is not ignored can say.
+    let beside = needs.map(|needs| {
+        let conditions = attributes.iter().filter(|attribute| attribute.path().is_ident("cfg"));
+        quote! {
+            #(#conditions)*
+            #[cfg(test)]
+            #[doc(hidden)]
+            mod #name {
+                #[::core::prelude::v1::test]
+                fn is_not_left_out() -> ::steadfast::Result {
+                    let test = module_path!();
+                    ::steadfast::cluster::not_left_out(#needs, test.split_once("::").map_or(test, |(_, test)| test))
+                }
+            }
+        }
     });
     Ok(quote! {
         #(#attributes)*
@@ -97,5 +116,6 @@ fn expand(arguments: Arguments, mut function: ItemFn) -> syn::Result<proc_macro2
                 },
             )
         }
+        #beside
     })
 }

@@ -26,10 +26,7 @@ impl Target {
     /// # Errors
     /// It says something else.
     pub fn from_env() -> Result<Self, ClusterError> {
-        match std::env::var("STEADFAST_CLUSTER") {
-            Ok(text) if !text.is_empty() => text.parse(),
-            _ => Ok(Self::Embedded),
-        }
+        crate::variables::text("STEADFAST_CLUSTER").map_or(Ok(Self::Embedded), |text| text.parse())
     }
 }
 

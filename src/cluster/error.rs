@@ -16,6 +16,24 @@ pub enum ClusterError {
         /// What it says.
         text: String,
     },
+    /// A test runs on another kind of cluster than it needs.
+    #[error("this test needs {what}, and STEADFAST_CLUSTER says {is}; run it with STEADFAST_CLUSTER={what}")]
+    OtherNeeded {
+        /// What it needs.
+        what: &'static str,
+        /// What the variable says, `embedded` where it is not set.
+        is: String,
+    },
+    /// A test is ignored although what it needs is required.
+    #[error(
+        "{test} needs {what} and is not run, though STEADFAST_REQUIRE has {what}; run it with STEADFAST_CLUSTER={what} cargo test -- --include-ignored"
+    )]
+    LeftOut {
+        /// What it needs.
+        what: &'static str,
+        /// The test.
+        test: &'static str,
+    },
     /// The crate was built without the lab.
     #[error("the embedded cluster needs the feature `lab`; turn it on, or set STEADFAST_CLUSTER to a real cluster")]
     WithoutLab,

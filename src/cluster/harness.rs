@@ -79,10 +79,10 @@ where
 
 /// What `STEADFAST_REAL_TIME` says.
 fn real_time() -> Result<bool, ClusterError> {
-    match std::env::var("STEADFAST_REAL_TIME").as_deref() {
-        Err(std::env::VarError::NotPresent) | Ok("" | "0") => Ok(false),
-        Ok("1") => Ok(true),
-        other => Err(ClusterError::UnknownTime { text: other.unwrap_or("what is no text").to_owned() }),
+    match crate::variables::text("STEADFAST_REAL_TIME").as_deref() {
+        None | Some("0") => Ok(false),
+        Some("1") => Ok(true),
+        Some(other) => Err(ClusterError::UnknownTime { text: other.to_owned() }),
     }
 }
 

@@ -1,7 +1,5 @@
 //! Where a leash gets its undoers: from what a ledger says of its cluster.
 
-use std::path::PathBuf;
-
 use futures_util::future::BoxFuture;
 
 use crate::kubernetes::{Context, KubeUndoer};
@@ -28,7 +26,7 @@ async fn context(header: &Header) -> Result<Context, String> {
         return Context::in_cluster().map_err(|error| error.to_string());
     }
     // The user's own may be a list of files, which only the variable can say.
-    let own = std::env::var_os("KUBECONFIG").map(PathBuf::from);
+    let own = crate::variables::path("KUBECONFIG");
     let opened = match &header.kubeconfig {
         Some(file) if own.as_ref() != Some(file) => Context::in_file(file, &header.context).await,
         _ => Context::named(&header.context, "").await,

@@ -17,6 +17,7 @@ mod leash;
 #[cfg(feature = "lab")]
 mod monitoring;
 mod namespace;
+mod needs;
 mod network;
 mod outputs;
 mod queue;
@@ -45,6 +46,7 @@ pub use harness::block_on;
 pub use harness::{run_test, run_test_on};
 pub use kind::{Kind, KindError};
 pub use namespace::Namespace;
+pub use needs::not_left_out;
 use network::NetworkCluster;
 #[cfg(feature = "cli")]
 pub(crate) use outputs::folder as outputs_folder;

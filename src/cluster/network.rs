@@ -97,7 +97,7 @@ impl NetworkCluster {
             cluster: self.uid.clone(),
             server: self.context.server.clone(),
             context: self.context.name.clone(),
-            kubeconfig: self.context.kubeconfig.clone().or_else(|| std::env::var_os("KUBECONFIG").map(Into::into)),
+            kubeconfig: self.context.kubeconfig.clone().or_else(|| crate::variables::path("KUBECONFIG")),
             pid: std::process::id(),
             host: this_host(),
             started: clock.now(),

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 /// `$STEADFAST_OUT/<test>`, else `steadfast/<test>` in the target folder of the executable, else in `target`.
 pub(crate) fn folder(test: &str) -> PathBuf {
-    let base = match std::env::var_os("STEADFAST_OUT") {
-        Some(out) if !out.is_empty() => PathBuf::from(out),
-        _ => {
+    let base = match crate::variables::path("STEADFAST_OUT") {
+        Some(out) => out,
+        None => {
             let executable = std::env::current_exe().ok();
             let target = executable.as_deref().and_then(target_of);
             target.unwrap_or_else(|| PathBuf::from("target")).join("steadfast")

@@ -9,6 +9,9 @@ use super::{Selector, SelectorError};
 use crate::experiment::Right;
 use crate::rollback::ObjectRef;
 
+/// What names the image of witness pods.
+pub(crate) const WITNESS_IMAGE_VARIABLE: &str = "STEADFAST_WITNESS_IMAGE";
+
 /// A cluster's API, with what is needed to tell clusters apart.
 #[derive(Clone)]
 pub struct Kubernetes {
@@ -139,7 +142,7 @@ impl Kubernetes {
     #[must_use]
     pub fn new(client: kube::Client) -> Self {
         let witness_image =
-            std::env::var("STEADFAST_WITNESS_IMAGE").unwrap_or_else(|_| super::WITNESS_IMAGE.to_owned());
+            crate::variables::text(WITNESS_IMAGE_VARIABLE).unwrap_or_else(|| super::WITNESS_IMAGE.to_owned());
         Self { client, witness_image }
     }
 

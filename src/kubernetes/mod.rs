@@ -20,6 +20,7 @@ mod service;
 mod undo;
 mod witness;
 
+pub(crate) use access::WITNESS_IMAGE_VARIABLE;
 pub use access::{Kubernetes, KubernetesError};
 pub use context::{Context, ContextError};
 pub use deployment::Deployment;

@@ -9,6 +9,7 @@ use super::{Alert, Counter, Gauge, Histogram, InstantValue, RangeValues};
 use crate::BoxError;
 use crate::journal::Reason;
 use crate::transport::Address;
+use crate::variables;
 
 /// The variable that names the Prometheus.
 const ADDRESS_VARIABLE: &str = "PROMETHEUS_URL";
@@ -92,8 +93,8 @@ impl Prometheus {
 
     /// As [`from_env`](Self::from_env), with another address where the variable is not set or empty.
     pub fn from_env_or(address: impl Into<Address>) -> Self {
-        match std::env::var_os(ADDRESS_VARIABLE).filter(|set| !set.is_empty()) {
-            Some(set) => Self::new(set.to_string_lossy().as_ref()),
+        match variables::text(ADDRESS_VARIABLE) {
+            Some(set) => Self::new(set.as_str()),
             None => Self::new(address),
         }
     }

@@ -23,6 +23,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
 
 use super::line::hex;
+use crate::variables;
 
 pub(crate) use serve::serve;
 
@@ -72,7 +73,7 @@ pub(crate) fn hooked() {
 /// Whether a leash can be had in this process: there is a hook in its program, and the user has not turned it off.
 #[must_use]
 pub(crate) fn leash_is_on() -> bool {
-    let off = std::env::var_os(LEASH_VARIABLE).is_some_and(|value| value == "off");
+    let off = variables::text(LEASH_VARIABLE).is_some_and(|value| value == "off");
     let failed = matches!(KEEPER.lock().unwrap_or_else(PoisonError::into_inner).state, State::Off);
     HOOKED.load(Ordering::Relaxed) && !off && !failed
 }

@@ -9,6 +9,7 @@ use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::LedgerError;
+use crate::variables;
 
 /// The bytes of a key.
 const KEY_LENGTH: usize = 32;
@@ -24,10 +25,9 @@ impl StateDir {
     /// # Errors
     /// Neither `STEADFAST_STATE_DIR`, nor `XDG_STATE_HOME`, nor `HOME` is set.
     pub fn from_env() -> Result<Self, LedgerError> {
-        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        set("STEADFAST_STATE_DIR")
-            .or_else(|| set("XDG_STATE_HOME").map(|home| home.join("steadfast")))
-            .or_else(|| set("HOME").map(|home| home.join(".local/state/steadfast")))
+        variables::path("STEADFAST_STATE_DIR")
+            .or_else(|| variables::path("XDG_STATE_HOME").map(|home| home.join("steadfast")))
+            .or_else(|| variables::path("HOME").map(|home| home.join(".local/state/steadfast")))
             .map(Self)
             .ok_or(LedgerError::NoStateDir)
     }

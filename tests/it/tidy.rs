@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 /// Which module may import which; `journal` and `clock` stand for themselves. A row includes what its imports may import.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
-    ("clock", &[]),
+    ("variables", &[]),
+    ("clock", &["variables"]),
     ("journal", &["clock", "rollback"]),
     ("tolerance", &["journal"]),
     ("transport", &["clock"]),
@@ -114,6 +115,32 @@ fn time_and_chance_come_from_the_clock_module() {
         }
         for banned in ["SystemTime", "std::time::Instant", "Timestamp::now", "fastrand::u", "HashMap", "HashSet"] {
             assert!(!code(&text).contains(banned), "{}: {banned}", path.display());
+        }
+    }
+}
+
+/// So that an empty variable counts as one that is not set, everywhere.
+#[test]
+fn the_environment_is_read_in_one_place() {
+    for (path, text) in sources() {
+        // The shop's pods are told by their own environment.
+        if ["variables", "services"].contains(&module(&path).as_str()) {
+            continue;
+        }
+        for banned in ["env::var(", "env::var_os("] {
+            assert!(!code(&text).contains(banned), "{}: {banned}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_readme_has_a_table_of_all_variables() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    for (path, text) in sources() {
+        for piece in code(&text).split("\"STEADFAST_").skip(1) {
+            let name: String = piece.chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect();
+            let row = format!("| `STEADFAST_{name}");
+            assert!(readme.contains(&row), "{}: README.md has no row of STEADFAST_{name}", path.display());
         }
     }
 }

@@ -205,7 +205,42 @@ fn what_needs_another_cluster_is_ignored_with_the_remedy() {
         .expect("it runs");
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(told.contains("1 ignored"), "{told}");
-    assert!(told.contains("ignored, needs kind: STEADFAST_CLUSTER=kind cargo test -- --ignored"), "{told}");
+    let reason = "ignored, not run, since it needs kind: STEADFAST_CLUSTER=kind cargo test -- --ignored";
+    assert!(told.contains(reason), "{told}");
+}
+
+#[test]
+fn what_needs_another_cluster_is_never_green_on_the_lab() {
+    for cluster in ["", "embedded"] {
+        let output = child("time::runs_on_kind_alone").env("STEADFAST_CLUSTER", cluster).output().expect("it runs");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && told.contains("this test needs kind, and STEADFAST_CLUSTER says embedded"));
+    }
+}
+
+#[test]
+fn what_is_required_is_not_left_out() {
+    let beside = |arguments: &[&str], set: &[(&str, &str)]| {
+        let output = Command::new(std::env::current_exe().expect("this binary"))
+            .args(["--exact", "time::runs_on_kind_alone::is_not_left_out"])
+            .args(arguments)
+            .env_remove("STEADFAST_CLUSTER")
+            .env_remove("NEXTEST")
+            .envs(set.iter().copied())
+            .output()
+            .expect("it runs");
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(told.contains("running 1 test"), "{told}");
+        output.status.success().then_some(()).ok_or(told)
+    };
+    assert_eq!(beside(&[], &[("STEADFAST_REQUIRE", "")]), Ok(()));
+    assert_eq!(beside(&[], &[("STEADFAST_REQUIRE", "docker")]), Ok(()));
+    let told = beside(&[], &[("STEADFAST_REQUIRE", "docker, kind")]).expect_err("it would run on the lab");
+    assert!(told.contains("needs kind, and STEADFAST_CLUSTER says embedded"), "{told}");
+    let on_kind = [("STEADFAST_REQUIRE", "kind"), ("STEADFAST_CLUSTER", "kind:x")];
+    let told = beside(&[], &on_kind).expect_err("it is ignored");
+    assert!(told.contains("time::runs_on_kind_alone needs kind and is not run"), "{told}");
+    assert_eq!(beside(&["--include-ignored"], &on_kind), Ok(()));
 }
 
 #[steadfast::test(needs = "kind")]

@@ -8,6 +8,7 @@ use ring::digest;
 
 use super::{Held, KindError, hex, tools};
 use crate::kubernetes::WITNESS_IMAGE;
+use crate::variables;
 
 /// The label of an image that names the program in it by its SHA-256.
 const PROGRAM_LABEL: &str = "dev.steadfast.program";
@@ -122,8 +123,7 @@ fn needs_a_linker(elf: &[u8]) -> bool {
 
 /// Where programs for images are kept: in the user's cache, so that they are built once.
 fn cache() -> Result<PathBuf, KindError> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let home = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
+    let home = variables::path("XDG_CACHE_HOME").or_else(|| variables::path("HOME").map(|home| home.join(".cache")));
     let folder = home.unwrap_or_else(std::env::temp_dir).join("steadfast").join(env!("CARGO_PKG_VERSION"));
     fs::create_dir_all(&folder).map_err(KindError::file("make", &folder))?;
     Ok(folder)
@@ -143,7 +143,7 @@ fn witness_program() -> Result<PathBuf, KindError> {
     let built = tempfile::Builder::new().prefix("witness-").tempdir_in(&folder);
     let built = built.map_err(KindError::file("make", &folder))?;
     let output = built.path().join("witness");
-    let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
+    let rustc = variables::text("RUSTC").unwrap_or_else(|| "rustc".into());
     let (from, to) = (source.to_string_lossy(), output.to_string_lossy());
     let args = ["--edition=2024", "-O", "-C", "target-feature=+crt-static", "-C", "panic=abort", "-C", "strip=symbols"];
     let args: Vec<&str> = args.into_iter().chain(["-o", &*to, &*from]).collect();
@@ -157,7 +157,7 @@ fn witness_program() -> Result<PathBuf, KindError> {
 fn shop_program() -> Result<PathBuf, KindError> {
     let (target, triple) = (cache()?.join("target"), format!("{}-unknown-linux-gnu", std::env::consts::ARCH));
     let (manifest, folder) = (concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"), target.to_string_lossy());
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let cargo = variables::text("CARGO").unwrap_or_else(|| "cargo".into());
     // What cargo says of the test that runs is not meant for this build: build scripts would run anew for it.
     let of_the_test = |name: &&String| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|part| name.starts_with(part));
     let names: Vec<String> = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();

@@ -130,7 +130,7 @@ impl Kind {
     /// after `test`.
     pub(super) async fn open(&self, test: &str) -> Result<Cluster, super::ClusterError> {
         let context = self.context().await?;
-        if std::env::var_os("STEADFAST_WITNESS_IMAGE").is_none()
+        if crate::variables::text(crate::kubernetes::WITNESS_IMAGE_VARIABLE).is_none()
             && let Err(error) = Images::of(&self.name).witness().await
         {
             // Most of a cluster is of use without: a fault that needs one will say that nothing proves it.
@@ -230,7 +230,7 @@ impl Kind {
         let mut record = Record::new(Stage::Creating, &sum);
         held.write(&record)?;
         let kubeconfig = held.kubeconfig();
-        let image = self.image.clone().or_else(|| std::env::var("STEADFAST_KIND_IMAGE").ok().filter(|i| !i.is_empty()));
+        let image = self.image.clone().or_else(|| crate::variables::text("STEADFAST_KIND_IMAGE"));
         let file = tempfile::Builder::new().prefix("kind-config-").suffix(".yaml").tempfile();
         let written = file.and_then(|file| fs::write(file.path(), config).map(|()| file));
         let made = written.map_err(KindError::file("write", path)).and_then(|file| {

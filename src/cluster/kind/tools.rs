@@ -36,7 +36,7 @@ pub(super) fn check_docker() -> Result<(), KindError> {
 }
 
 fn found(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = crate::variables::path("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 

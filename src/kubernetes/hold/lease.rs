@@ -161,7 +161,7 @@ pub(super) fn named(namespace: &str, name: &str) -> ObjectRef {
 
 /// `USER@HOST` of this process.
 pub(super) fn this_user() -> String {
-    let user = std::env::var("USER").unwrap_or_else(|_| rustix::process::getuid().as_raw().to_string());
+    let user = crate::variables::text("USER").unwrap_or_else(|| rustix::process::getuid().as_raw().to_string());
     format!("{user}@{}", this_host())
 }
 

@@ -47,16 +47,20 @@ impl Beat {
     /// # Errors
     /// It is something else, or less than 3 s.
     pub fn from_env() -> Result<Self, BadBeat> {
-        match std::env::var("STEADFAST_SWITCH") {
-            Ok(text) if text == "off" => Ok(Self { switch: false, ..Self::default() }),
-            Ok(text) if !text.is_empty() => match text.parse::<u64>() {
-                Ok(seconds) if (3..=3_600).contains(&seconds) => {
-                    let ahead = Duration::from_secs(seconds);
-                    Ok(Self { ahead, every: ahead / 3, switch: true })
-                }
-                _ => Err(BadBeat(text)),
-            },
-            _ => Ok(Self::default()),
+        Self::said(crate::variables::text("STEADFAST_SWITCH"))
+    }
+
+    fn said(text: Option<String>) -> Result<Self, BadBeat> {
+        let Some(text) = text else { return Ok(Self::default()) };
+        if text == "off" {
+            return Ok(Self { switch: false, ..Self::default() });
+        }
+        match text.parse::<u64>() {
+            Ok(seconds) if (3..=3_600).contains(&seconds) => {
+                let ahead = Duration::from_secs(seconds);
+                Ok(Self { ahead, every: ahead / 3, switch: true })
+            }
+            _ => Err(BadBeat(text)),
         }
     }
 }
@@ -261,5 +265,25 @@ impl Hold for PlaceHold {
             }
             self.state().lost.clone()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_switch_is_a_number_of_seconds_or_off() {
+        let said = |text: &str| Beat::said(Some(text.to_owned())).map_err(|error| error.to_string());
+        assert_eq!(Beat::said(None).ok(), Some(Beat::default()));
+        assert_eq!(said("off"), Ok(Beat { switch: false, ..Beat::default() }));
+        for (text, seconds) in [("3", 3), ("30", 30), ("3600", 3_600)] {
+            let ahead = Duration::from_secs(seconds);
+            assert_eq!(said(text), Ok(Beat { ahead, every: ahead / 3, switch: true }));
+        }
+        for text in ["2", "0", "-1", "3601", "30s", "OFF", "no", " "] {
+            let error = said(text).expect_err("it is unknown");
+            assert!(error.contains(&format!("STEADFAST_SWITCH={text:?}")) && error.contains("3 to 3600, or off"));
+        }
     }
 }
