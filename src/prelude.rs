@@ -4,7 +4,7 @@ pub use crate::clock::{millis, secs};
 #[cfg(feature = "kubernetes")]
 pub use crate::cluster::Cluster;
 pub use crate::experiment::{
-    Experiment, Fault, FaultGuard, Hypothesis, HypothesisStrategy, Probe, RollbackStrategy, Run, Scene,
+    Experiment, Fault, FaultGuard, Hypothesis, HypothesisStrategy, Probe, RollbackStrategy, Run, Safeguard, Scene,
 };
 pub use crate::http;
 pub use crate::journal::Journal;

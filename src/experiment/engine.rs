@@ -1,6 +1,7 @@
 //! The engine: gate, method, hypothesis under the faults, rollback, recovery, journal.
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::recorder::{Recorder, panic_message};
 use super::run::Run;
 use super::step::Work;
 use super::strategy::RollbackStrategy;
-use super::{Environment, Experiment, ExperimentError, Hypothesis, Phase, plan};
+use super::{Environment, Experiment, ExperimentError, Hypothesis, Phase, plan, safeguard};
 use crate::clock::Timestamp;
 use crate::journal::{
     Ended, Evaluation, EventKind, FaultEnd, FaultRecord, FinallyRecord, Journal, Reason, SightingTime, StepStatus,
@@ -28,6 +29,17 @@ enum Stop {
     Failed(ExperimentError),
     Panicked(Box<dyn std::any::Any + Send>),
     Interrupted(Signal),
+    /// By a safeguard.
+    Unsafe(Reason),
+    /// At the first deviation.
+    Deviated,
+}
+
+impl Stop {
+    /// Whether the experiment itself said that it should.
+    fn is_planned(&self) -> bool {
+        matches!(self, Self::Unsafe(_) | Self::Deviated)
+    }
 }
 
 impl From<ExperimentError> for Stop {
@@ -91,14 +103,16 @@ pub(super) async fn run(
         }
     };
     if let Some(stop) = &stop {
-        note(&recorder, stop);
+        note(&recorder, hypothesis, stop);
     }
     // Nothing of the load may outlive the run, nor count after it.
     live.background.clear();
-    roll_back(experiment, &recorder, &mut live, stop.is_none(), matches!(stop, Some(Stop::Failed(_)))).await;
+    let as_planned = stop.as_ref().is_none_or(Stop::is_planned);
+    roll_back(experiment, &recorder, &mut live, as_planned).await;
 
     let gate_missed = recorder.journal().ended == Ended::GateMissed;
-    if stop.is_none() && !gate_missed && recorder.journal().faults.iter().all(FaultRecord::is_undone) {
+    let reached = as_planned && recorder.method_started().is_some();
+    if reached && recorder.journal().faults.iter().all(FaultRecord::is_undone) {
         tokio::select! {
             biased;
             // Whatever it finds, the process ends: nobody is to wait for it.
@@ -119,6 +133,10 @@ pub(super) async fn run(
         },
         Some(Stop::Failed(error)) => Ended::Failed { error: error.to_string() },
         Some(Stop::Panicked(payload)) => Ended::Panicked { message: panic_message(&**payload) },
+        Some(Stop::Unsafe(reason)) => {
+            recorder.stopped_by().map_or_else(|| Ended::Stopped { by: reason.to_string() }, |(_, ended)| ended)
+        }
+        Some(Stop::Deviated) => Ended::Stopped { by: "the first deviation".to_owned() },
         Some(Stop::Interrupted((_, name))) => Ended::Interrupted { signal: (*name).to_owned() },
     };
     if signal.is_some() {
@@ -140,9 +158,10 @@ pub(super) async fn run(
     match stop {
         Some(Stop::Panicked(payload)) => resume_unwind(payload),
         Some(Stop::Failed(error)) => Err(error),
-        Some(Stop::Interrupted(_)) | None => {
+        Some(Stop::Interrupted(_) | Stop::Unsafe(_) | Stop::Deviated) | None => {
             let journal = stored.and(outcome)?;
-            let must = experiment.must_recover.is_some() && journal.ended == Ended::Completed;
+            let must =
+                experiment.must_recover.is_some() && reached && !matches!(journal.ended, Ended::Interrupted { .. });
             if must && journal.recovered != Verdict::Met {
                 return Err(ExperimentError::NotRecovered { journal: Box::new(journal) });
             }
@@ -151,7 +170,7 @@ pub(super) async fn run(
     }
 }
 
-fn note(recorder: &Recorder, stop: &Stop) {
+fn note(recorder: &Recorder, hypothesis: Option<&Hypothesis>, stop: &Stop) {
     let why = match stop {
         Stop::Failed(error) => error.to_string(),
         Stop::Panicked(payload) => format!("a closure panicked: {}", panic_message(&**payload)),
@@ -159,6 +178,8 @@ fn note(recorder: &Recorder, stop: &Stop) {
             recorder.event(EventKind::Interrupted, name, "");
             format!("interrupted by {name}")
         }
+        Stop::Unsafe(reason) => return recorder.cut(hypothesis, Some(reason.clone())),
+        Stop::Deviated => return recorder.cut(hypothesis, None),
     };
     recorder.ended_before(why);
 }
@@ -187,9 +208,13 @@ async fn conduct(
         finally.push(FinallyRecord { name: step.name(), crash_safe: step.crash_safe(), run: false, error: None });
     }
     recorder.journal().finally = finally;
+    let mut safeguards = safeguard::Watch::begin(recorder, &experiment.safeguards);
+    if let Some(reason) = safeguards.look().await {
+        return Err(Stop::Unsafe(reason));
+    }
 
     if experiment.strategy.judges_before()
-        && let Some(miss) = gate(experiment, recorder).await?
+        && let Some(miss) = safeguard::beside(&mut safeguards, gate(experiment, recorder), Stop::Unsafe).await?
     {
         let mut journal = recorder.journal();
         (journal.verdict, journal.reason, journal.ended) = (Verdict::Inconclusive, Some(miss), Ended::GateMissed);
@@ -198,6 +223,12 @@ async fn conduct(
 
     arm_finally(experiment, recorder, live)?;
     recorder.begin_method();
+    // The faults are on until they are undone, also while the hypothesis is judged.
+    let work = method_and_judgement(experiment, recorder, live);
+    safeguard::beside(&mut safeguards, work, Stop::Unsafe).await
+}
+
+async fn method_and_judgement(experiment: &Experiment, recorder: &Arc<Recorder>, live: &mut Live) -> Result<(), Stop> {
     let method_started = recorder.method_started().unwrap_or_else(|| recorder.clock.now());
     let watched = method(experiment, recorder, live, method_started).await?;
     let method_ended = recorder.clock.now();
@@ -224,7 +255,7 @@ fn arm_finally(experiment: &Experiment, recorder: &Arc<Recorder>, live: &mut Liv
 }
 
 /// The hypothesis before the method, with the time it was given; the reason if it does not hold.
-async fn gate(experiment: &Experiment, recorder: &Recorder) -> Result<Option<Reason>, ExperimentError> {
+async fn gate(experiment: &Experiment, recorder: &Recorder) -> Result<Option<Reason>, Stop> {
     let Some(hypothesis) = &experiment.hypothesis else { return Ok(None) };
     let evaluation = judge_within(experiment.baseline_within, recorder, hypothesis, |_| Phase::Gate).await?;
     Ok((!holds(&evaluation)).then(|| miss(&evaluation)))
@@ -275,15 +306,35 @@ async fn method(
     method_started: Timestamp,
 ) -> Result<Vec<Evaluation>, Stop> {
     let (stop_watching, watching) = tokio::sync::watch::channel(false);
+    let (landing, mut landed) = tokio::sync::watch::channel(false);
     let steps = async {
-        let done = steps(experiment, recorder, live).await;
+        let done = steps(experiment, recorder, live, &landing).await;
         stop_watching.send_replace(true);
         done
     };
     let watch = watch(experiment, recorder, method_started, watching);
-    let (stepped, watched) = futures_util::future::join(steps, watch).await;
-    stepped?;
-    Ok(watched?)
+    let (mut steps, mut watch) = (pin!(steps), pin!(watch));
+    tokio::select! {
+        biased;
+        stepped = &mut steps => {
+            let watched = watch.await;
+            stepped.and(watched)
+        }
+        watched = &mut watch => match watched {
+            Err(Stop::Deviated) => {
+                // A fault that bites before it is proved is given the moment that its proof needs: without it, what was
+                // seen would say nothing.
+                tokio::select! {
+                    biased;
+                    stepped = &mut steps => stepped?,
+                    _ = landed.wait_for(|landing| !landing) => {}
+                }
+                Err(Stop::Deviated)
+            }
+            // What else went wrong is told once the steps are done.
+            watched => steps.await.and(watched),
+        },
+    }
 }
 
 async fn watch(
@@ -291,13 +342,16 @@ async fn watch(
     recorder: &Recorder,
     method_started: Timestamp,
     mut stopped: tokio::sync::watch::Receiver<bool>,
-) -> Result<Vec<Evaluation>, ExperimentError> {
+) -> Result<Vec<Evaluation>, Stop> {
     let mut seen = Vec::new();
     let Some(hypothesis) = experiment.hypothesis.as_ref().filter(|_| experiment.strategy.judges_during()) else {
         return Ok(seen);
     };
     loop {
         let evaluation = recorder.judge(hypothesis, Phase::Watch { method_started }).await?;
+        if experiment.fail_fast.is_some() && evaluation.verdict == Verdict::Deviated {
+            return Err(Stop::Deviated);
+        }
         seen.push(evaluation);
         if *stopped.borrow() {
             return Ok(seen);
@@ -310,7 +364,12 @@ async fn watch(
     }
 }
 
-async fn steps(experiment: &Experiment, recorder: &Arc<Recorder>, live: &mut Live) -> Result<(), Stop> {
+async fn steps(
+    experiment: &Experiment,
+    recorder: &Arc<Recorder>,
+    live: &mut Live,
+    landing: &tokio::sync::watch::Sender<bool>,
+) -> Result<(), Stop> {
     for (number, step) in experiment.steps.iter().enumerate() {
         let (what, location) = (step.name(), step.location.to_string());
         let failed = |source| ExperimentError::Failed { what: what.clone(), location: location.clone(), source };
@@ -327,13 +386,15 @@ async fn steps(experiment: &Experiment, recorder: &Arc<Recorder>, live: &mut Liv
                 recorder.clock.sleep(*duration).await;
                 Ok(Value::Null)
             }
-            Work::Inject(fault) => match FaultGuard::inject(recorder, &**fault, location.clone()).await {
-                Ok(guard) => {
+            Work::Inject(fault) => {
+                landing.send_replace(true);
+                let injected = FaultGuard::inject(recorder, &**fault, location.clone()).await;
+                landing.send_replace(false);
+                injected.map(|guard| {
                     live.faults.push(guard);
-                    Ok(Value::Null)
-                }
-                Err(error) => Err(error),
-            },
+                    Value::Null
+                })
+            }
             Work::Act(action) => action.act(&scene).await.map_err(failed),
             Work::Observe(probe) => probe.observe(&scene).await.map_err(failed),
             Work::ActWith(_, closure) => {
@@ -350,6 +411,10 @@ async fn steps(experiment: &Experiment, recorder: &Arc<Recorder>, live: &mut Liv
         recorder.remarked(number, &scene.remarks);
         recorder.step_ended(number, done.as_ref().cloned().map_err(ToString::to_string));
         done?;
+        if experiment.fail_fast.is_some() {
+            // Who waits for this step stops here, before the next one begins.
+            tokio::task::yield_now().await;
+        }
     }
     join(recorder, live).await
 }
@@ -399,12 +464,12 @@ async fn judge(
 }
 
 /// Undoes in reverse order, every one even if an earlier one failed.
-async fn roll_back(experiment: &Experiment, recorder: &Recorder, live: &mut Live, completed: bool, failed: bool) {
+async fn roll_back(experiment: &Experiment, recorder: &Recorder, live: &mut Live, as_planned: bool) {
     let deviated = recorder.journal().verdict == Verdict::Deviated;
     let wanted = match experiment.rollbacks {
         RollbackStrategy::Always => true,
         RollbackStrategy::Never => false,
-        RollbackStrategy::Default => completed && !failed,
+        RollbackStrategy::Default => as_planned,
         RollbackStrategy::Deviated => deviated,
     };
     // Where the method was not reached nothing changed, so nothing is there to roll back.

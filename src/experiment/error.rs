@@ -2,7 +2,7 @@
 
 use super::Place;
 use crate::BoxError;
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Journal, JournalError, Reason};
 use crate::rollback::LedgerError;
 
 /// An experiment that could not be run to its end, or not be undone.
@@ -32,6 +32,12 @@ pub enum ExperimentError {
         place: Place,
         /// How that is known.
         why: String,
+    },
+    /// A safeguard stopped the run; everything was undone.
+    #[error("stopped: {by}")]
+    Stopped {
+        /// Which, since when, and what it saw.
+        by: Reason,
     },
     /// A step or a check could not be carried out.
     #[error("{what} ({location}) failed: {source}")]

@@ -3,7 +3,9 @@
 use super::recorder::Recorder;
 use super::{ExperimentError, Hypothesis, Phase};
 use crate::clock::Timestamp;
-use crate::journal::{Evaluation, EventKind, FaultEnd, FaultRecord, Reason, Sighting, SightingTime, Verdict};
+use crate::journal::{
+    Ended, Evaluation, EventKind, FaultEnd, FaultRecord, Reason, Sighting, SightingTime, Verdict, WATCHED,
+};
 
 impl Recorder {
     /// Judges the hypothesis with each fault that is on read back and seen directly before and after.
@@ -39,7 +41,11 @@ impl Recorder {
 
     /// Makes of evaluations under the faults the verdict, unless a worse one was found before; what they amount to.
     pub(super) fn conclude(&self, hypothesis: &Hypothesis, evaluations: &[Evaluation]) -> Verdict {
-        let (verdict, reason) = match self.unproved() {
+        self.conclude_on(hypothesis, evaluations, self.unproved(|_| true))
+    }
+
+    fn conclude_on(&self, hypothesis: &Hypothesis, evaluations: &[Evaluation], unproved: Option<Reason>) -> Verdict {
+        let (verdict, reason) = match unproved {
             Some(reason) => (Verdict::Inconclusive, Some(reason)),
             None => overall(evaluations),
         };
@@ -49,6 +55,29 @@ impl Recorder {
             journal.hypothesis = Some(hypothesis.title.clone());
         }
         verdict
+    }
+
+    /// The method was cut short. A deviation that was seen in it stands, all else is inconclusive.
+    pub(super) fn cut(&self, hypothesis: Option<&Hypothesis>, reason: Option<Reason>) {
+        let watched = |e: &&Evaluation| e.phase == WATCHED && e.verdict == Verdict::Deviated;
+        let seen: Vec<_> = self.journal().evaluations.iter().filter(watched).cloned().collect();
+        if let (Some(hypothesis), [_, ..]) = (hypothesis, &*seen) {
+            // What was cut off before it was made had no part in it.
+            let made = |fault: &FaultRecord| fault.window.effective.or(fault.window.undo_requested).is_some();
+            self.conclude_on(hypothesis, &seen, self.unproved(made));
+        }
+        let mut journal = self.journal();
+        if let (Some(reason), true) = (reason, journal.verdict != Verdict::Deviated) {
+            (journal.verdict, journal.reason) = (Verdict::Inconclusive, Some(reason));
+        }
+    }
+
+    /// The safeguard that stopped the run, if one did.
+    pub(super) fn stopped_by(&self) -> Option<(Reason, Ended)> {
+        self.journal().safeguards.iter().find_map(|safeguard| {
+            let by = format!("the safeguard {}", safeguard.check);
+            Some((safeguard.reason()?, Ended::Stopped { by }))
+        })
     }
 
     /// A fault is found to have gone before its time. What was found first stands.
@@ -79,9 +108,9 @@ impl Recorder {
         })?
     }
 
-    /// Why the faults so far are no ground for a verdict, if they are not.
-    fn unproved(&self) -> Option<Reason> {
-        self.journal().faults.iter().find_map(|fault| match &fault.end {
+    /// Why the faults so far, of those that count, are no ground for a verdict, if they are not.
+    fn unproved(&self, counts: impl Fn(&FaultRecord) -> bool) -> Option<Reason> {
+        self.journal().faults.iter().filter(|fault| counts(fault)).find_map(|fault| match &fault.end {
             FaultEnd::Early { by } => {
                 let seen = fault.sightings.last().map_or(fault.window.requested, |s| s.at);
                 let at = self.clock.now().max(seen).to_string();

@@ -25,6 +25,7 @@ mod probe;
 mod recorder;
 mod remarks;
 mod run;
+mod safeguard;
 mod scene;
 mod sight;
 mod step;
@@ -51,6 +52,7 @@ pub use plan::{Plan, PlannedCheck, PlannedStep};
 pub use probe::{Action, Background, Check, Finding, Judged, Observed, Probe};
 pub use remarks::Remarks;
 pub use run::Run;
+pub use safeguard::Safeguard;
 pub use scene::{Faults, Phase, Scene};
 use step::{Step, Work};
 pub use strategy::{HypothesisStrategy, RollbackStrategy};
@@ -65,11 +67,14 @@ pub struct Experiment {
     title: String,
     hypothesis: Option<Hypothesis>,
     steps: Vec<Step>,
+    safeguards: Vec<Safeguard>,
     finally: Vec<Finally>,
     strategy: HypothesisStrategy,
     rollbacks: RollbackStrategy,
     baseline_within: Duration,
     watch_every: Duration,
+    /// Where it was asked for.
+    fail_fast: Option<&'static Location<'static>>,
     recovery: bool,
     recovery_within: Duration,
     must_recover: Option<&'static Location<'static>>,
@@ -89,11 +94,13 @@ impl Experiment {
             title: title.into(),
             hypothesis: None,
             steps: Vec::new(),
+            safeguards: Vec::new(),
             finally: Vec::new(),
             strategy: HypothesisStrategy::default(),
             rollbacks: RollbackStrategy::default(),
             baseline_within: Duration::ZERO,
             watch_every: strategy::WATCH_EVERY,
+            fail_fast: None,
             recovery: true,
             recovery_within: Duration::ZERO,
             must_recover: None,
@@ -138,6 +145,24 @@ impl Experiment {
     /// Gives the hypothesis this long to hold again after the rollback; without it, it is judged once.
     pub fn recovery_within(mut self, duration: Duration) -> Self {
         self.recovery_within = duration;
+        self
+    }
+
+    /// Ends the method at the first look during it that deviates, and undoes everything at once; the verdict is
+    /// [`Deviated`](crate::journal::Verdict::Deviated) if the faults that were on are proved. The hypothesis must be judged
+    /// while the method runs: [`Continuously`](HypothesisStrategy::Continuously) or
+    /// [`DuringMethodOnly`](HypothesisStrategy::DuringMethodOnly).
+    #[track_caller]
+    pub fn fail_fast(mut self) -> Self {
+        self.fail_fast = Some(Location::caller());
+        self
+    }
+
+    /// A check that must hold while this runs, or everything is stopped and undone at once. A [`Safeguard`] says how often
+    /// it is looked at, and what happens when it cannot be judged; of several each stops by itself.
+    #[track_caller]
+    pub fn safeguard(mut self, safeguard: impl Into<Safeguard>) -> Self {
+        self.safeguards.push(safeguard.into().at(Location::caller()));
         self
     }
 

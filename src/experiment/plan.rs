@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::step::Work;
-use super::{Environment, Experiment, ExperimentError, Place, Right, Scene, Targets};
+use super::{Environment, Experiment, ExperimentError, Place, Right, Scene, Targets, safeguard};
 
 /// What an experiment would do: each check, step, target and right. Its `Display` is for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Plan {
     pub hypothesis: Option<String>,
     /// The checks: what each looks at and expects.
     pub checks: Vec<PlannedCheck>,
+    /// The safeguards: what each looks at and expects, how often, and what it does when it cannot be judged.
+    pub safeguards: Vec<PlannedCheck>,
     /// The steps in their order.
     pub steps: Vec<PlannedStep>,
     /// What runs at the end, in its order, and whether it survives the death of this process.
@@ -32,7 +34,7 @@ pub struct Plan {
     pub undo_layers: Vec<String>,
 }
 
-/// One check of a [`Plan`].
+/// One check or safeguard of a [`Plan`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PlannedCheck {
@@ -85,6 +87,18 @@ pub(super) async fn plan(experiment: &Experiment, environment: &Arc<dyn Environm
         let why = "nothing is judged after the rollback; give it a hypothesis and a strategy that judges after the method, and leave out `.without_recovery()`";
         return Err(invalid("must_recover", &location.to_string(), why.into()));
     }
+    let mut safeguards = Vec::new();
+    for safeguard in &experiment.safeguards {
+        let examined = safeguard.examine(&scene).await.map_err(|source| safeguard::invalid(safeguard, source))?;
+        let notes = std::iter::once(safeguard.terms()).chain(examined).collect();
+        safeguards.push(PlannedCheck { check: safeguard.describe(), notes });
+    }
+    if let Some(location) = experiment.fail_fast
+        && !(experiment.hypothesis.is_some() && experiment.strategy.judges_during())
+    {
+        let why = "nothing is judged while the method runs; let it be with `.hypothesis_strategy(Continuously)`";
+        return Err(invalid("fail_fast", &location.to_string(), why.into()));
+    }
     let (mut steps, mut rights, places) = (Vec::new(), Vec::new(), places(experiment));
     for step in &experiment.steps {
         let (name, location) = (step.name(), step.location.to_string());
@@ -123,6 +137,7 @@ pub(super) async fn plan(experiment: &Experiment, environment: &Arc<dyn Environm
         cluster: environment.describe(),
         hypothesis: experiment.hypothesis.as_ref().map(|h| h.title.clone()),
         checks,
+        safeguards,
         steps,
         finally: experiment.finally.iter().map(|f| (f.name(), f.crash_safe())).collect(),
         rights,
@@ -146,6 +161,12 @@ impl fmt::Display for Plan {
         for check in &self.checks {
             writeln!(f, "  - {}", check.check)?;
             for note in &check.notes {
+                writeln!(f, "       note: {note}")?;
+            }
+        }
+        for safeguard in &self.safeguards {
+            writeln!(f, "safeguard: {}", safeguard.check)?;
+            for note in &safeguard.notes {
                 writeln!(f, "       note: {note}")?;
             }
         }

@@ -79,6 +79,7 @@ impl Recorder {
             evaluations: Vec::new(),
             steps: Vec::new(),
             faults: Vec::new(),
+            safeguards: Vec::new(),
             finally: Vec::new(),
             events: Vec::new(),
             path: None,

@@ -1,12 +1,15 @@
 //! One run: the recorder, and the small layer for tests that need loops.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::task::AbortHandle;
+
 use super::guard::FaultGuard;
+use super::life::Life;
 use super::recorder::{Observer, Recorder};
-use super::{Action, Background, Environment, ExperimentError, Fault, Hypothesis, Phase, Probe};
+use super::{Action, Background, Environment, ExperimentError, Fault, Hypothesis, Phase, Probe, Safeguard, safeguard};
 use crate::journal::{Ended, FaultEnd, Journal, Verdict};
 
 /// A run of the caller's own making: for tests that need loops, conditions or nested faults.
@@ -34,6 +37,8 @@ use crate::journal::{Ended, FaultEnd, Journal, Verdict};
 #[must_use = "a run that is dropped at once records nothing; bind it to a name"]
 pub struct Run {
     pub(super) recorder: Arc<Recorder>,
+    /// What runs beside, for whoever has to stop it.
+    beside: Mutex<Vec<AbortHandle>>,
 }
 
 impl Run {
@@ -54,7 +59,7 @@ impl Run {
         driven: bool,
     ) -> Result<Self, ExperimentError> {
         let recorder = Recorder::begin(title, hypothesis, environment, observer, path, driven).await?;
-        Ok(Self { recorder: Arc::new(recorder) })
+        Ok(Self { recorder: Arc::new(recorder), beside: Mutex::default() })
     }
 
     /// Waits.
@@ -80,6 +85,9 @@ impl Run {
     ) -> impl Future<Output = Result<FaultGuard, ExperimentError>> + 'a {
         let location = std::panic::Location::caller().to_string();
         async move {
+            if let Some((by, _)) = self.recorder.stopped_by() {
+                return Err(ExperimentError::Stopped { by });
+            }
             self.recorder.begin_method();
             let step = self.recorder.step("inject", &fault.describe(), location.clone());
             let injected = FaultGuard::inject(&self.recorder, &fault, location).await;
@@ -143,11 +151,83 @@ impl Run {
             self.recorder.clone(),
         );
         let work = load.run(self.recorder.scene(self.recorder.method_phase()));
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             let done = work.await.map_err(|e| e.to_string());
             recorder.step_ended(step, done.clone());
             done
-        })
+        });
+        self.beside.lock().unwrap_or_else(PoisonError::into_inner).push(task.abort_handle());
+        task
+    }
+
+    /// Does something beside a safeguard, and returns what came of it. When the safeguard is broken, or cannot be judged,
+    /// the work is dropped where it is, what runs in the background is stopped, and every fault that is on is undone, also
+    /// one whose guard is held outside; nothing more is injected then. The method begins here at the latest. For several
+    /// safeguards this is nested.
+    ///
+    /// ```
+    /// # use steadfast::prelude::*;
+    /// steadfast::block_on(async |cluster| {
+    ///     steadfast::shop(&cluster).await?;
+    ///     let shop = cluster.namespace("default");
+    ///     let answers = http::get(shop.service("front").url("/")).expect(status(200));
+    ///     let fresh = http::get(shop.service("front").url("/")).expect(not(contains("error")));
+    ///
+    ///     let run = Run::start("back is cut off", &cluster).await?;
+    ///     let cut = async |seconds| {
+    ///         let _cut = run.inject(shop.pods("app=back").deny_ingress()).await?;
+    ///         run.pause(secs(seconds)).await;
+    ///         steadfast::Result::Ok(())
+    ///     };
+    ///     run.guarded(answers, cut(10)).await??;
+    ///     let stopped = run.guarded(fresh, cut(600)).await.expect_err("front says that its value is old");
+    ///     assert!(stopped.to_string().contains("was broken at"));
+    ///     run.finish().await?.assert_verdict(Inconclusive);
+    ///     Ok(())
+    /// });
+    /// ```
+    ///
+    /// # Errors
+    /// The safeguard is wrong as it stands, or [`Stopped`](ExperimentError::Stopped) the work.
+    #[track_caller]
+    pub fn guarded<'a, W: Future + 'a>(
+        &'a self,
+        safeguard: impl Into<Safeguard>,
+        work: W,
+    ) -> impl Future<Output = Result<W::Output, ExperimentError>> + 'a {
+        let guards = [safeguard.into().at(std::panic::Location::caller())];
+        async move {
+            let (recorder, mut work) = (&*self.recorder, Box::pin(work));
+            let scene = recorder.scene(Phase::Gate);
+            let examined = guards[0].examine(&scene).await;
+            examined.map_err(|source| safeguard::invalid(&guards[0], source))?;
+            let mut watch = safeguard::Watch::begin(recorder, &guards);
+            let stopped = match watch.look().await {
+                Some(reason) => Err(reason),
+                None => {
+                    recorder.begin_method();
+                    safeguard::beside(&mut watch, async { Ok((&mut work).await) }, |reason| reason).await
+                }
+            };
+            match stopped {
+                Ok(done) => Ok(done),
+                Err(by) => {
+                    recorder.cut(None, Some(by.clone()));
+                    self.stop_beside();
+                    // Held, so that the work's guards leave them to be undone here; what was being made is undone by its own.
+                    let lives = recorder.lives.all();
+                    drop(work);
+                    undo(lives).await;
+                    Err(ExperimentError::Stopped { by })
+                }
+            }
+        }
+    }
+
+    fn stop_beside(&self) {
+        for task in self.beside.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            task.abort();
+        }
     }
 
     /// The gate: fails unless the hypothesis holds now, before any fault.
@@ -196,12 +276,18 @@ impl Run {
     /// # Errors
     /// Something was not undone, or is not back as it was, or the journal cannot be stored.
     pub async fn finish(self) -> Result<Journal, ExperimentError> {
-        for life in self.recorder.lives.all().into_iter().rev() {
-            life.lock().await.end(FaultEnd::Rollback).await;
-        }
+        undo(self.recorder.lives.all()).await;
         self.recorder.holds.give_back().await;
-        self.recorder.finish(Ended::Completed)?;
+        let stopped = self.recorder.stopped_by().map(|by| by.1);
+        self.recorder.finish(stopped.unwrap_or(Ended::Completed))?;
         self.recorder.outcome()
+    }
+}
+
+/// Last to first, as faults are undone.
+async fn undo(lives: Vec<Arc<tokio::sync::Mutex<Life>>>) {
+    for life in lives.into_iter().rev() {
+        life.lock().await.end(FaultEnd::Rollback).await;
     }
 }
 

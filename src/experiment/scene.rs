@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Environment, Remarks};
 use crate::clock::{Clock, Timestamp};
-use crate::journal::FaultWindow;
+use crate::journal::{FaultWindow, WATCHED};
 use crate::transport::Transport;
 
 /// The part of a run in which something is observed, with the instants that a window can be anchored to.
@@ -44,6 +44,11 @@ pub enum Phase {
         /// When the last fault was undone.
         undone: Timestamp,
     },
+    /// As a [`Safeguard`](super::Safeguard): is it safe to go on, now?
+    Safeguard {
+        /// When the method started, if it has.
+        method_started: Option<Timestamp>,
+    },
 }
 
 impl Phase {
@@ -53,9 +58,21 @@ impl Phase {
         match self {
             Self::Gate => "before the method",
             Self::Method { .. } => "in the method",
-            Self::Watch { .. } => "during the method",
+            Self::Watch { .. } => WATCHED,
             Self::Fault { .. } => "under the fault",
             Self::Recovery { .. } => "after the rollback",
+            Self::Safeguard { .. } => "as a safeguard",
+        }
+    }
+
+    /// This phase for a check that means nothing of its own as a safeguard: before the method it is then judged as at
+    /// the gate, after that as the hypothesis is while the method runs.
+    #[must_use]
+    pub fn unguarded(self) -> Self {
+        match self {
+            Self::Safeguard { method_started: None } => Self::Gate,
+            Self::Safeguard { method_started: Some(method_started) } => Self::Watch { method_started },
+            other => other,
         }
     }
 }

@@ -54,6 +54,10 @@ kinds! {
     CheckJudged = "check";
     /// The hypothesis was judged.
     EvaluationEnded = "hypothesis judged";
+    /// A safeguard was looked at, and is not as it was.
+    SafeguardLooked = "safeguard";
+    /// A safeguard stopped the run.
+    SafeguardBroken = "safeguard broken";
     /// The method began.
     MethodStarted = "method started";
     /// A background activity began.

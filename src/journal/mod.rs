@@ -20,9 +20,10 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{Seed, Time, Timestamp};
 
 pub use event::{Event, EventKind};
+pub(crate) use record::WATCHED;
 pub use record::{
-    CheckRecord, Ended, Evaluation, FaultEnd, FaultRecord, FinallyRecord, Sighting, SightingTime, StepRecord,
-    StepStatus, UndoRecord,
+    Breach, CheckRecord, Ended, Evaluation, FaultEnd, FaultRecord, FinallyRecord, SafeguardRecord, Sighting,
+    SightingTime, StepRecord, StepStatus, UndoRecord,
 };
 pub use store::{JournalError, write_atomically};
 pub use verdict::{Reason, Verdict};
@@ -67,6 +68,9 @@ pub struct Journal {
     pub steps: Vec<StepRecord>,
     /// The faults, in the order of their injection.
     pub faults: Vec<FaultRecord>,
+    /// The safeguards.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub safeguards: Vec<SafeguardRecord>,
     /// What `finally` did.
     pub finally: Vec<FinallyRecord>,
     /// Everything in its order.

@@ -1,5 +1,7 @@
 //! The parts of a journal.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -32,9 +34,17 @@ pub enum Ended {
         /// Its name: `SIGINT`.
         signal: String,
     },
+    /// Before the end of the method, by a safeguard or by the first deviation, as the experiment said; it is undone.
+    Stopped {
+        /// What stopped it.
+        by: String,
+    },
     /// The run was dropped before its end, by a time-out of the test for instance.
     Cancelled,
 }
+
+/// The phase of evaluations that are repeated while the method runs.
+pub(crate) const WATCHED: &str = "during the method";
 
 /// One judgement of the whole hypothesis.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,6 +86,51 @@ pub struct CheckRecord {
     /// What they said beside that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub infos: Vec<String>,
+}
+
+/// One safeguard.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SafeguardRecord {
+    /// What it looks at and expects.
+    pub check: String,
+    /// Where it stands in the source.
+    pub location: String,
+    /// The time between the beginnings of two looks.
+    pub every: Duration,
+    /// How long at a stretch the run goes on although it cannot be judged.
+    pub unknown_for: Duration,
+    /// How often it was looked at.
+    pub looks: u64,
+    /// How many of these looks could not be judged.
+    pub unknown: u64,
+    /// When the last look began that found that it holds.
+    pub held_at: Option<Timestamp>,
+    /// How it stopped the run, if it did.
+    pub broken: Option<Breach>,
+}
+
+impl SafeguardRecord {
+    /// Why it stopped the run, if it did.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        let Breach { since, look, .. } = self.broken.as_ref()?;
+        let (check, since, phrase) = (self.check.clone(), since.to_string(), look.phrase.clone());
+        Some(match &look.reason {
+            None => Reason::SafeguardBroken { check, since, phrase },
+            Some(why) => Reason::SafeguardUnknown { check, since, why: why.to_string() },
+        })
+    }
+}
+
+/// What a safeguard stopped a run for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Breach {
+    /// When the look began that first found it so: it came about after the last look at which it held.
+    pub since: Timestamp,
+    /// When the run was stopped.
+    pub at: Timestamp,
+    /// The last look, with its evidence.
+    pub look: CheckRecord,
 }
 
 /// How a step ended.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Ended, FaultEnd, Journal, SightingTime, StepStatus, Verdict};
+use super::{Breach, Ended, FaultEnd, Journal, SightingTime, StepStatus, Verdict, WATCHED};
 
 impl Journal {
     /// The journal without any measured quantity: order, names, statuses, verdicts, kinds of reasons, and how
@@ -21,7 +21,7 @@ impl Journal {
         // Repeated evaluations differ in number from run to run; the worst one stands for them.
         let mut watched: Option<Verdict> = None;
         for evaluation in &self.evaluations {
-            if evaluation.phase == "during the method" {
+            if evaluation.phase == WATCHED {
                 watched = Some(watched.map_or(evaluation.verdict, |w| w.worse(evaluation.verdict)));
                 continue;
             }
@@ -32,7 +32,18 @@ impl Journal {
             }
         }
         if let Some(verdict) = watched {
-            writeln!(out, "during the method: {verdict}")?;
+            writeln!(out, "{WATCHED}: {verdict}")?;
+        }
+        for safeguard in &self.safeguards {
+            let how = match &safeguard.broken {
+                Some(Breach { look, .. }) => {
+                    let reason = look.reason.as_ref().map(|r| format!(" [{}]", r.kind())).unwrap_or_default();
+                    format!("broken: {} ({}){reason}", look.outcome, look.relation)
+                }
+                None if safeguard.held_at.is_some() => "held".to_owned(),
+                None => "never judged".to_owned(),
+            };
+            writeln!(out, "safeguard {}: {how}", safeguard.check)?;
         }
         writeln!(out, "method:")?;
         for step in &self.steps {
@@ -92,6 +103,7 @@ impl Journal {
             Ended::Failed { .. } => "failed",
             Ended::Panicked { .. } => "panicked",
             Ended::Interrupted { .. } => "interrupted",
+            Ended::Stopped { .. } => "stopped",
             Ended::Cancelled => "cancelled",
         };
         writeln!(out, "ended: {ended}")?;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Ended, FaultRecord, Journal, SightingTime, Verdict};
+use super::{Breach, Ended, FaultRecord, Journal, SafeguardRecord, SightingTime, Verdict, WATCHED};
 use crate::clock::Timestamp;
 
 impl Journal {
@@ -32,6 +32,7 @@ impl Journal {
             Ended::Failed { error } => writeln!(out, "  The run failed: {error}")?,
             Ended::Panicked { message } => writeln!(out, "  A closure panicked: {message}")?,
             Ended::Interrupted { signal } => writeln!(out, "  The run was interrupted by {signal}.")?,
+            Ended::Stopped { by } => writeln!(out, "  The run was stopped and undone by {by}.")?,
             Ended::Cancelled => writeln!(out, "  The run was dropped before its end.")?,
         }
         for evaluation in self.told() {
@@ -51,6 +52,9 @@ impl Journal {
                 }
             }
         }
+        for safeguard in &self.safeguards {
+            self.write_safeguard(out, safeguard)?;
+        }
         for fault in &self.faults {
             self.write_fault(out, fault)?;
         }
@@ -65,7 +69,27 @@ impl Journal {
 
     /// The evaluations worth telling: all single ones, and of the repeated ones those that were not met.
     fn told(&self) -> impl Iterator<Item = &super::Evaluation> {
-        self.evaluations.iter().filter(|e| e.phase != "during the method" || e.verdict != Verdict::Met)
+        self.evaluations.iter().filter(|e| e.phase != WATCHED || e.verdict != Verdict::Met)
+    }
+
+    fn write_safeguard(&self, out: &mut String, safeguard: &SafeguardRecord) -> std::fmt::Result {
+        let SafeguardRecord { check, looks, unknown, held_at, broken, .. } = safeguard;
+        write!(out, "  The safeguard \"{check}\", looked at {looks} times")?;
+        if *unknown > 0 {
+            write!(out, " ({unknown} without evidence)")?;
+        }
+        match held_at {
+            Some(at) => write!(out, ", held at {}", self.offset(*at))?,
+            None => write!(out, ", was never seen to hold")?,
+        }
+        let Some(Breach { since, at, look }) = broken else { return writeln!(out, ".") };
+        let (since, at, phrase) = (self.offset(*since), self.offset(*at), &look.phrase);
+        let found = if look.outcome == "not-met" { "broken" } else { "not known" };
+        writeln!(out, " and was {found} since {since}: {phrase}; it stopped the run at {at}.")?;
+        for warning in &look.warnings {
+            writeln!(out, "      warning: {warning}")?;
+        }
+        Ok(())
     }
 
     fn write_fault(&self, out: &mut String, fault: &FaultRecord) -> std::fmt::Result {

@@ -126,6 +126,28 @@ pub enum Reason {
         /// What ended it.
         why: String,
     },
+    /// A safeguard was broken, so everything was stopped and undone.
+    #[error("the safeguard {check:?} was broken at {since}, so everything was stopped: {phrase}")]
+    SafeguardBroken {
+        /// The safeguard.
+        check: String,
+        /// When it was first seen broken.
+        since: String,
+        /// What it saw.
+        phrase: String,
+    },
+    /// A safeguard could not be judged, so everything was stopped and undone.
+    #[error(
+        "the safeguard {check:?} could not be judged since {since}, so everything was stopped: {why}; to go on for a time, it has `.unknown_for(..)`"
+    )]
+    SafeguardUnknown {
+        /// The safeguard.
+        check: String,
+        /// The first look at a stretch that found nothing.
+        since: String,
+        /// Why.
+        why: String,
+    },
     /// Every check was not applicable where it was judged.
     #[error("no check applies {phase}")]
     NothingApplies {
@@ -149,6 +171,8 @@ impl Reason {
             Self::NotANumber { .. } => "not a number",
             Self::InvalidLoad { .. } => "invalid load",
             Self::EndedBefore { .. } => "ended before",
+            Self::SafeguardBroken { .. } => "safeguard broken",
+            Self::SafeguardUnknown { .. } => "safeguard unknown",
             Self::NothingApplies { .. } => "nothing applies",
         }
     }

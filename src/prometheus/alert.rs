@@ -76,7 +76,8 @@ impl Alert {
     }
 
     /// A check: under the fault, the alert fires at some time between the method's start and the first evaluation of
-    /// its rule after the method's end. It is a claim about the fault, so it applies nowhere else.
+    /// its rule after the method's end. It is a claim about the fault, so it applies nowhere else, but as a
+    /// [`Safeguard`](crate::experiment::Safeguard): there it must fire now, as one does that fires while all is well.
     ///
     /// The evaluation sees what was scraped until then: the method must last longer than the rule's `for`, an
     /// evaluation interval and a scrape interval together. An alert that fired before the method, too, has fired.
@@ -86,7 +87,8 @@ impl Alert {
 
     /// A check: the alert does not fire. Under the fault, at no time between the method's start and the first
     /// evaluation of its rule after the method's end: one that came and went has fired. While the method runs, at no
-    /// time so far; before the method and after the rollback, not now.
+    /// time so far, also as a [`Safeguard`](crate::experiment::Safeguard); before the method and after the rollback,
+    /// not now.
     pub fn stays_silent(&self) -> AlertCheck {
         AlertCheck { alert: self.clone(), wanted: Wanted::Silent }
     }
@@ -120,7 +122,7 @@ impl Alert {
     }
 
     /// What is known of it once its rule was evaluated after `fresh` instants, or as soon as it has fired.
-    async fn look(&self, scene: &Scene) -> Result<AlertState, NoData> {
+    async fn look(&self, scene: &Scene, wanted: Wanted) -> Result<AlertState, NoData> {
         let ahead = self.prometheus.ahead(scene).await?;
         let server = |at: Timestamp| seconds(at) + ahead;
         // From when on it counts that it fired, and after what its rule must have been evaluated.
@@ -128,7 +130,9 @@ impl Alert {
             Phase::Fault { method_started, method_ended } => (Some(server(method_started)), Some(server(method_ended))),
             Phase::Watch { method_started } => (Some(server(method_started)), None),
             Phase::Recovery { undone } => (None, Some(server(undone))),
-            Phase::Gate | Phase::Method { .. } => (None, None),
+            // Whoever needs it to fire needs that now.
+            Phase::Safeguard { method_started: Some(at) } if wanted == Wanted::Silent => (Some(server(at)), None),
+            Phase::Gate | Phase::Method { .. } | Phase::Safeguard { .. } => (None, None),
         };
         let started = scene.clock.elapsed();
         loop {
@@ -162,7 +166,9 @@ impl Alert {
                     None => Ok(state),
                 };
             }
-            if (scene.clock.elapsed() - started).as_secs_f64() >= 3.0 * interval + GRACE {
+            // A safeguard under faults is looked at again soon, and says meanwhile that it does not know.
+            let waits = !matches!(scene.phase, Phase::Safeguard { method_started: Some(_) });
+            if !waits || (scene.clock.elapsed() - started).as_secs_f64() >= 3.0 * interval + GRACE {
                 let why = match stamp(oldest) {
                     Some(at) => {
                         format!("its rule was evaluated at {at} for the last time, every {interval} s is usual")
@@ -251,10 +257,10 @@ impl Check for AlertCheck {
         Box::pin(async move {
             let expected = self.expected();
             let without = |judgement| Ok(Finding { judgement, evidence: serde_json::Value::Null });
-            if self.wanted == Wanted::Fires && !matches!(scene.phase, Phase::Fault { .. }) {
+            if self.wanted == Wanted::Fires && !matches!(scene.phase, Phase::Fault { .. } | Phase::Safeguard { .. }) {
                 return without(Judgement::not_applicable(expected));
             }
-            match self.alert.look(scene).await {
+            match self.alert.look(scene, self.wanted).await {
                 Ok(state) => {
                     let words = if state.fired { "fired" } else { "silent" };
                     let met = state.fired == (self.wanted == Wanted::Fires);

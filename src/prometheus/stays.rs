@@ -231,7 +231,7 @@ fn ended(scene: &Scene) -> Option<Timestamp> {
         // A later attempt of the recovery does not make the faults end later.
         Phase::Recovery { undone } => last().or(Some(undone)),
         Phase::Fault { .. } => last(),
-        Phase::Gate | Phase::Method { .. } | Phase::Watch { .. } => None,
+        Phase::Gate | Phase::Method { .. } | Phase::Watch { .. } | Phase::Safeguard { .. } => None,
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) async fn window(
 
 async fn of_one(anchor: Anchor, settle: &mut Settle<'_>, scene: &Scene, what: &str) -> Result<Option<Window>, NoData> {
     let now = settle.now();
-    let window = match (anchor, scene.phase) {
+    let window = match (anchor, scene.phase.unguarded()) {
         (Anchor::Back(over), phase) => {
             let anchor = if let Phase::Fault { method_ended, .. } = phase { settle.local(method_ended) } else { now };
             let to = settle.scraped_after(anchor).await?;
@@ -58,6 +58,7 @@ async fn of_one(anchor: Anchor, settle: &mut Settle<'_>, scene: &Scene, what: &s
                 Phase::Method { method_started } | Phase::Watch { method_started } => {
                     settle.newest_after(settle.local(method_started)).await?
                 }
+                Phase::Safeguard { .. } => return Ok(None),
             };
             Window { from: to - settle.interval(), to }
         }
@@ -71,7 +72,7 @@ async fn of_one(anchor: Anchor, settle: &mut Settle<'_>, scene: &Scene, what: &s
             let (started, ended) = match phase {
                 Phase::Fault { method_started, method_ended } => (method_started, Some(method_ended)),
                 Phase::Method { method_started } | Phase::Watch { method_started } => (method_started, None),
-                Phase::Gate | Phase::Recovery { .. } => return Ok(None),
+                Phase::Gate | Phase::Recovery { .. } | Phase::Safeguard { .. } => return Ok(None),
             };
             let started = match anchor {
                 Anchor::Fault => match scene.faults.windows().1.iter().map(|fault| fault.requested).min() {

@@ -19,6 +19,7 @@ mod prometheus;
 mod properties;
 mod recovery;
 mod run;
+mod safeguard;
 mod series;
 mod support;
 mod tidy;

@@ -30,6 +30,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
         r#"Experiment::new("x", Hypothesis::new("y")).background(&http::get("http://a/"));"#,
         &["cannot run in the background", "pass it by reference"],
     ),
+    (r#"Experiment::new("x", Hypothesis::new("y")).safeguard(http::get("http://a/"));"#, &["Safeguard"]),
     (r#"Experiment::new("x").pause(secs(1));"#, &["argument #2 of type", "Hypothesis` is missing"]),
 ];
 
