@@ -30,7 +30,10 @@ const MISTAKES: &[(&str, &[&str])] = &[
         r#"Experiment::new("x", Hypothesis::new("y")).background(&http::get("http://a/"));"#,
         &["cannot run in the background", "pass it by reference"],
     ),
-    (r#"Experiment::new("x", Hypothesis::new("y")).safeguard(http::get("http://a/"));"#, &["Safeguard"]),
+    (
+        r#"Experiment::new("x", Hypothesis::new("y")).safeguard(http::get("http://a/"));"#,
+        &["the trait `Check` is not implemented for"],
+    ),
     (r#"Experiment::new("x").pause(secs(1));"#, &["argument #2 of type", "Hypothesis` is missing"]),
 ];
 
