@@ -58,6 +58,9 @@ impl Check for Script {
     }
 }
 
+/// What a script does, the kind of the reason, and a part of it.
+type Case = (fn(f64) -> Act, &'static str, &'static str);
+
 /// Seconds between two instants.
 fn after(first: Timestamp, then: Timestamp) -> f64 {
     then.duration_since(first).as_secs_f64()
@@ -158,7 +161,7 @@ async fn what_is_not_safe_before_the_method_is_not_begun(cluster: Cluster) -> st
 
 #[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn a_safeguard_that_is_broken_or_not_known_stops_at_once(cluster: Cluster) -> steadfast::Result {
-    let cases: [(fn(f64) -> Act, &str, &str); 4] = [
+    let cases: [Case; 4] = [
         (|t| if t < 20.5 { Act::Holds } else { Act::Breaks }, "safeguard broken", "was Breaks, expected that it holds"),
         (|t| if t < 20.5 { Act::Holds } else { Act::Unknown }, "safeguard unknown", "it is mute"),
         (|t| if t < 20.5 { Act::Holds } else { Act::Fails }, "safeguard unknown", "it failed: it tripped"),
