@@ -78,6 +78,11 @@ pub use error::{Error, Result};
 #[cfg(feature = "macros")]
 pub use steadfast_macros::test;
 
+/// The examples of README.md, so that they are compiled.
+#[cfg(all(doctest, feature = "cli"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// What user code may fail with: any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 

@@ -56,7 +56,7 @@ impl WitnessPods {
             targets.iter().filter(|pod| stays(&pod)).partition(|pod| is_ready(pod));
         let addressed = ready.into_iter().chain(others).find_map(|pod| Some((pod, ip(pod)?, port(pod)?)));
         let Some((target, ip, port)) = addressed else {
-            let why = "no target has both an address and a declared TCP container port to connect to";
+            let why = "no target has both an address and a declared TCP container port to connect to; declare one as `containerPort`";
             return Ok(Proof::Missing(why.to_owned()));
         };
         let to = format!("{ip}:{port}");

@@ -40,7 +40,7 @@ use crate::transport::Address;
 pub use self::goose::goose;
 pub use attack::{Attack, Stop};
 pub use connect::{Names, Trust, Version};
-pub use probes::{Part, Percentile, Plot, RateKept, SuccessRatio};
+pub use probes::{FaultName, Part, Percentile, Plot, RateKept, SuccessRatio};
 pub use recording::{
     Class, FaultPhases, Figures, Histogram, Hit, KEPT, Latency, NoParts, Outcome, PhasePart, PhaseSummary, Recording,
     Row, Rows, Span, Stats, Summary,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::recording::{Latency, PhasePart, Recording, Stats};
 use super::{Load, State, plot};
 use crate::BoxError;
-use crate::experiment::{Action, Observed, Phase, Probe, Scene};
+use crate::experiment::{Action, Fault, Observed, Phase, Probe, Scene};
 use crate::journal::{Reason, write_atomically};
 
 /// A part of a load: its requests before, during or after a fault.
@@ -18,6 +18,30 @@ pub struct Part {
     load: Load,
     fault: String,
     part: PhasePart,
+}
+
+/// What names a fault: itself, by reference, or its name as in the journal.
+pub trait FaultName {
+    /// The name, as in the journal.
+    fn name(self) -> String;
+}
+
+impl FaultName for &str {
+    fn name(self) -> String {
+        self.to_owned()
+    }
+}
+
+impl FaultName for String {
+    fn name(self) -> String {
+        self
+    }
+}
+
+impl<F: Fault> FaultName for &F {
+    fn name(self) -> String {
+        self.describe()
+    }
 }
 
 /// Which requests a probe looks at.
@@ -34,19 +58,19 @@ impl Within {
 }
 
 impl Load {
-    /// The requests intended before a fault, by its name as in the journal.
-    pub fn before(&self, fault: impl Into<String>) -> Part {
-        Part { load: self.clone(), fault: fault.into(), part: PhasePart::Before }
+    /// The requests intended before a fault, by reference or by its name as in the journal.
+    pub fn before(&self, fault: impl FaultName) -> Part {
+        Part { load: self.clone(), fault: fault.name(), part: PhasePart::Before }
     }
 
-    /// The requests intended during a fault, by its name as in the journal.
-    pub fn during(&self, fault: impl Into<String>) -> Part {
-        Part { load: self.clone(), fault: fault.into(), part: PhasePart::During }
+    /// The requests intended during a fault, by reference or by its name as in the journal.
+    pub fn during(&self, fault: impl FaultName) -> Part {
+        Part { load: self.clone(), fault: fault.name(), part: PhasePart::During }
     }
 
-    /// The requests intended after a fault was gone, by its name as in the journal.
-    pub fn after(&self, fault: impl Into<String>) -> Part {
-        Part { load: self.clone(), fault: fault.into(), part: PhasePart::After }
+    /// The requests intended after a fault was gone, by reference or by its name as in the journal.
+    pub fn after(&self, fault: impl FaultName) -> Part {
+        Part { load: self.clone(), fault: fault.name(), part: PhasePart::After }
     }
 
     /// A probe of the latency that a part of the requests, from 0 to 1, stay within, from the intended instant.

@@ -20,7 +20,7 @@ use super::window::{Anchor, Look};
 use crate::BoxError;
 use crate::experiment::{Observed, Probe, Scene};
 use crate::journal::Reason;
-use crate::tolerance::{AsNumber, Tolerance};
+use crate::tolerance::{AsNumber, Tolerance, Unit, Unitless};
 
 /// A gauge, by its name and labels.
 #[derive(Clone, Debug)]
@@ -95,7 +95,8 @@ pub struct SeriesValue {
     pub sample: At,
 }
 
-impl AsNumber for SeriesValue {
+/// Its unit is the series' own: seconds by Prometheus' convention, so that a duration is a bound too.
+impl<U: Unit> AsNumber<U> for SeriesValue {
     fn number(&self) -> f64 {
         self.sample.value.0
     }
@@ -105,14 +106,15 @@ impl AsNumber for SeriesValue {
     }
 }
 
-impl AsNumber for GaugeValues {
+/// Its unit is the series' own: seconds by Prometheus' convention, so that a duration is a bound too.
+impl<U: Unit> AsNumber<U> for GaugeValues {
     fn number(&self) -> f64 {
         self.value.0
     }
 
     fn shown(&self) -> String {
         match self.series.as_slice() {
-            [one] => one.shown(),
+            [one] => AsNumber::<Unitless>::shown(one),
             all => format!("{}, the sum of {} series", self.value.0, all.len()),
         }
     }

@@ -15,7 +15,7 @@ use super::window::{Anchor, Look};
 use crate::BoxError;
 use crate::experiment::{Observed, Probe, Scene};
 use crate::journal::Reason;
-use crate::tolerance::AsNumber;
+use crate::tolerance::{AsNumber, Unit, Unitless};
 
 /// A histogram, by its name (without `_bucket`) and labels.
 #[derive(Clone, Debug)]
@@ -75,7 +75,8 @@ pub struct Quantile {
     pub buckets: Vec<(Number, Number)>,
 }
 
-impl AsNumber for Quantile {
+/// Its unit is the series' own: seconds by Prometheus' convention, so that a duration is a bound too.
+impl<U: Unit> AsNumber<U> for Quantile {
     fn number(&self) -> f64 {
         self.value.0
     }
@@ -234,7 +235,7 @@ impl Probe for HistogramQuantile {
     fn observe<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Observed<Quantile>, BoxError>> {
         Box::pin(async move {
             super::counter::seen(self.look(scene).await, |quantile| {
-                let (low, high) = quantile.bounds();
+                let (low, high) = AsNumber::<Unitless>::bounds(quantile);
                 if low == high || (self.interpolated && high.is_finite()) {
                     return None;
                 }

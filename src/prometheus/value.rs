@@ -207,7 +207,8 @@ impl Serialize for Number {
     }
 }
 
-impl crate::tolerance::AsNumber for Number {
+/// Its unit is the series' own: seconds by Prometheus' convention, so that a duration is a bound too.
+impl<U: crate::tolerance::Unit> crate::tolerance::AsNumber<U> for Number {
     fn number(&self) -> f64 {
         self.0
     }

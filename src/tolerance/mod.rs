@@ -17,7 +17,7 @@ use crate::journal::Reason;
 
 pub use combine::{All, Any, Not, Tolerances, all, any, not};
 pub use json::{AsJson, JsonPath, json_path};
-pub use number::{AsNumber, AtLeast, AtMost, Between, at_least, at_most, between};
+pub use number::{AsNumber, AtLeast, AtMost, Between, Bound, Time, Unit, Unitless, at_least, at_most, between};
 pub use status::{AsStatus, Status, status};
 pub use text::{AsText, Contains, Equals, Matches, OneOf, contains, equals, matches, one_of};
 
@@ -92,7 +92,8 @@ impl Judgement {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot judge what this probe returns (`{T}`)",
     label = "this tolerance reads something else",
-    note = "a tolerance is picked by the probe's output: `status(..)` for HTTP responses, `at_most(..)`, `at_least(..)` and `between(..)` for numbers, `contains(..)` and `matches(..)` for text, `json_path(..)` for JSON, or a closure that returns `bool`"
+    note = "a tolerance is picked by the probe's output: `status(..)` for HTTP responses, `at_most(..)`, `at_least(..)` and `between(..)` for numbers, `contains(..)` and `matches(..)` for text, `json_path(..)` for JSON, or a closure that returns `bool`",
+    note = "a latency is judged by a duration, `at_most(millis(500))`; what is no time by a number"
 )]
 pub trait Tolerance<T: ?Sized>: Send + Sync {
     /// Judges one observation.

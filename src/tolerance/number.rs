@@ -1,15 +1,45 @@
-//! Bounds on numbers.
+//! Bounds on numbers, and on times.
+
+use std::marker::PhantomData;
+use std::time::Duration;
 
 use super::{Judgement, Tolerance};
 use crate::journal::Reason;
 
-/// Something that is a number.
+/// What a bound is in.
+pub trait Unit: Send + Sync + 'static {
+    /// A bound as reports show it.
+    fn shown(bound: f64) -> String;
+}
+
+/// A number as it is: no bound for a latency, which is judged by `at_most(millis(500))`.
+#[derive(Clone, Copy, Debug)]
+pub enum Unitless {}
+
+/// A time: given as a `Duration`, so that nobody takes seconds for milliseconds; counted in seconds.
+#[derive(Clone, Copy, Debug)]
+pub enum Time {}
+
+impl Unit for Unitless {
+    fn shown(bound: f64) -> String {
+        bound.to_string()
+    }
+}
+
+impl Unit for Time {
+    fn shown(bound: f64) -> String {
+        Duration::try_from_secs_f64(bound).map_or_else(|_| format!("{bound} s"), |duration| format!("{duration:?}"))
+    }
+}
+
+/// Something that is a number, in a unit: what is a [`Time`] is judged by durations alone.
 #[diagnostic::on_unimplemented(
     message = "a bound on a number cannot judge what this probe returns (`{Self}`)",
     label = "this probe returns no number",
-    note = "a tolerance is picked by the probe's output: `status(..)` for HTTP responses, `at_most(..)`, `at_least(..)` and `between(..)` for numbers, `contains(..)` and `matches(..)` for text, `json_path(..)` for JSON"
+    note = "a tolerance is picked by the probe's output: `status(..)` for HTTP responses, `at_most(..)`, `at_least(..)` and `between(..)` for numbers, `contains(..)` and `matches(..)` for text, `json_path(..)` for JSON",
+    note = "a latency is judged by a duration, `at_most(millis(500))`; what is no time by a number"
 )]
-pub trait AsNumber {
+pub trait AsNumber<U = Unitless> {
     /// The number. NaN is judged [`Reason::NotANumber`].
     fn number(&self) -> f64;
 
@@ -46,7 +76,7 @@ macro_rules! whole_numbers {
 }
 whole_numbers!(u8, u16, u32, i8, i16, i32, f32);
 
-impl AsNumber for std::time::Duration {
+impl AsNumber<Time> for Duration {
     fn number(&self) -> f64 {
         self.as_secs_f64()
     }
@@ -57,18 +87,30 @@ impl AsNumber for std::time::Duration {
 }
 
 /// A bound: a number, or a duration where the probe measures time.
-pub trait Bound {
+pub trait Bound: Send + Sync + 'static {
+    /// What it is in.
+    type Unit: Unit;
+
     /// The number to compare with; seconds for a duration.
     fn bound(self) -> f64;
 }
 
-impl Bound for f64 {
-    fn bound(self) -> f64 {
-        self
-    }
-}
+macro_rules! plain_bounds {
+    ($($t:ty),*) => {$(
+        impl Bound for $t {
+            type Unit = Unitless;
 
-impl Bound for std::time::Duration {
+            fn bound(self) -> f64 {
+                f64::from(self)
+            }
+        }
+    )*};
+}
+plain_bounds!(f64, i32, u32);
+
+impl Bound for Duration {
+    type Unit = Time;
+
     fn bound(self) -> f64 {
         self.as_secs_f64()
     }
@@ -76,35 +118,35 @@ impl Bound for std::time::Duration {
 
 /// Expects a number of at most a bound. See [`at_most`].
 #[derive(Clone, Copy, Debug)]
-pub struct AtMost(f64);
+pub struct AtMost<B = f64>(f64, PhantomData<fn() -> B>);
 
 /// Expects a number of at most `bound`, itself included; a `Duration` where the probe measures time.
 #[must_use]
-pub fn at_most(bound: impl Bound) -> AtMost {
-    AtMost(bound.bound())
+pub fn at_most<B: Bound>(bound: B) -> AtMost<B> {
+    AtMost(bound.bound(), PhantomData)
 }
 
 /// Expects a number of at least a bound. See [`at_least`].
 #[derive(Clone, Copy, Debug)]
-pub struct AtLeast(f64);
+pub struct AtLeast<B = f64>(f64, PhantomData<fn() -> B>);
 
 /// Expects a number of at least `bound`, itself included; a `Duration` where the probe measures time.
 #[must_use]
-pub fn at_least(bound: impl Bound) -> AtLeast {
-    AtLeast(bound.bound())
+pub fn at_least<B: Bound>(bound: B) -> AtLeast<B> {
+    AtLeast(bound.bound(), PhantomData)
 }
 
 /// Expects a number within two bounds. See [`between`].
 #[derive(Clone, Copy, Debug)]
-pub struct Between(f64, f64);
+pub struct Between<B = f64>(f64, f64, PhantomData<fn() -> B>);
 
-/// Expects a number from `low` to `high`, both included.
+/// Expects a number from `low` to `high`, both included; two `Duration`s where the probe measures time.
 #[must_use]
-pub fn between(low: impl Bound, high: impl Bound) -> Between {
-    Between(low.bound(), high.bound())
+pub fn between<B: Bound>(low: B, high: impl Bound<Unit = B::Unit>) -> Between<B> {
+    Between(low.bound(), high.bound(), PhantomData)
 }
 
-fn judge<T: AsNumber>(observed: &T, low: f64, high: f64, expected: &str) -> Judgement {
+fn judge<U, T: AsNumber<U>>(observed: &T, low: f64, high: f64, expected: &str) -> Judgement {
     let number = observed.number();
     if number.is_nan() {
         return Judgement::inconclusive(Reason::NotANumber { what: observed.shown() }, expected);
@@ -114,7 +156,7 @@ fn judge<T: AsNumber>(observed: &T, low: f64, high: f64, expected: &str) -> Judg
 }
 
 /// By the bounds of the number alone: met if all of them are within, not met if all are outside on one side.
-fn judge_partial<T: AsNumber>(observed: &T, low: f64, high: f64, why: &Reason, expected: &str) -> Judgement {
+fn judge_partial<U, T: AsNumber<U>>(observed: &T, low: f64, high: f64, why: &Reason, expected: &str) -> Judgement {
     let (least, most) = observed.bounds();
     let within = least >= low && most <= high;
     let outside = if least > high { observed.above() } else { "below" };
@@ -125,45 +167,45 @@ fn judge_partial<T: AsNumber>(observed: &T, low: f64, high: f64, why: &Reason, e
     }
 }
 
-impl<T: AsNumber> Tolerance<T> for AtMost {
+impl<B: Bound, T: AsNumber<B::Unit>> Tolerance<T> for AtMost<B> {
     fn judge(&self, observed: &T) -> Judgement {
-        judge(observed, f64::NEG_INFINITY, self.0, &Tolerance::<T>::expected(self))
+        judge::<B::Unit, T>(observed, f64::NEG_INFINITY, self.0, &Tolerance::<T>::expected(self))
     }
 
     fn judge_partial(&self, observed: &T, why: &Reason) -> Judgement {
-        judge_partial(observed, f64::NEG_INFINITY, self.0, why, &Tolerance::<T>::expected(self))
+        judge_partial::<B::Unit, T>(observed, f64::NEG_INFINITY, self.0, why, &Tolerance::<T>::expected(self))
     }
 
     fn expected(&self) -> String {
-        format!("at most {}", self.0)
+        format!("at most {}", B::Unit::shown(self.0))
     }
 }
 
-impl<T: AsNumber> Tolerance<T> for AtLeast {
+impl<B: Bound, T: AsNumber<B::Unit>> Tolerance<T> for AtLeast<B> {
     fn judge(&self, observed: &T) -> Judgement {
-        judge(observed, self.0, f64::INFINITY, &Tolerance::<T>::expected(self))
+        judge::<B::Unit, T>(observed, self.0, f64::INFINITY, &Tolerance::<T>::expected(self))
     }
 
     fn judge_partial(&self, observed: &T, why: &Reason) -> Judgement {
-        judge_partial(observed, self.0, f64::INFINITY, why, &Tolerance::<T>::expected(self))
+        judge_partial::<B::Unit, T>(observed, self.0, f64::INFINITY, why, &Tolerance::<T>::expected(self))
     }
 
     fn expected(&self) -> String {
-        format!("at least {}", self.0)
+        format!("at least {}", B::Unit::shown(self.0))
     }
 }
 
-impl<T: AsNumber> Tolerance<T> for Between {
+impl<B: Bound, T: AsNumber<B::Unit>> Tolerance<T> for Between<B> {
     fn judge(&self, observed: &T) -> Judgement {
-        judge(observed, self.0, self.1, &Tolerance::<T>::expected(self))
+        judge::<B::Unit, T>(observed, self.0, self.1, &Tolerance::<T>::expected(self))
     }
 
     fn judge_partial(&self, observed: &T, why: &Reason) -> Judgement {
-        judge_partial(observed, self.0, self.1, why, &Tolerance::<T>::expected(self))
+        judge_partial::<B::Unit, T>(observed, self.0, self.1, why, &Tolerance::<T>::expected(self))
     }
 
     fn expected(&self) -> String {
-        format!("between {} and {}", self.0, self.1)
+        format!("between {} and {}", B::Unit::shown(self.0), B::Unit::shown(self.1))
     }
 }
 
@@ -225,9 +267,16 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_bounds_in_seconds() {
-        use std::time::Duration;
-        assert_eq!(at_most(Duration::from_millis(300)).judge(&Duration::from_millis(250)).outcome, Outcome::Met);
-        assert_eq!(at_most(Duration::from_millis(300)).judge(&0.5).phrase(), "was 0.5, expected at most 0.3");
+    fn a_time_is_judged_by_durations() {
+        let quick = Duration::from_millis(250);
+        assert_eq!(at_most(Duration::from_millis(300)).judge(&quick).outcome, Outcome::Met);
+        let judged = between(Duration::ZERO, Duration::from_millis(200)).judge(&quick);
+        assert_eq!(judged.phrase(), "was 250ms, expected between 0ns and 200ms");
+    }
+
+    #[test]
+    fn whole_numbers_are_bounds() {
+        assert_eq!(at_most(0).judge(&0.0).phrase(), "was 0, as expected (at most 0)");
+        assert_eq!(between(1, 2.5).judge(&3_u32).outcome, Outcome::NotMet);
     }
 }

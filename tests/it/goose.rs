@@ -102,7 +102,7 @@ fn what_goose_counted_is_in_the_journal_and_can_be_judged() {
         let users = load::goose(waiting).against(&server.url).users(4).lasting(secs(1)).named("users");
         let most = Hypothesis::new("most are served")
             .check(users.success_ratio().expect(between(0.5, 0.8)))
-            .check(users.p95().expect(at_most(20.0)));
+            .check(users.p95().expect(at_most(secs(20))));
         let journal = Experiment::new("a", most).background(&users).run(&cluster).await?;
         journal.assert_verdict(Met);
         let counted = users.summary().unwrap();
@@ -261,7 +261,7 @@ fn an_attack_that_was_cut_short_is_no_evidence() {
         }
         let idle = load::goose(|| scenario!("idle").register_transaction(transaction!(idles)));
         let idle = idle.against(&server.url).lasting(secs(1)).named("idle");
-        let served = Hypothesis::new("served").check(idle.p99().expect(at_most(1.0)));
+        let served = Hypothesis::new("served").check(idle.p99().expect(at_most(secs(1))));
         let journal = Experiment::new("x", served).background(&idle).run(&cluster).await?;
         journal.assert_verdict(Inconclusive);
         assert!(

@@ -17,6 +17,7 @@ mod load;
 mod network;
 mod prometheus;
 mod properties;
+mod readme;
 mod recovery;
 mod run;
 mod safeguard;

@@ -176,6 +176,20 @@ fn tests_of_this_binary_say_that_they_need_the_lab() {
 }
 
 #[test]
+fn the_readme_shows_examples_that_run() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let tests = fs::read_to_string(root.join("tests/it/readme.rs")).unwrap();
+    let examples: Vec<_> = tests.split("\nmod ").skip(1).collect();
+    assert_eq!(examples.len(), 2);
+    for example in examples {
+        let body = example.split_once("{\n").unwrap().1.split("\n}\n").next().unwrap();
+        let text: Vec<_> = body.lines().map(|line| line.strip_prefix("    ").unwrap_or(line)).collect();
+        assert!(readme.contains(&text.join("\n")), "README.md differs from tests/it/readme.rs:\n{body}");
+    }
+}
+
+#[test]
 fn the_readme_shows_the_test_that_runs() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let readme = fs::read_to_string(root.join("README.md")).unwrap();

@@ -19,6 +19,10 @@ const MISTAKES: &[(&str, &[&str])] = &[
         &["Status` cannot judge what this probe returns (`Latency`)", "`between(..)` for numbers"],
     ),
     (
+        r#"load::get("http://a/").p95().expect(at_most(500));"#,
+        &["`<i32 as Bound>::Unit == Time`", "expected `Time`, found `Unitless`"],
+    ),
+    (
         r#"http::get("http://a/").expect("ok");"#,
         &["cannot judge what this probe returns", "or a closure that returns `bool`"],
     ),

@@ -22,7 +22,7 @@
 //!         .named("shoppers");
 //!     let served = Hypothesis::new("shoppers are served")
 //!         .check(shoppers.success_ratio().expect(at_least(0.99)))
-//!         .check(shoppers.p95().expect(at_most(0.3)));
+//!         .check(shoppers.p95().expect(at_most(millis(300))));
 //!     Experiment::new("shoppers do not notice that back is cut off", served).background(&shoppers)
 //! }
 //! ```

@@ -6,16 +6,16 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{Hit, PhasePart, Recording, Stats};
-use crate::tolerance::AsNumber;
+use crate::tolerance::{AsNumber, Time};
 
 /// How late the generator may send, of 100 requests the latest but one, before it is no evidence.
 const LATE: Duration = Duration::from_millis(100);
 
-/// A latency: seconds for bounds, shown in milliseconds.
+/// A latency: judged by durations, shown in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Latency(pub Duration);
 
-impl AsNumber for Latency {
+impl AsNumber<Time> for Latency {
     fn number(&self) -> f64 {
         self.0.as_secs_f64()
     }
