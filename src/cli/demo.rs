@@ -5,36 +5,31 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::Exit;
 use crate::clock::Stopwatch;
-use crate::experiment::ExperimentError;
-use crate::journal::{Event, EventKind};
+use crate::cluster::Target;
+use crate::journal::{Event, EventKind, StepStatus};
 use crate::prelude::*;
-
-/// What a fault that may be left exits with.
-const NOT_UNDONE: u8 = 5;
 
 /// Runs it, and prints the verdict with its evidence.
 pub(super) fn run() -> ExitCode {
     let wall = Stopwatch::start();
     let finished = Arc::new(Mutex::new(None));
     let keep = finished.clone();
-    let done = crate::cluster::run_test("demo", async |cluster| {
+    // Whatever STEADFAST_CLUSTER says: the demo is of the lab.
+    let done = crate::cluster::run_test_on(&Target::Embedded, "demo", async |cluster| {
         let journal = lab4(&cluster).await?;
         *keep.lock().unwrap_or_else(PoisonError::into_inner) = Some(journal);
         Ok(())
     });
     let journal = finished.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (done, journal) {
-        (Ok(()), Some(journal)) => told(&journal, &wall).unwrap_or(ExitCode::FAILURE),
+        (Ok(()), Some(journal)) => told(&journal, &wall).unwrap_or(Exit::Failed.into()),
         (Err(error), _) => {
             eprintln!("steadfast: {error}");
-            match error {
-                crate::Error::Experiment(ExperimentError::NotUndone { .. }) => NOT_UNDONE.into(),
-                crate::Error::Cluster(error) if error.is_usage() => super::USAGE.into(),
-                _ => ExitCode::FAILURE,
-            }
+            Exit::of(&error).into()
         }
-        (Ok(()), None) => ExitCode::FAILURE,
+        (Ok(()), None) => Exit::Failed.into(),
     }
 }
 
@@ -75,7 +70,12 @@ fn told(journal: &Journal, wall: &Stopwatch) -> io::Result<ExitCode> {
     writeln!(out, "\n{}", journal.summary())?;
     writeln!(out, "It took {:.2?}, for {virtual_time:.1} s of virtual time.", wall.elapsed())?;
     let folder = journal.path().and_then(Path::parent).unwrap_or(Path::new("."));
-    for file in ["journal.json", "traffic.html", "front.log"] {
+    if let Some(path) = journal.path() {
+        writeln!(out, "  {}", path.display())?;
+    }
+    // Those of this run: one that ended before them may find those of an earlier one there.
+    let done = journal.steps.iter().filter(|step| step.status == StepStatus::Succeeded);
+    for file in done.filter_map(|step| step.output["file"].as_str()) {
         writeln!(out, "  {}", folder.join(file).display())?;
     }
     let as_expected = journal.verdict == Deviated && journal.recovered == Met;
@@ -88,5 +88,10 @@ fn told(journal: &Journal, wall: &Stopwatch) -> io::Result<ExitCode> {
             "This experiment expects `deviated`, and `met` again after the rollback."
         }
     )?;
-    Ok(if as_expected { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(match journal.verdict {
+        _ if as_expected => Exit::Expected,
+        Inconclusive => Exit::Inconclusive,
+        _ => Exit::Deviated,
+    }
+    .into())
 }

@@ -1,12 +1,13 @@
 //! `steadfast kind`.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::USAGE;
+use super::Exit;
 use crate::BoxError;
 use crate::cluster::{Cluster, Kind};
+use crate::rollback::quoted;
 
 /// A kind cluster of this machine, as tests with `STEADFAST_CLUSTER=kind[:NAME]` have it.
 #[derive(Debug, clap::Args)]
@@ -66,7 +67,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("steadfast kind: {error}");
-            USAGE.into()
+            Exit::of(&*error).into()
         }
     }
 }
@@ -75,28 +76,10 @@ async fn up(name: &str, kind: &Kind) -> Result<(), BoxError> {
     let cluster = kind.create_or_reuse().await?;
     crate::cluster::shop_image(&cluster).await?;
     let target = if name == DEFAULT_NAME { "kind".to_owned() } else { format!("kind:{name}") };
-    writeln!(io::stdout(), "export KUBECONFIG={}", quoted(&kind.kubeconfig()?))?;
+    writeln!(io::stdout(), "export KUBECONFIG={}", quoted(&kind.kubeconfig()?.to_string_lossy()))?;
     eprintln!(
         "Kind cluster {name} is ready. kubectl: the line above; tests: STEADFAST_CLUSTER={target} cargo test; \
          `steadfast kind down {name}` deletes it."
     );
     Ok(())
-}
-
-/// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
-    format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_shell_takes_any_path() {
-        let path = "/tmp/it's a $HOME `here`";
-        let script = format!("printf %s {}", quoted(Path::new(path)));
-        let told = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
-        assert_eq!(String::from_utf8_lossy(&told.stdout), path);
-    }
 }

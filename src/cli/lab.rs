@@ -56,7 +56,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
 
 fn failed(error: &BoxError) -> ExitCode {
     eprintln!("steadfast lab: {error}");
-    super::USAGE.into()
+    super::Exit::of(&**error).into()
 }
 
 async fn serve(options: &Options) -> Result<(), BoxError> {

@@ -1,7 +1,7 @@
 //! The command.
 //!
 //! Prints results to standard output and problems to standard error; colours and other terminal codes are never
-//! used, so that a log reads as a screen does. Exit codes: 0 as expected, 1 not, 2 wrong usage, 5 a fault may be left.
+//! used, so that a log reads as a screen does. Exit codes stand in [`Exit`], and in docs/command.md.
 
 mod demo;
 mod kind;
@@ -13,12 +13,54 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-/// What wrong usage exits with.
-const USAGE: u8 = 2;
+use crate::clock::BadSeed;
+use crate::cluster::{ClusterError, KindError};
+use crate::experiment::ExperimentError;
+
+/// What the command exits with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Exit {
+    /// As expected.
+    Expected = 0,
+    /// Not as expected: for an experiment, it deviated.
+    Deviated = 1,
+    /// The command line, a file or a variable is wrong: to be called in another way.
+    Usage = 2,
+    /// There is no evidence either way.
+    Inconclusive = 3,
+    /// It could not be done: the cluster does not answer, refuses the user, a file cannot be written.
+    Failed = 4,
+    /// A fault may be left.
+    NotUndone = 5,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+impl Exit {
+    /// By what went wrong.
+    fn of(error: &(dyn std::error::Error + 'static)) -> Self {
+        if let Some(crate::Error::Experiment(ExperimentError::NotUndone { .. })) = error.downcast_ref() {
+            return Self::NotUndone;
+        }
+        if error.is::<BadSeed>() || error.downcast_ref().is_some_and(KindError::is_usage) {
+            return Self::Usage;
+        }
+        let cluster = match error.downcast_ref() {
+            Some(crate::Error::Cluster(error)) => Some(error),
+            _ => error.downcast_ref::<ClusterError>(),
+        };
+        if cluster.is_some_and(ClusterError::is_usage) { Self::Usage } else { Self::Failed }
+    }
+}
 
 /// Resilience experiments on Kubernetes: faults under load, always undone, with a verdict that needs evidence.
 #[derive(Debug, Parser)]
-#[command(name = "steadfast", version, about)]
+#[command(name = "steadfast", version, about, color = clap::ColorChoice::Never)]
 struct Command {
     #[command(subcommand)]
     verb: Verb,

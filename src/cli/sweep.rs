@@ -3,13 +3,11 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use super::USAGE;
+use super::Exit;
 use crate::BoxError;
-use crate::cluster::{Life, RunOnCluster, SweepMode, sweep_context};
+use crate::cluster::ClusterError;
+use crate::cluster::{Life, RunOnCluster, SweepMode, Target, context_to_sweep, sweep_context};
 use crate::kubernetes::Context;
-
-/// What exits when something is still on that should not be.
-const LEFT: u8 = 5;
 
 /// Undoes what dead runs have left on a cluster.
 ///
@@ -18,9 +16,12 @@ const LEFT: u8 = 5;
 /// if something could not be undone.
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// The context of the kubeconfig [default: the current one, if it is a kind cluster of this machine or the lab's]
-    #[arg(long, value_name = "NAME")]
+    /// The context of the kubeconfig [default: that of STEADFAST_CLUSTER, else the current one, if it is a kind cluster of this machine or the lab's]
+    #[arg(long, value_name = "NAME", conflicts_with = "cluster")]
     context: Option<String>,
+    /// The cluster, as STEADFAST_CLUSTER names it: kind[:NAME], context:NAME or in-cluster
+    #[arg(long, value_name = "CLUSTER")]
+    cluster: Option<Target>,
     /// Says what it would undo, and undoes nothing
     #[arg(long, conflicts_with = "list")]
     dry_run: bool,
@@ -37,19 +38,25 @@ pub(super) fn run(options: &Options) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(BoxError::from);
     match runtime.and_then(|runtime| runtime.block_on(sweep(options))) {
         Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => LEFT.into(),
+        Ok(false) => Exit::NotUndone.into(),
         Err(error) => {
             eprintln!("steadfast sweep: {error}");
-            USAGE.into()
+            Exit::of(&*error).into()
         }
     }
 }
 
 /// True if everything that was to be undone is.
 async fn sweep(options: &Options) -> Result<bool, BoxError> {
-    let context = match &options.context {
-        Some(name) => Context::named(name, "See `kubectl config get-contexts`.").await?,
-        None => Context::current().await?,
+    let target = match (&options.context, &options.cluster) {
+        (Some(name), _) => Some(Target::Context(name.clone())),
+        (None, Some(target)) => Some(target.clone()),
+        // Set or not, `embedded` names nothing that a sweep could find: then the current context is meant.
+        (None, None) => Some(Target::from_env()?).filter(|target| *target != Target::Embedded),
+    };
+    let context = match target {
+        Some(target) => context_to_sweep(&target).await?,
+        None => Context::current().await.map_err(ClusterError::from)?,
     };
     let mode = match (options.list, options.dry_run) {
         (true, _) => SweepMode::List,

@@ -92,4 +92,8 @@ impl Environment for Cluster {
     fn outputs(&self) -> PathBuf {
         self.inner.outputs.clone()
     }
+
+    fn journal_file(&self) -> PathBuf {
+        self.next_journal()
+    }
 }

@@ -113,6 +113,14 @@ pub enum ClusterError {
     /// `STEADFAST_SWITCH` says something unknown.
     #[error(transparent)]
     Switch(#[from] crate::kubernetes::BadBeat),
+    /// There is nothing that outlives its process.
+    #[error("{target} cannot be swept: {why}")]
+    NothingToSweep {
+        /// What was named.
+        target: String,
+        /// Why, with the remedy.
+        why: &'static str,
+    },
     /// `STEADFAST_REAL_TIME` says something unknown.
     #[error("STEADFAST_REAL_TIME={text:?} is unknown; set 1 for real time on the embedded cluster, or unset it")]
     UnknownTime {
@@ -131,6 +139,13 @@ impl ClusterError {
     /// Whether a setting is wrong, so that the remedy is to call again with another.
     #[cfg(feature = "cli")]
     pub(crate) fn is_usage(&self) -> bool {
-        matches!(self, Self::UnknownTarget { .. } | Self::UnknownTime { .. } | Self::Seed(_) | Self::Switch(_))
+        use crate::kubernetes::ContextError;
+        match self {
+            Self::UnknownTarget { .. } | Self::UnknownTime { .. } | Self::Seed(_) | Self::Switch(_) => true,
+            Self::Context(error) => !matches!(error, ContextError::NotAnswering { .. } | ContextError::Refused { .. }),
+            Self::NotInCluster(_) | Self::NothingToSweep { .. } => true,
+            Self::Kind(error) => error.is_usage(),
+            _ => false,
+        }
     }
 }

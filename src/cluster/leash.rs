@@ -3,7 +3,7 @@
 use futures_util::future::BoxFuture;
 
 use crate::kubernetes::{Context, KubeUndoer};
-use crate::rollback::{Header, Undoer, this_host};
+use crate::rollback::{Header, IN_CLUSTER, Undoer, this_host};
 
 /// An undoer for the cluster of a ledger, if it is still the same one.
 pub(super) fn open(header: Header) -> BoxFuture<'static, Result<Box<dyn Undoer>, String>> {
@@ -22,7 +22,7 @@ pub(super) fn open(header: Header) -> BoxFuture<'static, Result<Box<dyn Undoer>,
 }
 
 async fn context(header: &Header) -> Result<Context, String> {
-    if header.context == "in-cluster" {
+    if header.context == IN_CLUSTER {
         return Context::in_cluster().map_err(|error| error.to_string());
     }
     // The user's own may be a list of files, which only the variable can say.

@@ -53,7 +53,7 @@ pub(crate) use outputs::folder as outputs_folder;
 #[cfg(feature = "lab")]
 pub use shop::{SHOP_IMAGE, SHOP_NODE_PORT, shop, shop_image, shop_in};
 #[cfg(feature = "cli")]
-pub(crate) use swept::{Life, RunOnCluster, SweepMode, sweep_context};
+pub(crate) use swept::{Life, RunOnCluster, SweepMode, context_to_sweep, sweep_context};
 
 /// A cluster to experiment on. Cheap to clone; all clones are the same cluster.
 #[derive(Clone)]
@@ -72,6 +72,8 @@ struct Inner {
     /// The process of its runs; another than this one if they reach it as from elsewhere.
     process: String,
     runs: AtomicU32,
+    /// The journals that were given a name.
+    journals: AtomicU32,
 }
 
 enum Ground {
@@ -117,6 +119,7 @@ impl Cluster {
             beat: Beat::default(),
             process: crate::rollback::this_process().unwrap_or_default(),
             runs: AtomicU32::new(0),
+            journals: AtomicU32::new(0),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -154,6 +157,7 @@ impl Cluster {
             beat: Beat::from_env()?,
             process: crate::rollback::this_process().unwrap_or_default(),
             runs: AtomicU32::new(0),
+            journals: AtomicU32::new(0),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -269,7 +273,7 @@ impl Cluster {
                     // On the lab's own runtime: there alone is its time.
                     spawn: Arc::new(|task| drop(tokio::spawn(task))),
                     aside: Arc::new(move || Ok(own.clone())),
-                    sweep: "steadfast sweep".into(),
+                    sweep: self.inner.kubernetes.sweep().to_owned(),
                 }
             }
             Ground::Network(network) => {
@@ -279,7 +283,7 @@ impl Cluster {
                     clock,
                     beat,
                     process,
-                    sweep: format!("steadfast sweep --context {}", context.name),
+                    sweep: self.inner.kubernetes.sweep().to_owned(),
                     spawn: Arc::new(crate::rollback::on_the_reaper),
                     aside: Arc::new(move || Ok(context.connect()?)),
                 }
@@ -305,6 +309,7 @@ impl Cluster {
             beat,
             process: process.to_owned(),
             runs: AtomicU32::new(self.next_run() * 1_000),
+            journals: AtomicU32::new(0),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -313,6 +318,14 @@ impl Cluster {
     #[cfg(feature = "lab")]
     fn is_elsewhere(&self) -> bool {
         self.inner.process != crate::rollback::this_process().unwrap_or_default()
+    }
+
+    /// `journal.json`, then `journal-2.json`.
+    fn next_journal(&self) -> std::path::PathBuf {
+        match self.inner.journals.fetch_add(1, Ordering::Relaxed) {
+            0 => "journal.json".into(),
+            before => format!("journal-{}.json", before + 1).into(),
+        }
     }
 
     pub(crate) fn next_run(&self) -> u32 {

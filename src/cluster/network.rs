@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::ClusterError;
 use super::kind::{self, Mapped};
 use crate::clock::Clock;
-use crate::kubernetes::{Context, KubeUndoer, Kubernetes, NodePorts};
-use crate::rollback::{Connect, Header, Ledger, LedgerError, StateDir, Undoer, this_host};
+use crate::kubernetes::{Context, KubeUndoer, Kubernetes, ServiceAddresses};
+use crate::rollback::{Connect, Header, IN_CLUSTER, Ledger, LedgerError, StateDir, Undoer, this_host};
 use crate::transport::{Network, Transport};
 
 /// A context and who the cluster behind it is.
@@ -31,10 +31,7 @@ impl NetworkCluster {
 
     /// Asks the cluster who it is, and leaves it as it is.
     pub(super) async fn reach(context: Context, kind: Option<String>) -> Result<Self, ClusterError> {
-        let uid = context.connect()?.cluster_uid().await.map_err(|error| {
-            let (name, server) = (context.name.clone(), context.server.clone());
-            crate::kubernetes::ContextError::NotAnswering { name, server, why: error.to_string() }
-        })?;
+        let uid = context.connect()?.cluster_uid().await.map_err(|error| context.unreachable(error))?;
         let mapped = match kind.clone() {
             Some(name) => kind::blocking(move || kind::mapped(&name)).await?,
             None => Mapped::new(),
@@ -71,11 +68,14 @@ impl NetworkCluster {
     }
 
     pub(super) fn transport(&self) -> Result<Arc<dyn Transport>, ClusterError> {
-        let mut services = NodePorts::new(self.context.connect()?, "127.0.0.1");
-        // Elsewhere a node port of this machine would be somebody else's.
-        if self.kind.is_some() || !self.context.is_on_loopback() {
-            services = services.mapped(self.mapped.clone());
-        }
+        let kubernetes = self.context.connect()?;
+        let services = match () {
+            () if self.kind.is_some() => ServiceAddresses::of_kind(kubernetes, self.mapped.clone()),
+            () if self.context.name == IN_CLUSTER => ServiceAddresses::inside(kubernetes),
+            () if self.context.is_on_loopback() => ServiceAddresses::on_this_machine(kubernetes),
+            // A node port of this machine would be somebody else's.
+            () => ServiceAddresses::from_afar(kubernetes),
+        };
         Ok(Arc::new(Network::new(Some(Arc::new(services)))?))
     }
 

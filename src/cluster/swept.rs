@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::ClusterError;
 use super::network::NetworkCluster;
+use super::{ClusterError, Target};
 use crate::clock::Clock;
 use crate::kubernetes::{Context, Fate, Leftover, fates, leftovers};
 use crate::rollback::{Finding, OpenEntry, StateDir, Undo, UndoOutcome, list, sweep};
@@ -60,6 +60,28 @@ pub enum Life {
     Dead,
     /// It was not watched for long enough to know.
     Unknown,
+}
+
+/// The context of a target, as it is: nothing is made that is not there.
+///
+/// # Errors
+/// It is not to be had, or nothing outlives its process.
+pub async fn context_to_sweep(target: &Target) -> Result<Context, ClusterError> {
+    match target {
+        Target::Kind(name) => {
+            let kubeconfig = super::Kind::new(name).kubeconfig()?;
+            if !kubeconfig.is_file() {
+                let why = "this machine has not made it; name its context with `--context`";
+                return Err(ClusterError::NothingToSweep { target: target.to_string(), why });
+            }
+            Ok(Context::in_file(&kubeconfig, &format!("kind-{name}")).await?)
+        }
+        Target::Embedded => {
+            let why = "an embedded cluster ends with its process, and what is on there with it";
+            Err(ClusterError::NothingToSweep { target: target.to_string(), why })
+        }
+        other => super::choice::context(other).await,
+    }
 }
 
 /// Sweeps the cluster of a context.

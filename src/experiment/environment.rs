@@ -54,4 +54,9 @@ pub trait Environment: Send + Sync {
 
     /// The folder for journals, plots and reports.
     fn outputs(&self) -> PathBuf;
+
+    /// The file in it for the journal of one more run: another one each time, so that none is overwritten.
+    fn journal_file(&self) -> PathBuf {
+        PathBuf::from("journal.json")
+    }
 }

@@ -20,7 +20,7 @@ pub enum ExperimentError {
         source: BoxError,
     },
     /// The user lacks rights on the cluster.
-    #[error("the user of this cluster may not {}; add a Role with these rules, or leave the faults out that need them", .lacking.join(", "))]
+    #[error("the user of this cluster may not {}; bind a Role that has them, as docs/rbac.yaml, or leave the faults out that need them", .lacking.join(", "))]
     LacksRights {
         /// The rights.
         lacking: Vec<String>,

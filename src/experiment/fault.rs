@@ -107,6 +107,11 @@ pub trait Fault: Send + Sync + 'static {
         None
     }
 
+    /// What its user can do where nothing proves it, in words: the methods that it has for that.
+    fn remedy(&self) -> &'static str {
+        "it has no other way to be seen: look whether the cluster is well, and what stands in the way of its effect"
+    }
+
     /// Why it may be believed without a proof, if the user says so.
     fn trusted(&self) -> Option<String> {
         None

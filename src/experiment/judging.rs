@@ -118,8 +118,7 @@ impl Recorder {
             }
             _ if !fault.proved && fault.trusted.is_none() => {
                 let saw = fault.sightings.iter().rfind(|s| !s.as_expected).map(|s| s.saw.clone());
-                let remedy = "give it a `.witness(check)`, or believe it by `.trust_without_proof(\"why\")`";
-                let why = format!("{}; {remedy}", saw.unwrap_or_else(|| "nothing looked at its effect".into()));
+                let why = format!("{}; {}", saw.unwrap_or_else(|| "nothing looked at its effect".into()), fault.remedy);
                 Some(Reason::FaultNotProved { fault: fault.window.fault.clone(), why })
             }
             // It was on; whether it still was when the hypothesis was judged, nobody could see.

@@ -65,6 +65,7 @@ impl Life {
                 lives_until: None,
                 proved: false,
                 trusted: fault.trusted(),
+                remedy: fault.remedy().to_owned(),
                 sightings: Vec::new(),
                 end: FaultEnd::None,
                 undo: Vec::new(),

@@ -172,7 +172,8 @@ impl Experiment {
         self
     }
 
-    /// Where the journal is stored: relative to the outputs folder, `journal.json` by default.
+    /// Where the journal is stored: relative to the outputs folder. By default `journal.json`, and `journal-2.json`, `journal-3.json` and so on
+    /// for further runs on the same cluster of a test.
     pub fn journal_path(mut self, path: impl Into<PathBuf>) -> Self {
         self.journal_path = Some(path.into());
         self

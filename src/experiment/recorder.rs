@@ -54,7 +54,7 @@ impl Recorder {
         let clock = environment.clock();
         let name = environment.new_run();
         let outputs = environment.outputs();
-        let path = outputs.join(path.unwrap_or_else(|| PathBuf::from("journal.json")));
+        let path = outputs.join(path.unwrap_or_else(|| environment.journal_file()));
         let doing = "open the ledger";
         let ledger = environment.ledger(&name).await.map_err(|source| ExperimentError::Cluster {
             doing,

@@ -247,6 +247,9 @@ pub struct FaultRecord {
     pub proved: bool,
     /// Why it is believed without proof, if the experiment says so.
     pub trusted: Option<String>,
+    /// What its user can do where nothing proves it. Empty in a journal of an older version.
+    #[serde(default)]
+    pub remedy: String,
     /// Until when it could live at most if this run had not been heard of any more, as last known: the end of the
     /// dead-man's switch. `None` where that holds nothing of it.
     pub lives_until: Option<Timestamp>,

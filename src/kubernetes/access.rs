@@ -17,6 +17,8 @@ pub(crate) const WITNESS_IMAGE_VARIABLE: &str = "STEADFAST_WITNESS_IMAGE";
 pub struct Kubernetes {
     client: kube::Client,
     witness_image: String,
+    /// How its user sweeps it.
+    sweep: String,
 }
 
 /// A failure of this module.
@@ -67,12 +69,14 @@ pub enum KubernetesError {
         known: String,
     },
     /// A run has changed the object, and its change is still on.
-    #[error("{object} is changed by run {run} already; if that run is dead, `steadfast sweep` undoes it")]
+    #[error("{object} is changed by run {run} already; if that run is dead, `{sweep}` undoes it")]
     ChangedByRun {
         /// The object.
         object: String,
         /// The run.
         run: String,
+        /// How to sweep its cluster.
+        sweep: String,
     },
     /// The fault would change nothing.
     #[error("{object}: {already} already, so that the fault would change nothing; ask for another value")]
@@ -143,7 +147,18 @@ impl Kubernetes {
     pub fn new(client: kube::Client) -> Self {
         let witness_image =
             crate::variables::text(WITNESS_IMAGE_VARIABLE).unwrap_or_else(|| super::WITNESS_IMAGE.to_owned());
-        Self { client, witness_image }
+        Self { client, witness_image, sweep: "steadfast sweep".to_owned() }
+    }
+
+    /// With the command that sweeps it.
+    pub(super) fn swept_by(mut self, command: String) -> Self {
+        self.sweep = command;
+        self
+    }
+
+    /// The command that sweeps it.
+    pub(crate) fn sweep(&self) -> &str {
+        &self.sweep
     }
 
     /// The client.

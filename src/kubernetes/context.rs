@@ -2,7 +2,8 @@
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
-use super::Kubernetes;
+use super::{Kubernetes, KubernetesError};
+use crate::rollback::{IN_CLUSTER, sweep_command};
 
 /// A context of a kubeconfig that may be acted on.
 #[derive(Clone, Debug)]
@@ -52,6 +53,20 @@ pub enum ContextError {
         name: String,
         /// Why.
         source: Box<kube::Error>,
+    },
+    /// The API answers, but not to this user.
+    #[error("the API server of context {name:?} ({server}) refuses {what}: {why}. {remedy}")]
+    Refused {
+        /// The context.
+        name: String,
+        /// Its API server.
+        server: String,
+        /// What was asked.
+        what: &'static str,
+        /// What it said, with the user's name where it knows one.
+        why: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// The API does not answer.
     #[error("the API server of context {name:?} ({server}) does not answer: {why}; is the cluster running?")]
@@ -103,7 +118,7 @@ impl Context {
     /// It runs in none.
     pub fn in_cluster() -> Result<Self, kube::config::InClusterError> {
         let config = kube::Config::incluster()?;
-        Ok(Self { name: "in-cluster".into(), server: config.cluster_url.to_string(), kubeconfig: None, config })
+        Ok(Self { name: IN_CLUSTER.into(), server: config.cluster_url.to_string(), kubeconfig: None, config })
     }
 
     async fn of(kubeconfig: Kubeconfig, name: &str, remedy: &str) -> Result<Self, ContextError> {
@@ -116,6 +131,29 @@ impl Context {
         let config =
             kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(ContextError::Kubeconfig)?;
         Ok(Self { name: name.to_owned(), server: config.cluster_url.to_string(), kubeconfig: None, config })
+    }
+
+    /// Why the first look at the cluster failed: nobody there, or somebody who does not let this user look.
+    pub(crate) fn unreachable(&self, error: KubernetesError) -> ContextError {
+        let (name, server) = (self.name.clone(), self.server.clone());
+        if let KubernetesError::Api { source, .. } = &error
+            && let kube::Error::Api(status) = &**source
+        {
+            let remedy = match status.code {
+                401 => {
+                    "Its credentials are not taken: log in again, or correct the user of this context; `kubectl auth whoami` shows who that is."
+                }
+                403 => {
+                    "Let an administrator bind docs/rbac.yaml to that user: it has every right that Steadfast needs, and no more."
+                }
+                _ => "",
+            };
+            if !remedy.is_empty() {
+                let what = "to let this user get the namespace kube-system";
+                return ContextError::Refused { name, server, what, why: status.message.clone(), remedy };
+            }
+        }
+        ContextError::NotAnswering { name, server, why: error.to_string() }
     }
 
     fn allowed_unnamed(&self) -> Result<(), ContextError> {
@@ -144,7 +182,7 @@ impl Context {
         config.default_retry = false;
         let client = kube::Client::try_from(config)
             .map_err(|source| ContextError::Client { name: self.name.clone(), source: Box::new(source) })?;
-        Ok(Kubernetes::new(client))
+        Ok(Kubernetes::new(client).swept_by(sweep_command(&self.name, self.kubeconfig.as_deref())))
     }
 }
 
@@ -179,6 +217,22 @@ mod tests {
             let error = context(name, server).await.allowed_unnamed().unwrap_err().to_string();
             assert!(error.contains(why) && error.contains(&format!("STEADFAST_CLUSTER=context:{name}")), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_is_refused_is_told_so_and_not_that_nobody_answers() {
+        let context = context("prod", "https://10.0.0.1:6443").await;
+        let refused = |code: u16, message: &str| {
+            let status = kube::core::Status::failure(message, "Refused").with_code(code);
+            context
+                .unreachable(KubernetesError::api("read namespace kube-system")(kube::Error::Api(status.boxed())))
+                .to_string()
+        };
+        let told = refused(403, r#"namespaces "kube-system" is forbidden: User "anna" cannot get resource"#);
+        assert!(told.contains("refuses to let this user") && told.contains("anna") && told.contains("docs/rbac.yaml"));
+        let told = refused(401, "Unauthorized");
+        assert!(told.contains("Unauthorized. Its credentials are not taken: log in again"), "{told}");
+        assert!(refused(503, "not now").contains("does not answer: failed to read namespace kube-system"));
     }
 
     #[tokio::test]

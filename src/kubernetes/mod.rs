@@ -33,7 +33,7 @@ pub use mark::{deletion, metadata};
 pub use node::Node;
 pub use pods::Pods;
 pub use selector::{Selector, SelectorError};
-pub use service::{NodePorts, Service};
+pub use service::{Service, ServiceAddresses};
 pub use undo::KubeUndoer;
 pub use witness::WITNESS_IMAGE;
 

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use futures_util::future::BoxFuture;
 use http::Uri;
-use k8s_openapi::api::core::v1::Service as ServiceObject;
-use kube::Api;
+use k8s_openapi::api::core::v1::{Service as ServiceObject, ServicePort};
+use kube::{Api, ResourceExt};
 
 use super::Kubernetes;
 use crate::transport::{Address, Error, Resolve};
@@ -48,30 +48,90 @@ impl Service {
     }
 }
 
-/// Reaches a cluster's services through their node ports on this machine, as kind's port mappings make them.
+/// Finds where a cluster's services are reached.
 #[derive(Clone)]
-pub struct NodePorts {
+pub struct ServiceAddresses {
     kubernetes: Kubernetes,
-    host: String,
-    mapped: Option<BTreeMap<u16, SocketAddr>>,
+    from: Standpoint,
 }
 
-impl NodePorts {
-    /// Node ports that are open on `host`.
+/// Where the services are to be reached from.
+#[derive(Clone)]
+enum Standpoint {
+    /// A machine on which node ports are open as they are.
+    NodesMachine,
+    /// The machine of a kind cluster: these node ports are open, where they are mapped to.
+    KindsMachine(BTreeMap<u16, SocketAddr>),
+    /// Anywhere else.
+    Afar,
+    /// A pod of the cluster.
+    Inside,
+}
+
+impl ServiceAddresses {
+    /// For a machine on which the node ports are open on 127.0.0.1.
     #[must_use]
-    pub fn new(kubernetes: Kubernetes, host: impl Into<String>) -> Self {
-        Self { kubernetes, host: host.into(), mapped: None }
+    pub fn on_this_machine(kubernetes: Kubernetes) -> Self {
+        Self { kubernetes, from: Standpoint::NodesMachine }
     }
 
-    /// Only these node ports are open, each where it is mapped to.
+    /// For the machine of a kind cluster: only these node ports are open, each where it is mapped to.
     #[must_use]
-    pub fn mapped(mut self, ports: BTreeMap<u16, SocketAddr>) -> Self {
-        self.mapped = Some(ports);
-        self
+    pub fn of_kind(kubernetes: Kubernetes, mapped: BTreeMap<u16, SocketAddr>) -> Self {
+        Self { kubernetes, from: Standpoint::KindsMachine(mapped) }
+    }
+
+    /// For a machine that has nothing to do with the cluster: by its load balancers.
+    #[must_use]
+    pub fn from_afar(kubernetes: Kubernetes) -> Self {
+        Self { kubernetes, from: Standpoint::Afar }
+    }
+
+    /// For a pod of the cluster: by names of its DNS.
+    #[must_use]
+    pub fn inside(kubernetes: Kubernetes) -> Self {
+        Self { kubernetes, from: Standpoint::Inside }
+    }
+
+    /// The host and port of one port of a service, or what is in the way.
+    fn at(&self, service: &ServiceObject, port: &ServicePort) -> Result<String, String> {
+        const ELSE: &str = "use `namespace.port_of_service(..)`, which forwards it";
+        let node_port = port.node_port.and_then(|port| u16::try_from(port).ok());
+        match (&self.from, node_port) {
+            (Standpoint::Inside, _) => {
+                let (name, namespace) = (service.name_any(), service.namespace().unwrap_or_default());
+                Ok(format!("{name}.{namespace}.svc:{}", port.port))
+            }
+            (Standpoint::Afar, _) => {
+                let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+                let ingress = status.and_then(|balancer| balancer.ingress.as_ref()?.first());
+                let host = ingress.and_then(|ingress| ingress.ip.clone().or_else(|| ingress.hostname.clone()));
+                let host = host.map(|host| if host.contains(':') { format!("[{host}]") } else { host });
+                let none = || {
+                    format!("has no load balancer by which it is reached from outside; {ELSE}, or name its URL as text")
+                };
+                host.map(|host| format!("{host}:{}", port.port)).ok_or_else(none)
+            }
+            (Standpoint::NodesMachine, Some(node_port)) => Ok(format!("127.0.0.1:{node_port}")),
+            (Standpoint::NodesMachine, None) => {
+                Err(format!("has no node port; {ELSE}, or make it a Service of type NodePort"))
+            }
+            (Standpoint::KindsMachine(_), None) => Err(format!(
+                "has no node port; {ELSE}, or make it a Service of type NodePort on a port that kind maps to this machine"
+            )),
+            (Standpoint::KindsMachine(mapped), Some(node_port)) => {
+                let unmapped = || {
+                    format!(
+                        "has node port {node_port}, which the kind cluster does not map to this machine; map it by `extraPortMappings` of its configuration, or {ELSE}"
+                    )
+                };
+                mapped.get(&node_port).map(ToString::to_string).ok_or_else(unmapped)
+            }
+        }
     }
 }
 
-impl Resolve for NodePorts {
+impl Resolve for ServiceAddresses {
     fn resolve<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Uri, Error>> {
         Box::pin(async move {
             let Address::Service { namespace, name, port, path } = address else {
@@ -90,7 +150,7 @@ impl Resolve for NodePorts {
                 let (namespace, name) = (namespace.clone(), name.clone());
                 return Err(Error::NoSuchService { namespace, name, known: known.join(", ") });
             };
-            let ports = service.spec.and_then(|spec| spec.ports).unwrap_or_default();
+            let ports = service.spec.as_ref().and_then(|spec| spec.ports.clone()).unwrap_or_default();
             let chosen = match port {
                 Some(port) => {
                     ports.iter().find(|p| p.port == i32::from(*port)).ok_or_else(|| why("has no such port"))?
@@ -98,19 +158,7 @@ impl Resolve for NodePorts {
                 None if ports.len() > 1 => return Err(why("has several ports; name one with `.port(PORT)`")),
                 None => ports.first().ok_or_else(|| why("has no ports"))?,
             };
-            let remedy = "has no node port; use `namespace.port_of_service(..)`, or make it a Service of type NodePort on a port that kind maps to this machine";
-            let node_port = chosen.node_port.and_then(|port| u16::try_from(port).ok()).ok_or_else(|| why(remedy))?;
-            let at = match &self.mapped {
-                None => format!("{}:{node_port}", self.host),
-                Some(mapped) => {
-                    let unmapped = || {
-                        why(&format!(
-                            "has node port {node_port}, which the kind cluster does not map to this machine; map it by `extraPortMappings` of its configuration, or use `namespace.port_of_service(..)`"
-                        ))
-                    };
-                    mapped.get(&node_port).ok_or_else(unmapped)?.to_string()
-                }
-            };
+            let at = self.at(&service, chosen).map_err(|error| why(&error))?;
             format!("http://{at}{path}").parse().map_err(|_| why("has no usable address"))
         })
     }

@@ -57,13 +57,15 @@ pub enum LedgerError {
     },
     /// There is one of that name.
     #[error(
-        "run {run} has a ledger already, {path}: it is alive, or has left something (`steadfast sweep --list`). With one STEADFAST_SEED runs on a cluster over a network have the same names: unset it, or set another"
+        "run {run} has a ledger already, {path}: it is alive, or has left something (`{sweep} --list`). With one STEADFAST_SEED runs on a cluster over a network have the same names: unset it, or set another"
     )]
     NameTaken {
         /// The run.
         run: String,
         /// The file.
         path: PathBuf,
+        /// How to sweep its cluster.
+        sweep: String,
     },
     /// Others could forge entries.
     #[error("the key {path} can be read by other users: run `chmod 600 {path}`, or remove it if no run is open")]
@@ -198,7 +200,8 @@ impl Ledger {
         let file = match create_private(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(LedgerError::NameTaken { run: header.run, path });
+                let sweep = header.sweep_command();
+                return Err(LedgerError::NameTaken { run: header.run, path, sweep });
             }
             Err(error) => return Err(LedgerError::file("write", &path)(error)),
         };

@@ -6,6 +6,7 @@
 //! deleted that is not proved to be ours; nothing is guessed from a line that is torn, foreign or unknown.
 
 mod carry;
+mod command;
 mod decide;
 mod guard;
 #[cfg(feature = "kubernetes")]
@@ -23,6 +24,10 @@ mod sweep;
 mod tests;
 mod undo;
 
+#[cfg(feature = "cli")]
+pub(crate) use command::quoted;
+#[cfg(feature = "kubernetes")]
+pub(crate) use command::{IN_CLUSTER, sweep_command};
 pub(crate) use decide::{MARK, Next, Writes, decide, standing};
 pub use guard::UndoGuard;
 #[cfg(feature = "kubernetes")]

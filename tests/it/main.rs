@@ -1,6 +1,7 @@
 //! Tests on the embedded lab, in one binary.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod addresses;
 mod alerts;
 mod bad_input;
 mod counted;
@@ -17,6 +18,7 @@ mod load;
 mod network;
 mod prometheus;
 mod properties;
+mod rbac;
 mod readme;
 mod recovery;
 mod run;

@@ -41,3 +41,15 @@ pub fn on_the_lab<F: AsyncFnOnce(Cluster) -> steadfast::Result>(body: F) {
         panic!("{error}");
     }
 }
+
+/// The lab's API as a client sees it that is somebody else.
+pub fn client_of(cluster: &Cluster, user: &str) -> kube::Client {
+    let user: ::http::HeaderValue = user.parse().expect("a user");
+    let api = cluster.lab().expect("these tests run on the lab").api().clone();
+    let service = tower::service_fn(move |mut request: ::http::Request<kube::client::Body>| {
+        request.headers_mut().insert("impersonate-user", user.clone());
+        let mut api = api.clone();
+        async move { tower::Service::call(&mut api, request).await }
+    });
+    kube::Client::new(service, "default")
+}

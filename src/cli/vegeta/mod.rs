@@ -20,7 +20,7 @@ use clap::{Args, Subcommand};
 
 pub(super) use flags::go_style;
 
-use super::USAGE;
+use super::Exit;
 
 const EXAMPLES: &str = "\
 Flags have one dash or two, and a value after `=` or a space: -rate=50/s, --rate 50/s, -keepalive=false.
@@ -99,7 +99,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
 
 fn usage(why: impl Display) -> ExitCode {
     eprintln!("steadfast vegeta: {why}");
-    USAGE.into()
+    Exit::Usage.into()
 }
 
 fn failed(why: impl Display) -> ExitCode {

@@ -180,3 +180,11 @@ impl KindError {
         move |source| Self::File { doing, path, source }
     }
 }
+
+impl KindError {
+    /// Whether a name or a file is wrong, so that the remedy is to call again with another.
+    #[cfg(feature = "cli")]
+    pub(crate) fn is_usage(&self) -> bool {
+        matches!(self, Self::BadName { .. } | Self::OtherConfig { .. } | Self::NoConfig { .. } | Self::BadConfig { .. })
+    }
+}

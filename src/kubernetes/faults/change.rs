@@ -63,12 +63,13 @@ pub(super) async fn arm(
     mark: &Mark,
 ) -> Result<Armed, BoxError> {
     let found = read(kubernetes, &object).await?;
-    let (uid, fields) = unchanged(&object, &found, set)?;
+    let (uid, fields) = unchanged(&object, &found, set, kubernetes.sweep())?;
     let by = Author { run: mark.run.clone(), owner: mark.owner.clone() };
     let original = Original { by: by.clone(), uid: uid.clone(), fields };
     let undo = vec![Undo::Restore { object: object.clone(), uid, by: Some(by), fields: original.fields.clone() }];
-    let api = kubernetes.objects(&object);
-    let apply = Box::new(move || -> BoxFuture<'static, Applied> { Box::pin(write(api, object, found, original)) });
+    let (api, sweep) = (kubernetes.objects(&object), kubernetes.sweep().to_owned());
+    let apply =
+        Box::new(move || -> BoxFuture<'static, Applied> { Box::pin(write(api, object, found, original, sweep)) });
     Ok(Armed { undo, apply })
 }
 
@@ -77,11 +78,13 @@ fn unchanged(
     object: &ObjectRef,
     found: &DynamicObject,
     set: &[(&str, Value)],
+    sweep: &str,
 ) -> Result<(String, Vec<Field>), BoxError> {
     let held = found.metadata.annotations.as_ref().and_then(|annotations| annotations.get(ORIGINAL_ANNOTATION));
     if let Some(held) = held {
         let run = Original::read(held).map_or_else(|_| "unknown".to_owned(), |held| held.by.run);
-        return Err(KubernetesError::ChangedByRun { object: object.to_string(), run }.into());
+        let (object, sweep) = (object.to_string(), sweep.to_owned());
+        return Err(KubernetesError::ChangedByRun { object, run, sweep }.into());
     }
     let now = serde_json::to_value(found)?;
     let field = |(pointer, value): &(&str, Value)| Field {
@@ -107,7 +110,13 @@ fn patch(original: &Original, version: Option<&str>) -> Value {
     patch
 }
 
-async fn write(api: Api<DynamicObject>, object: ObjectRef, mut found: DynamicObject, original: Original) -> Applied {
+async fn write(
+    api: Api<DynamicObject>,
+    object: ObjectRef,
+    mut found: DynamicObject,
+    original: Original,
+    sweep: String,
+) -> Applied {
     for attempt in 1.. {
         let body = patch(&original, found.metadata.resource_version.as_deref());
         match api.patch(&object.name, &PatchParams::default(), &Patch::Merge(&body)).await {
@@ -126,7 +135,7 @@ async fn write(api: Api<DynamicObject>, object: ObjectRef, mut found: DynamicObj
         let set: Vec<_> =
             original.fields.iter().map(|f| (f.pointer.as_str(), f.set.clone().unwrap_or(Value::Null))).collect();
         // The undo in the ledger holds the old values: with others it would be a lie.
-        if unchanged(&object, &found, &set)? != (original.uid.clone(), original.fields.clone()) {
+        if unchanged(&object, &found, &set, &sweep)? != (original.uid.clone(), original.fields.clone()) {
             return Err(format!("{object} was changed by somebody else while the fault was being put on").into());
         }
     }
@@ -160,7 +169,9 @@ mod tests {
 
     #[test]
     fn a_patch_has_the_fields_the_version_and_what_was_there() {
-        let (uid, fields) = unchanged(&object(), &found(json!({})), &[(KEY, json!("us"))]).expect("it is unchanged");
+        let (uid, fields) =
+            unchanged(&object(), &found(json!({})), &[(KEY, json!("us"))], "steadfast sweep --context dev")
+                .expect("it is unchanged");
         let by = Author { run: "r".into(), owner: "us".into() };
         let original = Original { by, uid, fields };
         let body = patch(&original, Some("7"));
@@ -178,15 +189,20 @@ mod tests {
         let held = Original { by, uid: "u".into(), fields: vec![] }.written();
         for (annotation, run) in [(held.as_str(), "abc"), ("nonsense", "unknown")] {
             let found = found(json!({ORIGINAL_ANNOTATION: annotation}));
-            let error = unchanged(&object(), &found, &[(KEY, json!("us"))]).expect_err("it is held").to_string();
-            assert!(error.contains(&format!("run {run}")) && error.contains("steadfast sweep"), "{error}");
+            let error = unchanged(&object(), &found, &[(KEY, json!("us"))], "steadfast sweep --context dev")
+                .expect_err("it is held")
+                .to_string();
+            assert!(
+                error.contains(&format!("run {run}")) && error.contains("`steadfast sweep --context dev`"),
+                "{error}"
+            );
         }
     }
 
     #[test]
     fn a_value_that_is_there_already_is_no_change() {
         let same = [("/spec/selector/app", json!("front"))];
-        let error = unchanged(&object(), &found(json!({})), &same).expect_err("nothing changes").to_string();
+        let error = unchanged(&object(), &found(json!({})), &same, "").expect_err("nothing changes").to_string();
         assert!(error.contains("/spec/selector/app is \"front\""), "{error}");
     }
 }

@@ -167,6 +167,10 @@ impl Fault for DenyTraffic {
         self.lasting
     }
 
+    fn remedy(&self) -> &'static str {
+        "give it a `.witness(check)`, or believe it by `.trust_without_proof(\"why\")`"
+    }
+
     fn trusted(&self) -> Option<String> {
         self.trusted.clone()
     }

@@ -209,6 +209,10 @@ impl Fault for Impair {
         })
     }
 
+    fn remedy(&self) -> &'static str {
+        "give it a `.witness(check)`"
+    }
+
     fn lasting(&self) -> Option<Duration> {
         self.lasting
     }

@@ -109,6 +109,10 @@ impl Fault for Scale {
         self.within.unwrap_or(SEEN_WITHIN)
     }
 
+    fn remedy(&self) -> &'static str {
+        "give its pods time by `.ready_within(..)`"
+    }
+
     fn lasting(&self) -> Option<Duration> {
         self.lasting
     }

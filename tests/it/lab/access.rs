@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use steadfast::prelude::*;
 
 use super::raw::ask;
+use crate::support::client_of;
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 const REVIEWS: &str = "/apis/authorization.k8s.io/v1";
@@ -302,18 +303,6 @@ async fn aggregated_roles_follow_their_parts(cluster: Cluster) -> steadfast::Res
     assert_eq!(rules("whole").await.as_array().map_or(0, Vec::len), 0);
     assert!(!held("admin").await);
     Ok(())
-}
-
-/// The lab's API as a client sees it that is somebody else.
-fn client_of(cluster: &Cluster, user: &str) -> kube::Client {
-    let user: ::http::HeaderValue = user.parse().unwrap();
-    let api = cluster.lab().unwrap().api().clone();
-    let service = tower::service_fn(move |mut request: ::http::Request<kube::client::Body>| {
-        request.headers_mut().insert("impersonate-user", user.clone());
-        let mut api = api.clone();
-        async move { tower::Service::call(&mut api, request).await }
-    });
-    kube::Client::new(service, "default")
 }
 
 /// "Is this Role enough?", asked of the lab by whoever writes one for their pipeline.
