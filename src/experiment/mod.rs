@@ -49,6 +49,7 @@ pub use hold::{Hold, Switch};
 pub use hypothesis::Hypothesis;
 pub use place::Place;
 pub use plan::{Plan, PlannedCheck, PlannedStep};
+pub(crate) use probe::found;
 pub use probe::{Action, Background, Check, Finding, Judged, Observed, Probe};
 pub use remarks::Remarks;
 pub use run::Run;

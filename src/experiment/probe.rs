@@ -143,28 +143,32 @@ where
     fn check<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Finding, BoxError>> {
         Box::pin(async move {
             let expected = self.tolerance.expected();
-            let finding = match self.probe.observe(scene).await? {
-                Observed::Value(value) => {
-                    Finding { judgement: self.tolerance.judge(&value), evidence: serde_json::to_value(&value)? }
-                }
-                Observed::Partial { value, why } => Finding {
-                    judgement: self.tolerance.judge_partial(&value, &why),
-                    evidence: serde_json::json!({"known": value, "unknown": why}),
-                },
-                Observed::NoAnswer(how) => {
-                    let judgement = Judgement::of(false, format!("no answer ({how})"), &expected, ("", "no answer"));
-                    Finding { judgement, evidence: Value::Null }
-                }
-                Observed::Inconclusive(reason) => {
-                    Finding { judgement: Judgement::inconclusive(reason, &expected), evidence: Value::Null }
-                }
-                Observed::NotApplicable => {
-                    Finding { judgement: Judgement::not_applicable(&expected), evidence: Value::Null }
-                }
-            };
-            Ok(finding)
+            found(self.probe.observe(scene).await?, &expected, |value, unknown| match unknown {
+                Some(why) => self.tolerance.judge_partial(value, why),
+                None => self.tolerance.judge(value),
+            })
         })
     }
+}
+
+/// What a check finds of what its probe saw; `judge` is given why a value is not known whole, if it is not.
+pub(crate) fn found<T: Serialize>(
+    seen: Observed<T>,
+    expected: &str,
+    judge: impl FnOnce(&T, Option<&Reason>) -> Judgement,
+) -> Result<Finding, BoxError> {
+    let (judgement, evidence) = match seen {
+        Observed::Value(value) => (judge(&value, None), serde_json::to_value(&value)?),
+        Observed::Partial { value, why } => {
+            (judge(&value, Some(&why)), serde_json::json!({"known": value, "unknown": why}))
+        }
+        Observed::NoAnswer(how) => {
+            (Judgement::of(false, format!("no answer ({how})"), expected, ("", "no answer")), Value::Null)
+        }
+        Observed::Inconclusive(reason) => (Judgement::inconclusive(reason, expected), Value::Null),
+        Observed::NotApplicable => (Judgement::not_applicable(expected), Value::Null),
+    };
+    Ok(Finding { judgement, evidence })
 }
 
 /// Does something, as a step of the method; its output goes into the journal.

@@ -8,8 +8,10 @@ use serde::Serialize;
 use super::Prometheus;
 use super::client::NoData;
 use super::decode::Labels;
+use super::growth::millis;
 use super::rules::{self, Rule};
 use super::selection::selector;
+use super::settle::{GRACE, patience};
 use super::value::parsed;
 use crate::BoxError;
 use crate::clock::Timestamp;
@@ -17,11 +19,11 @@ use crate::experiment::{Check, Finding, Phase, Scene};
 use crate::journal::Reason;
 use crate::tolerance::Judgement;
 
-/// How long an evaluation may be overdue beyond its interval: the server is busy, or the clock of ours is not quite its.
-const GRACE: f64 = 5.0;
-
 /// The shortest time between two looks.
 const SHORTEST_LOOK: f64 = 0.25;
+
+/// The longest: an evaluation is seen so many seconds after it at the latest.
+const LONGEST_LOOK: f64 = 15.0;
 
 /// How many alerts of a rule are listed as evidence.
 const MOST: usize = 20;
@@ -138,7 +140,15 @@ impl Alert {
         loop {
             let rules = self.rules(scene).await?;
             let now = server(scene.clock.now());
+            for rule in &rules {
+                self.prometheus.believes(&format!("rule {:?} is evaluated", rule.name), rule.interval)?;
+            }
             let interval = rules.iter().map(|rule| rule.interval).fold(0.0, f64::max);
+            if let Some(early) = rules.iter().find(|rule| rule.evaluated > now + GRACE) {
+                let ahead = millis(early.evaluated - now);
+                let why = format!("rule {:?} was evaluated {ahead} s later than its own clock", early.name);
+                return Err(self.prometheus.unavailable(why));
+            }
             let mut state = AlertState::default();
             for alert in rules.iter().flat_map(Rule::firing).filter(|labels| self.is_of(labels)) {
                 state.saw(alert.clone(), None);
@@ -168,7 +178,7 @@ impl Alert {
             }
             // A safeguard under faults is looked at again soon, and says meanwhile that it does not know.
             let waits = !matches!(scene.phase, Phase::Safeguard { method_started: Some(_) });
-            if !waits || (scene.clock.elapsed() - started).as_secs_f64() >= 3.0 * interval + GRACE {
+            if !waits || scene.clock.elapsed() - started >= patience(interval) {
                 let why = match stamp(oldest) {
                     Some(at) => {
                         format!("its rule was evaluated at {at} for the last time, every {interval} s is usual")
@@ -177,7 +187,7 @@ impl Alert {
                 };
                 return Err(Reason::StaleData { what: format!("alert {}", self.shown()), why }.into());
             }
-            scene.clock.sleep(Duration::from_secs_f64((interval / 4.0).max(SHORTEST_LOOK))).await;
+            scene.clock.sleep(Duration::from_secs_f64((interval / 4.0).clamp(SHORTEST_LOOK, LONGEST_LOOK))).await;
         }
     }
 

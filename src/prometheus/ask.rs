@@ -78,7 +78,7 @@ impl Prometheus {
         self.shaped(scene, "/api/v1/query", &[("query", &query)], Shape::Matrix).await
     }
 
-    async fn decoded<T: DeserializeOwned>(
+    pub(super) async fn decoded<T: DeserializeOwned>(
         &self,
         scene: &Scene,
         path: &str,

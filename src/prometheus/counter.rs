@@ -11,6 +11,7 @@ use super::client::NoData;
 use super::each::{Each, PerSeries};
 use super::examine::{self, Type};
 use super::growth::{Growth, SeriesGrowth};
+use super::recovers::StopsWithin;
 use super::selection::{Selection, labels};
 use super::value::{Number, parsed};
 use super::window::{Anchor, Look};
@@ -63,6 +64,13 @@ impl Counter {
     /// As [`rate`](Self::rate), over the last `duration`, which must reach back to the method's start.
     pub fn rate_over(&self, duration: Duration) -> CounterRate {
         CounterRate { growth: self.growth_over(duration) }
+    }
+
+    /// A check: at the latest so long after the faults were undone it has stopped to grow: it does not grow between the last
+    /// two scrapes of that time. Applies after the rollback, and under the fault where every fault has ended by plan. A
+    /// series that is absent has not grown, where its target is known.
+    pub fn recovers_within(&self, duration: Duration) -> StopsWithin {
+        StopsWithin::new(self.selection.clone(), duration)
     }
 
     fn grown(&self, anchor: Anchor) -> CounterGrowth {

@@ -167,6 +167,9 @@ impl<'de> Deserialize<'de> for Found {
                 (Shape::Matrix, None, Some(points)) => points,
                 _ => return Err(D::Error::custom(format!("a series of the {} has no values of it", shape.name()))),
             };
+            if points.windows(2).any(|pair| pair[0].0 > pair[1].0) {
+                return Err(D::Error::custom("the samples of a series are not in the order of their times"));
+            }
             let samples = points.into_iter().map(|Point(at, value)| (at, value)).collect();
             Ok(Series { labels: one.metric, samples })
         };

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use serde_json::Value;
 
 use super::decode::Labels;
 use super::growth::Shown;
 use crate::BoxError;
-use crate::experiment::{Check, Finding, Observed, Probe, Scene};
+use crate::experiment::{Check, Finding, Probe, Scene, found};
 use crate::journal::Reason;
 use crate::tolerance::{Judgement, Outcome, Tolerance};
 
@@ -131,21 +130,8 @@ where
 
     fn check<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Finding, BoxError>> {
         Box::pin(async move {
-            let inconclusive = |reason| Judgement::inconclusive(reason, &self.expected());
-            let (judgement, evidence) = match self.probe.observe(scene).await? {
-                Observed::Value(value) => (self.judge(&value, None), serde_json::to_value(&value)?),
-                Observed::Partial { value, why } => {
-                    (self.judge(&value, Some(&why)), serde_json::json!({"known": value, "unknown": why}))
-                }
-                Observed::NoAnswer(how) => {
-                    let judgement =
-                        Judgement::of(false, format!("no answer ({how})"), &self.expected(), ("", "no answer"));
-                    (judgement, Value::Null)
-                }
-                Observed::Inconclusive(reason) => (inconclusive(reason), Value::Null),
-                Observed::NotApplicable => (Judgement::not_applicable(&self.expected()), Value::Null),
-            };
-            Ok(Finding { judgement, evidence })
+            let seen = self.probe.observe(scene).await?;
+            found(seen, &self.expected(), |value, unknown| self.judge(value, unknown))
         })
     }
 }

@@ -109,7 +109,7 @@ pub(super) fn query(query: &str) -> Result<(), BoxError> {
     let wrong = |why: &str| Err(format!("the query {query:?} {why}").into());
     let expr = match parser::parse(query) {
         Ok(expr) => expr,
-        Err(error) => return wrong(&format!("does not parse: {error}")),
+        Err(error) => return wrong(&format!("does not parse: {}", super::blame::why(query, &error))),
     };
     match expr.value_type() {
         ValueType::Matrix => return wrong("is a range of samples: put a function such as increase() around it"),

@@ -9,6 +9,7 @@ use super::Prometheus;
 use super::client::NoData;
 use super::examine::{self, Type};
 use super::growth::{FaultOn, Growth, Time, Window};
+use super::native::Answered;
 use super::selection::{Selection, labels};
 use super::value::Number;
 use super::window::{Anchor, Look};
@@ -41,7 +42,7 @@ impl Histogram {
     ///
     /// Buckets tell between which bounds a quantile lies and no more: a tolerance whose bound lies strictly within that
     /// bucket, or above the last finite one, is `Inconclusive`. Choose a bucket's bound, or take Prometheus' estimate:
-    /// [`interpolated`](HistogramQuantile::interpolated). Of a native histogram there is only the server's estimate.
+    /// [`interpolated`](HistogramQuantile::interpolated). The growth of a native histogram's buckets is the server's.
     pub fn quantile(&self, quantile: f64) -> HistogramQuantile {
         HistogramQuantile { histogram: self.clone(), quantile, interpolated: false }
     }
@@ -71,7 +72,7 @@ pub struct Quantile {
     pub to: Time,
     /// When faults were on meanwhile.
     pub faults: Vec<FaultOn>,
-    /// How many observations each bucket had at most its bound, by the bound; empty for a native histogram.
+    /// How many observations each bucket had at most its bound, by the bound.
     pub buckets: Vec<(Number, Number)>,
 }
 
@@ -147,7 +148,7 @@ impl HistogramQuantile {
         })
     }
 
-    /// A native histogram is judged by the server: its buckets are not in the samples that the API gives of a counter.
+    /// Of a native histogram the server says how much each bucket grew, and estimates within the bucket.
     async fn native(&self, scene: &Scene) -> Result<Option<Quantile>, NoData> {
         let selection = &self.histogram.selection;
         let what = selection.query();
@@ -161,29 +162,32 @@ impl HistogramQuantile {
         let seconds = (window.to - window.from + settle.interval()).ceil();
         let at = window.to.to_string();
         let query = format!("sum(increase({what}[{seconds}s]))");
-        let of = |query: String| {
-            let at = at.clone();
-            async move {
-                let form = [("query", query.as_str()), ("time", at.as_str())];
-                let series = selection.prometheus.series(scene, "/api/v1/query", &form).await?;
-                Ok::<_, NoData>(series.first().and_then(|series| series.samples.first()).map(|(_, value)| *value))
-            }
-        };
-        let observations = of(format!("histogram_count({query})")).await?;
-        let value = of(format!("histogram_quantile({}, {query})", self.quantile)).await?;
-        let (Some(observations), Some(value)) = (observations, value.filter(|value| !value.is_nan())) else {
+        let form = [("query", query.as_str()), ("time", at.as_str())];
+        let Answered(grown) = selection.prometheus.decoded(scene, "/api/v1/query", &form).await?;
+        let estimate = format!("histogram_quantile({}, {query})", self.quantile);
+        let form = [("query", estimate.as_str()), ("time", at.as_str())];
+        let value = selection.prometheus.series(scene, "/api/v1/query", &form).await?;
+        let value = value.first().and_then(|series| series.samples.first()).map(|(_, value)| *value);
+        let (Some(grown), Some(value)) = (grown, value.filter(|value| !value.is_nan())) else {
             let why =
                 "there were no observations in the window, or there is no such histogram, classic or native".to_owned();
             return Err(Reason::NoData { what, why }.into());
         };
+        let (low, high) = grown.bounds(self.quantile).unwrap_or((value, value));
+        let mut counted = 0.0;
+        let cumulative = grown.buckets.iter().map(|bucket| {
+            counted += bucket.count;
+            (Number(bucket.high), Number(counted))
+        });
         Ok(Some(Quantile {
             value: Number(value),
-            between: (Number(value), Number(value)),
-            observations: Number(observations),
+            // Servers differ in how they estimate at the edges of a bucket.
+            between: (Number(low.min(value)), Number(high.max(value))),
+            observations: Number(grown.count),
             from: Time(window.from),
             to: Time(window.to),
             faults: super::window::faults_on(settle, scene, window),
-            buckets: Vec::new(),
+            buckets: cumulative.collect(),
         }))
     }
 }

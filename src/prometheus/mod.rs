@@ -8,6 +8,7 @@
 mod access;
 mod alert;
 mod ask;
+mod blame;
 mod client;
 #[cfg(feature = "testcontainers")]
 mod container;
@@ -18,7 +19,9 @@ mod examine;
 mod gauge;
 mod growth;
 mod histogram;
+mod native;
 mod ratio;
+mod recovers;
 mod rules;
 mod selection;
 mod settle;
@@ -38,5 +41,6 @@ pub use gauge::{Gauge, GaugeValue, GaugeValues, SeriesValue};
 pub use growth::{At, FaultOn, Growth, SeriesGrowth, Time};
 pub use histogram::{Histogram, HistogramQuantile, Quantile};
 pub use ratio::{CounterRatio, Ratio, ratio};
+pub use recovers::StopsWithin;
 pub use stays::{RecoversWithin, Stays};
 pub use value::{InstantValue, Number, RangeValues};

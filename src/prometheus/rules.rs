@@ -5,14 +5,12 @@ use serde::Deserialize;
 use super::Prometheus;
 use super::client::NoData;
 use super::decode::Labels;
+use super::settle::DEFAULT_INTERVAL;
 use crate::clock::Timestamp;
 use crate::experiment::Scene;
 
 /// How many names are told where one is not found.
 const MOST_NAMES: usize = 5;
-
-/// The longest interval between two evaluations that is believed, in seconds: a day.
-const LONGEST: f64 = 86_400.0;
 
 /// An alerting rule.
 #[derive(Clone, Debug)]
@@ -43,8 +41,7 @@ struct Rules {
 
 #[derive(Deserialize)]
 struct Group {
-    #[serde(default)]
-    interval: f64,
+    interval: Option<f64>,
     #[serde(default)]
     rules: Vec<Told>,
 }
@@ -79,7 +76,7 @@ impl Prometheus {
         let rules: Rules = serde_json::from_value(data)
             .map_err(|error| self.unavailable(format!("what it says of its rules cannot be read: {error}")))?;
         let of_group = |group: Group| {
-            let interval = group.interval.clamp(0.0, LONGEST);
+            let interval = group.interval.unwrap_or(DEFAULT_INTERVAL);
             group.rules.into_iter().filter(|rule| rule.r#type != "recording").map(move |rule| Rule {
                 error: (rule.health == "err").then(|| rule.last_error.unwrap_or_else(|| "it does not say why".into())),
                 evaluated: evaluated(rule.last_evaluation.as_deref()),
@@ -106,6 +103,7 @@ impl Prometheus {
         let server = answer.first().and_then(|series| series.samples.first()).map(|(at, _)| *at);
         let server = server.ok_or_else(|| self.unavailable("it does not say what time it is"))?;
         // Within how long the question took, nobody knows.
+        self.clock_is_near(server - before)?;
         Ok(if (before..=after).contains(&server) { 0.0 } else { server - (before + after) / 2.0 })
     }
 }

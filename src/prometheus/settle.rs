@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Prometheus;
 use super::client::NoData;
 use super::decode::Series;
-use super::growth::{Samples, Window};
+use super::growth::{Samples, Window, millis};
 use super::selection::Selection;
 use crate::clock::Timestamp;
 use crate::experiment::Scene;
@@ -14,8 +14,14 @@ use crate::journal::Reason;
 /// How far back samples are read beyond a window: a series' last sample lies within the server's lookback.
 pub(super) const LOOKBACK: f64 = 300.0;
 
-/// The scrape interval where nothing tells it: Prometheus' default.
-const DEFAULT_INTERVAL: f64 = 60.0;
+/// The interval of scrapes and evaluations where nothing tells it: Prometheus' default.
+pub(super) const DEFAULT_INTERVAL: f64 = 60.0;
+
+/// The longest interval that is believed, and how far apart two clocks may be: a day.
+const LONGEST: f64 = 86_400.0;
+
+/// The longest that is waited for a scrape or an evaluation, unless somebody says how long.
+const LONGEST_WAIT: f64 = 600.0;
 
 /// The shortest time between two looks.
 const SHORTEST_LOOK: f64 = 0.25;
@@ -24,7 +30,7 @@ const SHORTEST_LOOK: f64 = 0.25;
 const LONGEST_LOOK: f64 = 0.75;
 
 /// What it takes beyond the scrapes themselves.
-const GRACE: f64 = 5.0;
+pub(super) const GRACE: f64 = 5.0;
 
 /// Where scrapes are seen.
 #[derive(Clone, Debug)]
@@ -70,10 +76,11 @@ impl<'a> Settle<'a> {
         let server = server.first().and_then(|series| series.samples.first()).map(|(at, _)| *at);
         let local = f64::midpoint(seconds(before), seconds(scene.clock.now()));
         let ahead = server.map_or(0.0, |server| server - local);
+        prometheus.clock_is_near(ahead)?;
         let what = what.to_owned();
         let mut settle = Self { prometheus, scene, what, watched, interval: DEFAULT_INTERVAL, known: false, ahead };
-        let samples = prometheus.raw(scene, &settle.watched.query, LOOKBACK).await?;
-        settle.find_interval(&samples).await;
+        let samples = settle.raw(&settle.watched.query, LOOKBACK).await?;
+        settle.find_interval(&samples).await?;
         Ok(settle)
     }
 
@@ -98,7 +105,7 @@ impl<'a> Settle<'a> {
     }
 
     /// By the server's list of targets, else by the distance of samples.
-    async fn find_interval(&mut self, samples: &[Series]) {
+    async fn find_interval(&mut self, samples: &[Series]) -> Result<(), NoData> {
         if let Ok(data) = self.prometheus.ask(self.scene, "/api/v1/targets", &[]).await {
             let targets = data["activeTargets"].as_array().map_or(&[][..], Vec::as_slice);
             let ours = |target: &&serde_json::Value| {
@@ -109,19 +116,35 @@ impl<'a> Settle<'a> {
             };
             let interval = |target: &serde_json::Value| parse_seconds(target["scrapeInterval"].as_str()?);
             if let Some(interval) = targets.iter().filter(ours).filter_map(interval).reduce(f64::max) {
+                self.prometheus.believes(&format!("{} is scraped", self.watched.query), interval)?;
                 (self.interval, self.known) = (interval, true);
-                return;
+                return Ok(());
             }
             // Not a target of these, or none yet: it will hardly be scraped less often than the others.
-            if let Some(interval) = targets.iter().filter_map(interval).reduce(f64::max) {
+            if let Some(interval) = targets.iter().filter_map(interval).filter(|it| is_interval(*it)).reduce(f64::max) {
                 self.interval = interval;
             }
         }
         let mut gaps: Vec<f64> =
             samples.iter().flat_map(|s| s.samples.windows(2).map(|pair| pair[1].0 - pair[0].0)).collect();
+        gaps.retain(|gap| is_interval(*gap));
         gaps.sort_by(f64::total_cmp);
         if let Some(gap) = gaps.get(gaps.len() / 2) {
             (self.interval, self.known) = (*gap, true);
+        }
+        Ok(())
+    }
+
+    /// As [`Prometheus::raw`]; what the server has of its own future is no evidence.
+    async fn raw(&self, query: &str, back: f64) -> Result<Vec<Series>, NoData> {
+        let series = self.prometheus.raw(self.scene, query, back).await?;
+        let latest = series.iter().flat_map(|series| &series.samples).map(|(at, _)| *at).reduce(f64::max);
+        match latest.filter(|latest| *latest > self.now() + GRACE) {
+            Some(latest) => {
+                let ahead = millis(latest - self.now());
+                Err(self.prometheus.unavailable(format!("a sample of {query} is {ahead} s later than its own clock")))
+            }
+            None => Ok(series),
         }
     }
 
@@ -135,7 +158,7 @@ impl<'a> Settle<'a> {
             let series = self.watched_since(anchor).await?;
             if !self.known && !series.is_empty() {
                 // The first scrape has come meanwhile.
-                self.find_interval(&series).await;
+                self.find_interval(&series).await?;
             }
             let waited = self.scene.clock.elapsed().saturating_sub(begun);
             let late = waited >= self.patience();
@@ -152,18 +175,29 @@ impl<'a> Settle<'a> {
                     return Ok(self.now());
                 }
                 None if late => return Err(self.stale(self.why_not(&series, anchor, waited)).into()),
-                _ => self.scene.clock.sleep(self.until_next(&series)).await,
+                _ => {
+                    let left = self.patience().saturating_sub(waited);
+                    self.scene.clock.sleep(self.until_next(&series).min(left)).await;
+                }
             }
         }
     }
 
+    /// Waits for an instant to come, and then as [`scraped_after`](Self::scraped_after): of the time up to it nothing is
+    /// known before.
+    pub(super) async fn scraped_at_last(&mut self, at: f64) -> Result<f64, NoData> {
+        let wait = Duration::try_from_secs_f64((at - self.now()).max(0.0)).unwrap_or(Duration::MAX);
+        self.scene.clock.sleep(wait).await;
+        self.scraped_after(at).await
+    }
+
     /// How long a scrape is waited for.
     fn patience(&self) -> Duration {
-        self.prometheus.settle_within.unwrap_or_else(|| Duration::from_secs_f64(3.0 * self.interval + GRACE))
+        self.prometheus.settle_within.unwrap_or_else(|| patience(self.interval))
     }
 
     async fn watched_since(&self, anchor: f64) -> Result<Vec<Series>, NoData> {
-        self.prometheus.raw(self.scene, &self.watched.query, self.now() - anchor + LOOKBACK).await
+        self.raw(&self.watched.query, self.now() - anchor + LOOKBACK).await
     }
 
     /// The window between two fresh scrapes after `anchor`.
@@ -187,9 +221,9 @@ impl<'a> Settle<'a> {
         let begun = self.scene.clock.elapsed();
         loop {
             let back = self.now() - window.from + LOOKBACK;
-            let counter = self.prometheus.raw(self.scene, &selection.query(), back).await?;
+            let counter = self.raw(&selection.query(), back).await?;
             let up = match selection.up() {
-                Some(up) => Some(self.prometheus.raw(self.scene, &up, back).await?),
+                Some(up) => Some(self.raw(&up, back).await?),
                 None => None,
             };
             let samples = Samples { counter, up, interval: self.interval };
@@ -249,6 +283,34 @@ impl<'a> Settle<'a> {
     }
 }
 
+impl Prometheus {
+    /// An interval that the server tells, if it can be one.
+    pub(super) fn believes(&self, what: &str, interval: f64) -> Result<(), NoData> {
+        if is_interval(interval) {
+            return Ok(());
+        }
+        Err(self.unavailable(format!("it says that {what} every {interval:?} s, which is no interval to wait for")))
+    }
+
+    /// Times of a server whose clock is far from ours mean nothing.
+    pub(super) fn clock_is_near(&self, ahead: f64) -> Result<(), NoData> {
+        if ahead.abs() <= LONGEST {
+            return Ok(());
+        }
+        let (by, how) = (millis(ahead.abs()), if ahead > 0.0 { "ahead of" } else { "behind" });
+        Err(self.unavailable(format!("its clock is {by} s {how} ours; let both be set by NTP")))
+    }
+}
+
+fn is_interval(seconds: f64) -> bool {
+    seconds > 0.0 && seconds <= LONGEST
+}
+
+/// How long a scrape or an evaluation is waited for that comes so often.
+pub(super) fn patience(interval: f64) -> Duration {
+    Duration::from_secs_f64((3.0 * interval + GRACE).clamp(GRACE, LONGEST_WAIT))
+}
+
 fn seconds(at: Timestamp) -> f64 {
     at.as_duration().as_secs_f64()
 }
@@ -267,6 +329,8 @@ pub(super) fn parse_seconds(text: &str) -> Option<f64> {
             "m" => 60.0,
             "h" => 3600.0,
             "d" => 86_400.0,
+            "w" => 7.0 * 86_400.0,
+            "y" => 365.0 * 86_400.0,
             _ => return None,
         };
         total += number.parse::<f64>().ok()? * factor;

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use serde_json::json;
 
 use super::client::NoData;
 use super::decode::Series;
-use super::examine::{self, Type};
+use super::examine::Type;
 use super::gauge::{SeriesValue, value_of};
 use super::growth::{GAP, Shown, Window, millis};
 use super::selection::Selection;
@@ -30,6 +29,10 @@ pub struct Stays<T> {
 impl<T: Tolerance<SeriesValue> + 'static> Stays<T> {
     pub(super) fn new(selection: Selection, tolerance: T) -> Self {
         Self { selection, tolerance }
+    }
+
+    fn taken_for(&self) -> (Type, Option<Duration>) {
+        (Type::Gauge, None)
     }
 
     fn expected(&self) -> String {
@@ -103,8 +106,42 @@ fn nothing(selection: &Selection, expected: &str) -> Judgement {
     Judgement::inconclusive(Reason::NoData { what: selection.query(), why }, expected)
 }
 
+/// A check that looks at series over time, by its own `selection`, `taken_for`, `expected` and `look`.
+macro_rules! over_time {
+    ($name:ident $(<$tolerance:ident>)?) => {
+        impl$(<$tolerance: crate::tolerance::Tolerance<super::SeriesValue> + 'static>)? crate::experiment::Check
+            for $name$(<$tolerance>)?
+        {
+            fn describe(&self) -> String {
+                format!("{}: {}", self.selection.shown(), self.expected())
+            }
+
+            fn validate(&self) -> Result<(), crate::BoxError> {
+                self.selection.validate()
+            }
+
+            fn examine<'a>(
+                &'a self,
+                scene: &'a crate::experiment::Scene,
+            ) -> futures_util::future::BoxFuture<'a, Result<Vec<String>, crate::BoxError>> {
+                let (taken_for, window) = self.taken_for();
+                Box::pin(super::examine::selection(&self.selection, scene, taken_for, window))
+            }
+
+            fn check<'a>(
+                &'a self,
+                scene: &'a crate::experiment::Scene,
+            ) -> futures_util::future::BoxFuture<'a, Result<crate::experiment::Finding, crate::BoxError>> {
+                Box::pin(async move { super::stays::found(self.look(scene).await, &self.expected()) })
+            }
+        }
+    };
+}
+
+pub(super) use over_time;
+
 /// What a look gives, as a check says it.
-fn found(look: Result<Option<Finding>, NoData>, expected: &str) -> Result<Finding, BoxError> {
+pub(super) fn found(look: Result<Option<Finding>, NoData>, expected: &str) -> Result<Finding, BoxError> {
     match look {
         Ok(Some(finding)) => Ok(finding),
         Ok(None) => Ok(Finding { judgement: Judgement::not_applicable(expected), evidence: json!(null) }),
@@ -115,23 +152,7 @@ fn found(look: Result<Option<Finding>, NoData>, expected: &str) -> Result<Findin
     }
 }
 
-impl<T: Tolerance<SeriesValue> + 'static> Check for Stays<T> {
-    fn describe(&self) -> String {
-        format!("{}: {}", self.selection.shown(), self.expected())
-    }
-
-    fn validate(&self) -> Result<(), BoxError> {
-        self.selection.validate()
-    }
-
-    fn examine<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Vec<String>, BoxError>> {
-        Box::pin(examine::selection(&self.selection, scene, Type::Gauge, None))
-    }
-
-    fn check<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Finding, BoxError>> {
-        Box::pin(async move { found(self.look(scene).await, &self.expected()) })
-    }
-}
+over_time!(Stays<T>);
 
 /// A check that a gauge comes back. Made by [`Gauge::recovers_within`](super::Gauge::recovers_within).
 #[derive(Clone, Debug)]
@@ -147,6 +168,10 @@ impl<T: Tolerance<SeriesValue> + 'static> RecoversWithin<T> {
         Self { selection, within, tolerance }
     }
 
+    fn taken_for(&self) -> (Type, Option<Duration>) {
+        (Type::Gauge, None)
+    }
+
     fn expected(&self) -> String {
         format!("{} within {:?} after the fault", self.tolerance.expected(), self.within)
     }
@@ -157,10 +182,7 @@ impl<T: Tolerance<SeriesValue> + 'static> RecoversWithin<T> {
         let mut settle = Settle::new(&self.selection.prometheus, scene, &what, Watched::of(&self.selection)).await?;
         let ended = settle.local(ended);
         let deadline = ended + self.within.as_secs_f64();
-        // Nothing is known of the time after the deadline before a scrape has come after it.
-        let wait = (deadline - settle.now()).max(0.0);
-        scene.clock.sleep(Duration::from_secs_f64(wait)).await;
-        let to = settle.scraped_after(deadline).await?;
+        let to = settle.scraped_at_last(deadline).await?;
         let window = Window { from: ended, to };
         let samples = settle.samples(&self.selection, window).await?;
         let mut back = Vec::new();
@@ -222,7 +244,7 @@ impl<T: Tolerance<SeriesValue> + 'static> RecoversWithin<T> {
 }
 
 /// When the last fault ended; `None` while one is on, or before the method.
-fn ended(scene: &Scene) -> Option<Timestamp> {
+pub(super) fn ended(scene: &Scene) -> Option<Timestamp> {
     let last = || {
         let ends: Vec<_> = scene.faults.windows().1.iter().map(|fault| fault.undone).collect();
         ends.into_iter().collect::<Option<Vec<_>>>()?.into_iter().max()
@@ -235,20 +257,4 @@ fn ended(scene: &Scene) -> Option<Timestamp> {
     }
 }
 
-impl<T: Tolerance<SeriesValue> + 'static> Check for RecoversWithin<T> {
-    fn describe(&self) -> String {
-        format!("{}: {}", self.selection.shown(), self.expected())
-    }
-
-    fn validate(&self) -> Result<(), BoxError> {
-        self.selection.validate()
-    }
-
-    fn examine<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Vec<String>, BoxError>> {
-        Box::pin(examine::selection(&self.selection, scene, Type::Gauge, None))
-    }
-
-    fn check<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Finding, BoxError>> {
-        Box::pin(async move { found(self.look(scene).await, &self.expected()) })
-    }
-}
+over_time!(RecoversWithin<T>);

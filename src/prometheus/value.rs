@@ -189,7 +189,9 @@ impl Probe for RangeValues {
 
 /// Whether a query parses; the error names it.
 pub(super) fn parsed(query: &str) -> Result<(), BoxError> {
-    parser::parse(query).map(drop).map_err(|error| format!("the query {query:?} does not parse: {error}").into())
+    parser::parse(query)
+        .map(drop)
+        .map_err(|error| format!("the query {query:?} does not parse: {}", super::blame::why(query, &error)).into())
 }
 
 /// A value of a series. JSON has no NaN and no infinity, so it is written as Prometheus writes it.

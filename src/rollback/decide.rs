@@ -241,16 +241,6 @@ fn shown(value: Option<&Value>) -> String {
 mod tests {
     use super::*;
 
-    fn object() -> ObjectRef {
-        ObjectRef {
-            api_version: "v1".into(),
-            kind: "Service".into(),
-            resource: "services".into(),
-            namespace: Some("default".into()),
-            name: "front".into(),
-        }
-    }
-
     fn field(name: &str) -> Field {
         Field { pointer: format!("/spec/{name}"), set: Some(json!("bad")), was: Some(json!("good")) }
     }
@@ -261,7 +251,7 @@ mod tests {
 
     /// Of two fields.
     fn restore(by: Option<Author>) -> Undo {
-        Undo::Restore { object: object(), uid: "u".into(), by, fields: vec![field("a"), field("b")] }
+        Undo::Restore { object: ObjectRef::front(), uid: "u".into(), by, fields: vec![field("a"), field("b")] }
     }
 
     fn found(a: &str, b: &str, mark: Option<&str>) -> Value {
@@ -340,7 +330,7 @@ mod tests {
 
     #[test]
     fn another_object_of_the_name_is_left_alone_by_every_undo() {
-        let (object, uid) = (object(), "v".to_owned());
+        let (object, uid) = (ObjectRef::front(), "v".to_owned());
         for undo in [
             Undo::Delete { object: object.clone(), owner: "o".into(), uid: Some(uid.clone()), switch: None },
             Undo::Restore { object: object.clone(), uid: uid.clone(), by: Some(by("o")), fields: vec![field("a")] },
@@ -359,7 +349,7 @@ mod tests {
     #[test]
     fn without_its_uid_what_belongs_to_the_switch_is_ours() {
         let switch = Some("s".to_owned());
-        let undo = Undo::Delete { object: object(), owner: "o".into(), uid: None, switch };
+        let undo = Undo::Delete { object: ObjectRef::front(), owner: "o".into(), uid: None, switch };
         let made =
             |owners: Value| json!({"metadata": {"uid": "u", "labels": {OWNER_LABEL: "o"}, "ownerReferences": owners}});
         let ours = made(json!([{"uid": "s"}]));

@@ -33,6 +33,15 @@ pub struct ObjectRef {
     pub name: String,
 }
 
+#[cfg(test)]
+impl ObjectRef {
+    /// A Service, for tests.
+    pub(crate) fn front() -> Self {
+        let [api_version, kind, resource, name] = ["v1", "Service", "services", "front"].map(str::to_owned);
+        Self { api_version, kind, resource, namespace: Some("default".to_owned()), name }
+    }
+}
+
 impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = self.kind.to_lowercase();

@@ -20,6 +20,7 @@ mod prometheus;
 mod properties;
 mod rbac;
 mod readme;
+mod recovers;
 mod recovery;
 mod run;
 mod safeguard;

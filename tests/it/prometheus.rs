@@ -101,3 +101,40 @@ async fn a_server_that_gives_no_answer_ends_in_no_verdict(cluster: Cluster) -> s
     assert!(error.contains("tests/it/prometheus.rs:") && error.contains("refuses the query: many-to-many"), "{error}");
     Ok(())
 }
+
+/// Where clients are that go by the environment, in a process with this variable.
+fn addresses(variable: Option<&str>) -> String {
+    let mut command = std::process::Command::new(std::env::current_exe().expect("this binary"));
+    command.args(["--exact", "prometheus::tells_its_addresses", "--ignored", "--nocapture", "--test-threads=1"]);
+    command.env_remove("PROMETHEUS_URL").envs(variable.map(|value| ("PROMETHEUS_URL", value)));
+    let output = command.output().expect("it runs");
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{told}");
+    told.lines().filter_map(|line| line.strip_prefix("address: ")).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_environment_says_where_prometheus_is() {
+    let unset = "http://localhost:9090/ https://else.example/";
+    assert_eq!(addresses(None), unset);
+    assert_eq!(addresses(Some("")), unset, "a value that is empty is none");
+    let set = "https://mimir.example/prom";
+    assert_eq!(addresses(Some(set)), format!("{set} {set}"));
+    let secret = addresses(Some("https://me:secret@mimir.example/prom?key=secret"));
+    assert_eq!(secret, format!("{set} {set}"), "what is secret in it is not shown");
+}
+
+#[test]
+#[ignore = "run by the_environment_says_where_prometheus_is"]
+fn tells_its_addresses() {
+    for client in [Prometheus::from_env(), Prometheus::from_env_or("https://else.example")] {
+        let shown = format!("{client:?}");
+        println!("\naddress: {}", shown.split('"').nth(1).expect("it is shown"));
+    }
+}
+
+#[test]
+fn an_address_of_the_environment_that_is_none_is_named() {
+    let output = addresses(Some("mimir.example:9090"));
+    assert!(output.contains("mimir.example:9090"), "{output}");
+}

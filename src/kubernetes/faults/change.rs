@@ -146,16 +146,6 @@ async fn write(
 mod tests {
     use super::*;
 
-    fn object() -> ObjectRef {
-        ObjectRef {
-            api_version: "v1".into(),
-            kind: "Service".into(),
-            resource: "services".into(),
-            namespace: Some("default".into()),
-            name: "front".into(),
-        }
-    }
-
     fn found(annotations: Value) -> DynamicObject {
         let found = json!({
             "apiVersion": "v1", "kind": "Service",
@@ -170,7 +160,7 @@ mod tests {
     #[test]
     fn a_patch_has_the_fields_the_version_and_what_was_there() {
         let (uid, fields) =
-            unchanged(&object(), &found(json!({})), &[(KEY, json!("us"))], "steadfast sweep --context dev")
+            unchanged(&ObjectRef::front(), &found(json!({})), &[(KEY, json!("us"))], "steadfast sweep --context dev")
                 .expect("it is unchanged");
         let by = Author { run: "r".into(), owner: "us".into() };
         let original = Original { by, uid, fields };
@@ -189,7 +179,7 @@ mod tests {
         let held = Original { by, uid: "u".into(), fields: vec![] }.written();
         for (annotation, run) in [(held.as_str(), "abc"), ("nonsense", "unknown")] {
             let found = found(json!({ORIGINAL_ANNOTATION: annotation}));
-            let error = unchanged(&object(), &found, &[(KEY, json!("us"))], "steadfast sweep --context dev")
+            let error = unchanged(&ObjectRef::front(), &found, &[(KEY, json!("us"))], "steadfast sweep --context dev")
                 .expect_err("it is held")
                 .to_string();
             assert!(
@@ -202,7 +192,8 @@ mod tests {
     #[test]
     fn a_value_that_is_there_already_is_no_change() {
         let same = [("/spec/selector/app", json!("front"))];
-        let error = unchanged(&object(), &found(json!({})), &same, "").expect_err("nothing changes").to_string();
+        let error =
+            unchanged(&ObjectRef::front(), &found(json!({})), &same, "").expect_err("nothing changes").to_string();
         assert!(error.contains("/spec/selector/app is \"front\""), "{error}");
     }
 }

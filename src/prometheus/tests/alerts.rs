@@ -138,7 +138,7 @@ async fn rules_that_cannot_be_read_are_no_silence() {
         let why = super::unavailable(&down().stays_silent(), &virtually(&server)).await;
         assert!(why.contains("what it says of its rules cannot be read"), "{why}");
     }
-    let odd = json!({"groups": [{"interval": 1e300, "rules": [{"name": "Down", "lastEvaluation": "soon"}]}, {"interval": -1}]});
+    let odd = json!({"groups": [{"rules": [{"name": "Down", "lastEvaluation": "soon"}]}, {"interval": -1}]});
     let scalar = json!({"resultType": "scalar", "result": [origin(), "1"]});
     let server = Server::new(move |_, request| success(if request.contains("rules") { &odd } else { &scalar }));
     let finding = judged(&down().stays_silent(), &virtually(&server)).await.unwrap();

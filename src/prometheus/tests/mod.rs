@@ -2,6 +2,8 @@
 
 mod alerts;
 mod bad_input;
+mod hostile;
+mod native;
 mod wiring;
 
 use std::path::PathBuf;

@@ -1,0 +1,87 @@
+//! Native histograms, as servers write them.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::hostile::{Lie, Told};
+use super::{ADDRESS, Server, judged, success, virtually};
+use crate::clock::{Clock, secs};
+use crate::experiment::{Phase, Probe, Scene};
+use crate::prometheus::Prometheus;
+use crate::tolerance::{Outcome, at_most};
+
+/// What this tolerance makes of a quantile where the growth comes as `grown` and the server's estimate is so much.
+async fn judge(grown: Value, estimate: &'static str, quantile: f64, most: f64) -> (Outcome, String, Value) {
+    let clock = Clock::virtual_time();
+    let started = clock.now();
+    clock.sleep(secs(300)).await;
+    let phase = Phase::Fault { method_started: started, method_ended: clock.now() };
+    let told = Told { clock: clock.clone(), lie: Lie::None };
+    let server: Arc<Server> = Server::new(move |_, request| {
+        let instant = |one: Value| json!({"resultType": "vector", "result": [one]});
+        if request.contains("histogram_quantile") {
+            return success(&instant(json!({"metric": {}, "value": [1, estimate]})));
+        }
+        if request.contains("query=sum%28increase%28took") {
+            return success(&grown);
+        }
+        if request.contains("took_bucket") {
+            return success(&json!({"resultType": "matrix", "result": []}));
+        }
+        success(&told.answer(request))
+    });
+    let scene = Scene { phase, clock, ..virtually(&server) };
+    let took = Prometheus::new(ADDRESS).histogram("took").label("job", "x");
+    let finding = judged(&took.quantile(quantile).expect(at_most(most)), &scene).await.unwrap();
+    let told = format!("{:?}", finding.judgement);
+    (finding.judgement.outcome, told, finding.evidence)
+}
+
+fn grown(histogram: &Value) -> Value {
+    json!({"resultType": "vector", "result": [{"metric": {}, "histogram": [1_767_225_900.5, histogram]}]})
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_bounds_of_a_quantile_are_those_of_its_bucket() {
+    let histogram = json!({"count": "100", "sum": "12.5", "buckets": [
+        [1, "-0.2", "-0.1", "0"], [3, "-0.001", "0.001", "10"], [0, "0.1", "0.2", "70.5"], [0, "0.4", "0.8", "19.5"],
+    ]});
+    for (quantile, most, outcome) in
+        [(0.5, 0.2, Outcome::Met), (0.5, 0.09, Outcome::NotMet), (0.05, 0.001, Outcome::Met), (0.99, 0.8, Outcome::Met)]
+    {
+        let estimate = match quantile {
+            0.5 => "0.15",
+            0.99 => "0.78",
+            _ => "0",
+        };
+        let (found, told, evidence) = judge(grown(&histogram), estimate, quantile, most).await;
+        assert_eq!((found, &evidence["known"]["observations"]), (outcome, &json!(100.0)), "{told}");
+    }
+    // A bound within the bucket is not decided.
+    let (found, told, evidence) = judge(grown(&histogram), "0.15", 0.5, 0.16).await;
+    assert!(matches!(found, Outcome::Inconclusive(_)) && told.contains("between 0.1 and 0.2"), "{told}");
+    assert_eq!(evidence["known"]["buckets"][3], json!([0.8, 100.0]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_histogram_is_no_quantile() {
+    let unavailable = "what it answers cannot be read";
+    for (data, why) in [
+        (json!({"resultType": "vector", "result": []}), "there were no observations"),
+        (json!({"resultType": "vector", "result": [{"metric": {}, "value": [1, "7"]}]}), unavailable),
+        (grown(&json!({"count": "NaN", "sum": "1"})), unavailable),
+        (grown(&json!({"count": 7, "sum": "1"})), unavailable),
+        (grown(&json!({"count": "7", "buckets": [[0, "0.2", "0.1", "7"]]})), unavailable),
+        (grown(&json!({"count": "7", "buckets": [[0, "0.1", "0.2", "-7"]]})), unavailable),
+        (grown(&json!({"count": "7", "buckets": [[0, "low", "0.2", "7"]]})), unavailable),
+        (grown(&json!({"count": "7", "buckets": "many"})), unavailable),
+        (json!(null), unavailable),
+    ] {
+        let (outcome, told, _) = judge(data.clone(), "0.1", 0.5, 1.0).await;
+        assert!(matches!(outcome, Outcome::Inconclusive(_)) && told.contains(why), "{data}: {told}");
+    }
+    // Without buckets there is the estimate alone.
+    let (outcome, told, _) = judge(grown(&json!({"count": "7", "sum": "1"})), "0.1", 0.5, 0.1).await;
+    assert_eq!(outcome, Outcome::Met, "{told}");
+}
