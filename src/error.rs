@@ -1,65 +1,69 @@
-//! The root error, for tests.
+//! The error of a test.
+
+use std::error::Error as StdError;
+use std::fmt;
 
 use crate::BoxError;
 
-/// Anything that a test of this crate may fail with; `?` takes the errors of all its modules.
-#[derive(thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The experiment could not be run to its end, or not be undone.
-    #[error(transparent)]
-    Experiment(#[from] crate::experiment::ExperimentError),
-    /// The cluster is not to be had, or does not do what was asked.
-    #[cfg(feature = "kubernetes")]
-    #[error(transparent)]
-    Cluster(#[from] crate::cluster::ClusterError),
-    /// A selection or an object of Kubernetes.
-    #[cfg(feature = "kubernetes")]
-    #[error(transparent)]
-    Kubernetes(#[from] crate::kubernetes::KubernetesError),
-    /// The cluster's API, asked through a client of the test.
-    #[cfg(feature = "kubernetes")]
-    #[error(transparent)]
-    Api(#[from] kube::Error),
-    /// A journal that cannot be stored or read.
-    #[error(transparent)]
-    Journal(#[from] crate::journal::JournalError),
-    /// The ledger.
-    #[error(transparent)]
-    Ledger(#[from] crate::rollback::LedgerError),
-    /// A file.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    /// JSON.
-    #[error(transparent)]
-    Json(#[from] serde_json::Error),
-    /// A rule for the lab's Prometheus.
-    #[cfg(feature = "lab")]
-    #[error(transparent)]
-    Rule(#[from] crate::lab::BadRule),
-    /// Samples for the lab's Prometheus.
-    #[cfg(feature = "lab")]
-    #[error(transparent)]
-    Samples(#[from] crate::lab::BadSamples),
-    /// A fixture in a container.
-    #[cfg(feature = "testcontainers")]
-    #[error(transparent)]
-    Container(#[from] crate::prometheus::ContainerError),
-    /// Anything else.
-    #[error("{0}")]
-    Other(BoxError),
-}
+/// Whatever a test fails with. `?` takes any error, of this crate or of another, and text.
+///
+/// Like other types of its kind it is no [`std::error::Error`] itself: then nothing else could be turned into it. What it
+/// was made of is found by [`downcast_ref`](Self::downcast_ref).
+///
+/// ```
+/// # use steadfast::prelude::*;
+/// fn port(text: &str) -> steadfast::Result<u16> {
+///     let port = text.parse()?;
+///     if port == 0 {
+///         return Err(format!("{text} is no port").into());
+///     }
+///     Ok(port)
+/// }
+/// assert_eq!(port("x").unwrap_err().to_string(), "invalid digit found in string");
+/// assert_eq!(port("0").unwrap_err().to_string(), "0 is no port");
+/// ```
+pub struct Error(BoxError);
 
-/// libtest prints an error by its `Debug`: people should read the message.
-impl std::fmt::Debug for Error {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        std::fmt::Display::fmt(self, f)
+impl Error {
+    /// The error that this was made of, if it is of that type.
+    #[must_use]
+    pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
+        self.0.downcast_ref()
+    }
+
+    /// The error that this was made of.
+    #[must_use]
+    pub fn inner(&self) -> &(dyn StdError + Send + Sync + 'static) {
+        &*self.0
     }
 }
 
-impl From<BoxError> for Error {
-    fn from(error: BoxError) -> Self {
-        Self::Other(error)
+impl<E: Into<BoxError>> From<E> for Error {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// libtest prints an error by its `Debug`: people should read the message, and what is behind it where that says more.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut told = self.0.to_string();
+        f.write_str(&told)?;
+        let mut cause = self.0.source();
+        while let Some(behind) = cause {
+            let text = behind.to_string();
+            if !told.contains(&text) {
+                write!(f, "\n  because: {text}")?;
+            }
+            (told, cause) = (format!("{told}{text}"), behind.source());
+        }
+        Ok(())
     }
 }
 

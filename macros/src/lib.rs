@@ -96,7 +96,7 @@ fn expand(arguments: Arguments, mut function: ItemFn) -> syn::Result<proc_macro2
                 #[::core::prelude::v1::test]
                 fn is_not_left_out() -> ::steadfast::Result {
                     let test = module_path!();
-                    ::steadfast::cluster::not_left_out(#needs, test.split_once("::").map_or(test, |(_, test)| test))
+                    Ok(::steadfast::cluster::not_left_out(#needs, test.split_once("::").map_or(test, |(_, test)| test))?)
                 }
             }
         }

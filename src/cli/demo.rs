@@ -27,7 +27,7 @@ pub(super) fn run() -> ExitCode {
         (Ok(()), Some(journal)) => told(&journal, &wall).unwrap_or(Exit::Failed.into()),
         (Err(error), _) => {
             eprintln!("steadfast: {error}");
-            Exit::of(&error).into()
+            Exit::of(error.inner()).into()
         }
         (Ok(()), None) => Exit::Failed.into(),
     }

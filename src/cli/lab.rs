@@ -31,6 +31,9 @@ pub(super) struct Options {
     /// The port of the shop's front; 0 is any free one
     #[arg(long, default_value_t = 0, value_name = "PORT")]
     front_port: u16,
+    /// Labels series by `namespace` and `pod` too, as in tests: for tests that run on this lab from another process
+    #[arg(long)]
+    all_labels: bool,
     /// How often Prometheus scrapes, for instance `2s` or `500ms`
     #[arg(long, default_value = "2s", value_name = "DURATION", value_parser = duration)]
     scrape: Duration,
@@ -65,7 +68,7 @@ async fn serve(options: &Options) -> Result<(), BoxError> {
     let (clock, seed) = (Clock::real(), Seed::from_env()?);
     let lab = Lab::scraping_every(options.scrape, clock.clone(), seed);
     // As with the plain list of targets that small clusters have.
-    lab.label_targets(TargetLabels::JobAndInstance);
+    lab.label_targets(if options.all_labels { TargetLabels::All } else { TargetLabels::JobAndInstance });
     let node_ports = BTreeMap::from([(SHOP_NODE_PORT, options.front_port)]);
     let ports = Ports { api: options.api_port, prometheus: options.prometheus_port, node_ports };
     let listening =

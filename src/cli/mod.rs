@@ -44,17 +44,14 @@ impl From<Exit> for ExitCode {
 impl Exit {
     /// By what went wrong.
     fn of(error: &(dyn std::error::Error + 'static)) -> Self {
-        if let Some(crate::Error::Experiment(ExperimentError::NotUndone { .. })) = error.downcast_ref() {
+        if let Some(ExperimentError::NotUndone { .. }) = error.downcast_ref() {
             return Self::NotUndone;
         }
         if error.is::<BadSeed>() || error.downcast_ref().is_some_and(KindError::is_usage) {
             return Self::Usage;
         }
-        let cluster = match error.downcast_ref() {
-            Some(crate::Error::Cluster(error)) => Some(error),
-            _ => error.downcast_ref::<ClusterError>(),
-        };
-        if cluster.is_some_and(ClusterError::is_usage) { Self::Usage } else { Self::Failed }
+        let usage = error.downcast_ref().is_some_and(ClusterError::is_usage);
+        if usage { Self::Usage } else { Self::Failed }
     }
 }
 

@@ -121,6 +121,17 @@ pub enum ClusterError {
         /// Why, with the remedy.
         why: &'static str,
     },
+    /// The Prometheus of a set-up does not scrape what it should.
+    #[error("{why}; see `kubectl -n {namespace} logs deploy/prometheus`")]
+    NotScraped {
+        /// What it does instead.
+        why: String,
+        /// The namespace that it is in.
+        namespace: &'static str,
+    },
+    /// There is no runtime to be had.
+    #[error("failed to start a runtime for the test: {0}")]
+    Runtime(std::io::Error),
     /// `STEADFAST_REAL_TIME` says something unknown.
     #[error("STEADFAST_REAL_TIME={text:?} is unknown; set 1 for real time on the embedded cluster, or unset it")]
     UnknownTime {

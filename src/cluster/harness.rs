@@ -54,7 +54,7 @@ where
         // Without I/O: a paused clock jumps whenever it waits for the real world.
         builder.enable_time().start_paused(true);
     }
-    let runtime = builder.build().map_err(|error| Error::Other(error.into()))?;
+    let runtime = builder.build().map_err(ClusterError::Runtime)?;
     let work = async {
         let cluster = open(target, real, test).await?;
         body(cluster).await
@@ -86,14 +86,14 @@ fn real_time() -> Result<bool, ClusterError> {
     }
 }
 
-async fn open(target: &Target, real: bool, test: &str) -> Result<Cluster, Error> {
+async fn open(target: &Target, real: bool, test: &str) -> Result<Cluster, ClusterError> {
     #[cfg(feature = "lab")]
     if *target == Target::Embedded {
         let clock = if real { Clock::real() } else { Clock::virtual_time() };
-        return Ok(Cluster::embedded_with(clock, Seed::from_env().map_err(ClusterError::from)?, test)?);
+        return Cluster::embedded_with(clock, Seed::from_env()?, test);
     }
     let _ = real;
-    Ok(Cluster::open(target, test).await?)
+    Cluster::open(target, test).await
 }
 
 fn text(payload: &(dyn Any + Send)) -> Option<&str> {

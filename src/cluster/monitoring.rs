@@ -34,7 +34,7 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 const TELL_AGAIN: u32 = 8;
 
 /// Puts it onto the cluster.
-pub(super) async fn prometheus(cluster: &Cluster) -> crate::Result {
+pub(super) async fn prometheus(cluster: &Cluster) -> Result<(), ClusterError> {
     // An image that is not on this machine the node may still get from its registry.
     match cluster.load_image(IMAGE).await {
         Ok(()) | Err(ClusterError::Kind(KindError::ImageMissing { .. })) => {}
@@ -45,7 +45,7 @@ pub(super) async fn prometheus(cluster: &Cluster) -> crate::Result {
 }
 
 /// Has it scrape the shop of a namespace, and waits until it does.
-pub(super) async fn scrape(cluster: &Cluster, namespace: &str) -> crate::Result {
+pub(super) async fn scrape(cluster: &Cluster, namespace: &str) -> Result<(), ClusterError> {
     let version = write_targets(cluster, namespace).await?;
     let deadline = cluster.clock().elapsed() + READY_WITHIN;
     let prometheus = loop {
@@ -70,9 +70,7 @@ pub(super) async fn scrape(cluster: &Cluster, namespace: &str) -> crate::Result 
             let of = SERVICES.len();
             let why =
                 format!("after {READY_WITHIN:?} Prometheus scrapes {up} of {of} services of namespace {namespace}");
-            return Err(crate::Error::Other(
-                format!("{why}; see `kubectl -n {NAMESPACE} logs deploy/prometheus`").into(),
-            ));
+            return Err(ClusterError::NotScraped { why, namespace: NAMESPACE });
         }
         if asked % TELL_AGAIN == 0 {
             tell_kubelet(cluster, &format!("{version}-{asked}")).await?;

@@ -37,7 +37,7 @@ impl Target {
 /// # Errors
 /// It is left out.
 #[doc(hidden)]
-pub fn not_left_out(what: &'static str, test: &'static str) -> Result<(), crate::Error> {
+pub fn not_left_out(what: &'static str, test: &'static str) -> Result<(), ClusterError> {
     let required = variables::text(REQUIRE).is_some_and(|all| all.split(',').any(|one| one.trim() == what));
     if !required {
         return Ok(());
@@ -46,5 +46,5 @@ pub fn not_left_out(what: &'static str, test: &'static str) -> Result<(), crate:
     // nextest starts a process for each test, and does not tell which others it starts.
     let run = std::env::args().any(|argument| argument == "--ignored" || argument == "--include-ignored")
         || variables::text("NEXTEST").is_some();
-    if run { Ok(()) } else { Err(ClusterError::LeftOut { what, test }.into()) }
+    if run { Ok(()) } else { Err(ClusterError::LeftOut { what, test }) }
 }

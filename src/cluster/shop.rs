@@ -26,7 +26,7 @@ pub(super) const READY_WITHIN: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// The cluster refuses a manifest, or the shop does not get so far within a minute.
-pub async fn shop(cluster: &Cluster) -> crate::Result {
+pub async fn shop(cluster: &Cluster) -> Result<(), ClusterError> {
     shop_in(cluster, "default").await
 }
 
@@ -36,7 +36,7 @@ pub async fn shop(cluster: &Cluster) -> crate::Result {
 ///
 /// # Errors
 /// As [`shop`].
-pub async fn shop_in(cluster: &Cluster, namespace: &str) -> crate::Result {
+pub async fn shop_in(cluster: &Cluster, namespace: &str) -> Result<(), ClusterError> {
     shop_image(cluster).await?;
     if cluster.kind_name().is_some() {
         monitoring::prometheus(cluster).await?;
@@ -59,12 +59,12 @@ pub async fn shop_in(cluster: &Cluster, namespace: &str) -> crate::Result {
 ///
 /// # Errors
 /// The image cannot be built or loaded.
-pub async fn shop_image(cluster: &Cluster) -> crate::Result {
+pub async fn shop_image(cluster: &Cluster) -> Result<(), ClusterError> {
     if let Ok(lab) = cluster.lab() {
         lab.scratch_program(SHOP_IMAGE, run);
     }
     if let Some(kind) = cluster.kind_name() {
-        Images::of(kind).shop().await.map_err(ClusterError::from)?;
+        Images::of(kind).shop().await?;
     }
     Ok(())
 }

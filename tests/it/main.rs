@@ -4,6 +4,8 @@
 mod addresses;
 mod alerts;
 mod bad_input;
+#[cfg(feature = "cli")]
+mod command;
 mod counted;
 #[cfg(all(feature = "cli", target_os = "linux"))]
 mod crash;

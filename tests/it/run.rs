@@ -123,3 +123,21 @@ async fn a_fault_that_ended_by_plan_was_on_when_it_had_to_be(cluster: Cluster) -
     assert_eq!(journal.faults[0].end, FaultEnd::Plan);
     Ok(())
 }
+
+/// No journal is lost to the next experiment of a test.
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
+async fn each_run_of_a_test_has_a_journal_of_its_own(cluster: Cluster) -> steadfast::Result {
+    let mut files = Vec::new();
+    for _ in 0..2 {
+        let journal = Experiment::new("again", front_answers(&cluster)).run(&cluster).await?;
+        files.push(journal.path().expect("it is stored").to_owned());
+    }
+    let journal = Run::start("by hand", &cluster).await?.finish().await?;
+    files.push(journal.path().expect("it is stored").to_owned());
+    let names: Vec<_> = files.iter().map(|file| file.file_name().expect("a name").to_string_lossy()).collect();
+    assert_eq!(names, ["journal.json", "journal-2.json", "journal-3.json"]);
+    for (file, title) in files.iter().zip(["again", "again", "by hand"]) {
+        assert_eq!(Journal::read(file)?.experiment, title);
+    }
+    Ok(())
+}

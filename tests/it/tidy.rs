@@ -21,7 +21,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lab", &["transport", "rollback", "kubernetes"]),
     ("services", &[]),
     ("cluster", &["experiment", "kubernetes", "prometheus", "lab", "services", "error"]),
-    ("error", &["clock", "journal", "rollback", "experiment", "kubernetes", "prometheus", "cluster"]),
+    ("error", &[]),
 ];
 
 /// Modules that see everything: the root, what it re-exports, and the command.

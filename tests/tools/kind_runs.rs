@@ -19,7 +19,7 @@ pub fn main(run: &str) -> ExitCode {
         "deleted" => deleted(cluster).await,
         "prepared" => prepared(cluster).await,
         "killed" => killed(cluster).await,
-        other => Err(steadfast::Error::Other(format!("no run {other:?}").into())),
+        other => Err(steadfast::Error::from(format!("no run {other:?}"))),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -151,7 +151,7 @@ async fn killed(cluster: Cluster) -> steadfast::Result {
             let node = nodes.list(&ListParams::default()).await?.items.remove(0).metadata.name.unwrap_or_default();
             experiment.inject(cluster.node(&node).cordon())
         }
-        other => return Err(steadfast::Error::Other(format!("no fault {other:?}").into())),
+        other => return Err(steadfast::Error::from(format!("no fault {other:?}"))),
     };
     experiment.pause(secs(2)).run(&cluster).await?.assert_verdict(Met);
     Ok(())
