@@ -38,10 +38,10 @@ pub(super) async fn prometheus(cluster: &Cluster) -> Result<(), ClusterError> {
     // An image that is not on this machine the node may still get from its registry.
     match cluster.load_image(IMAGE).await {
         Ok(()) | Err(ClusterError::Kind(KindError::ImageMissing { .. })) => {}
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(error),
     }
     cluster.apply_yaml(MANIFESTS).await?;
-    Ok(cluster.wait_for_deployments(NAMESPACE, &["prometheus"], READY_WITHIN).await?)
+    cluster.wait_for_deployments(NAMESPACE, &["prometheus"], READY_WITHIN).await
 }
 
 /// Has it scrape the shop of a namespace, and waits until it does.
@@ -53,7 +53,7 @@ pub(super) async fn scrape(cluster: &Cluster, namespace: &str) -> Result<(), Clu
             Ok(port) => break port,
             // A pod is an endpoint a moment after it is ready.
             Err(_) if cluster.clock().elapsed() < deadline => cluster.clock().sleep(ASK_EVERY).await,
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     };
     let query = format!("count(up{{namespace={namespace:?}, job=~\"front|middle|back\"}} == 1)");
