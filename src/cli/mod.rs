@@ -1,7 +1,7 @@
 //! The command.
 //!
 //! Prints results to standard output and problems to standard error; colours and other terminal codes are never
-//! used, so that a log reads as a screen does. Exit codes stand in [`Exit`], and in docs/command.md.
+//! used, so that a log reads as a screen does. Exit codes stand in `Exit`, and in docs/command.md.
 
 mod demo;
 mod kind;
