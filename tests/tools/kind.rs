@@ -133,10 +133,10 @@ impl Kind {
         left
     }
 
-    /// `up` of a cluster that cannot be made: one error with these parts, and nothing is left.
-    fn refused(&self, arguments: &[&str], parts: &[&str]) -> Outcome {
+    /// `up` of a cluster that cannot be made: this exit code, one error with these parts, and nothing is left.
+    fn refused(&self, code: i32, arguments: &[&str], parts: &[&str]) -> Outcome {
         let arguments: Vec<&str> = ["up", NEVER].iter().chain(arguments).copied().collect();
-        let told = self.steadfast(&arguments).bad(2)?;
+        let told = self.steadfast(&arguments).bad(code)?;
         let errors: Vec<&str> = told.lines().filter(|line| line.starts_with("steadfast kind: ")).collect();
         let [error] = errors[..] else { return Err(format!("one error of one line: {told}").into()) };
         for part in parts {
@@ -163,7 +163,7 @@ fn containers(name: &str) -> Result<Vec<String>, String> {
 }
 
 fn no_configuration(kind: &Kind) -> Outcome {
-    kind.refused(&["--config", "/no/such.yaml"], &["/no/such.yaml", "No such file", "name a file that is there"])
+    kind.refused(2, &["--config", "/no/such.yaml"], &["/no/such.yaml", "No such file", "name a file that is there"])
 }
 
 fn bad_configuration(kind: &Kind) -> Outcome {
@@ -176,7 +176,7 @@ fn bad_configuration(kind: &Kind) -> Outcome {
     ] {
         let file = kind.file("bad.yaml", &text);
         let parts = ["kind refuses the configuration", &file, why, "https://kind.sigs.k8s.io/docs/user/configuration"];
-        kind.refused(&["--config", &file], &parts)?;
+        kind.refused(2, &["--config", &file], &parts)?;
     }
     Ok(())
 }
@@ -184,7 +184,7 @@ fn bad_configuration(kind: &Kind) -> Outcome {
 fn no_image(kind: &Kind) -> Outcome {
     let config = kind.file("no-ports.yaml", NO_PORTS);
     let parts = ["steadfast.invalid/node:v0", "docker load", "STEADFAST_KIND_IMAGE"];
-    kind.refused(&["--config", &config, "--image", "steadfast.invalid/node:v0"], &parts)
+    kind.refused(4, &["--config", &config, "--image", "steadfast.invalid/node:v0"], &parts)
 }
 
 fn port_taken(kind: &Kind) -> Outcome {
@@ -195,7 +195,7 @@ fn port_taken(kind: &Kind) -> Outcome {
     );
     let config = kind.file("taken.yaml", &mapping);
     let port = format!("port {port} of this machine is taken");
-    kind.refused(&["--config", &config], &[&port, "stop what listens there", "another hostPort"])
+    kind.refused(4, &["--config", &config], &[&port, "stop what listens there", "another hostPort"])
 }
 
 /// The DaemonSet that enforces policies has no pods: the witness sees no effect, and says what that may mean.
