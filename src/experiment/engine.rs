@@ -160,12 +160,13 @@ pub(super) async fn run(
         Some(Stop::Failed(error)) => Err(error),
         Some(Stop::Interrupted(_) | Stop::Unsafe(_) | Stop::Deviated) | None => {
             let journal = stored.and(outcome)?;
-            let must =
-                experiment.must_recover.is_some() && reached && !matches!(journal.ended, Ended::Interrupted { .. });
-            if must && journal.recovered != Verdict::Met {
-                return Err(ExperimentError::NotRecovered { journal: Box::new(journal) });
+            let must = experiment.must_recover.is_some() && !matches!(journal.ended, Ended::Interrupted { .. });
+            match journal.recovered {
+                Verdict::Met => Ok(journal),
+                _ if !must => Ok(journal),
+                _ if reached => Err(ExperimentError::NotRecovered { journal: Box::new(journal) }),
+                _ => Err(ExperimentError::NothingToRecover { journal: Box::new(journal) }),
             }
-            Ok(journal)
         }
     }
 }

@@ -73,6 +73,16 @@ pub enum ExperimentError {
         /// The journal of the run.
         journal: Box<Journal>,
     },
+    /// The system was to recover, and there was nothing to recover from: the hypothesis did not hold before the method, or a
+    /// safeguard stopped the run there.
+    #[error(
+        "the system was to recover, but the method was not begun: {}; a hypothesis that needs longer to hold has `.baseline_within(..)`\n{}",
+        .journal.reason.as_ref().map_or_else(|| "no reason is known".to_owned(), ToString::to_string), .journal.summary()
+    )]
+    NothingToRecover {
+        /// The journal of the run.
+        journal: Box<Journal>,
+    },
     /// The ledger cannot be written, so nothing was injected.
     #[error(transparent)]
     Ledger(#[from] LedgerError),

@@ -136,7 +136,8 @@ impl Experiment {
     }
 
     /// Fails the run unless the hypothesis holds again after the rollback, with evidence: anything but `Met` is
-    /// [`ExperimentError::NotRecovered`]. Without it the journal tells, and [`Journal::assert_recovered`] asks.
+    /// [`ExperimentError::NotRecovered`], and a run whose method was not begun, at a missed gate or by a safeguard, is
+    /// [`ExperimentError::NothingToRecover`]. Without it the journal tells, and [`Journal::assert_recovered`] asks.
     #[track_caller]
     pub fn must_recover(mut self) -> Self {
         self.must_recover = Some(Location::caller());

@@ -33,7 +33,8 @@ const LOOK_WITHIN: Duration = Duration::from_secs(90);
 /// [`SafeguardBroken`](Reason::SafeguardBroken), unless the hypothesis was seen to deviate before. When it cannot be
 /// judged the same happens with [`SafeguardUnknown`](Reason::SafeguardUnknown): nobody knows then whether it is safe to
 /// go on. What does not apply counts neither way until a fault is on; under a fault it guards nothing, which is as if
-/// it could not be judged.
+/// it could not be judged. A plan refuses what never applies: figures of a load, which has them when it has ended, and
+/// what asks how soon a series is back after the faults.
 ///
 /// ```
 /// # use steadfast::prelude::*;
@@ -119,10 +120,11 @@ impl Safeguard {
         format!("looked at every {:?}; {unknown}", self.every)
     }
 
-    /// As [`Check::validate`] and [`Check::examine`].
+    /// As [`Check::validate`] and [`Check::examine`], the latter in the phase in which it will be looked at.
     pub(super) async fn examine(&self, scene: &super::Scene) -> Result<Vec<String>, BoxError> {
         self.check.validate()?;
-        self.check.examine(scene).await
+        let phase = Phase::Safeguard { method_started: None };
+        self.check.examine(&super::Scene { phase, ..scene.clone() }).await
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::{Environment, Remarks};
+use crate::BoxError;
 use crate::clock::{Clock, Timestamp};
 use crate::journal::{FaultWindow, WATCHED};
 use crate::transport::Transport;
@@ -96,6 +97,14 @@ pub struct Scene {
 }
 
 impl Scene {
+    /// Refuses a check that can never be judged as a safeguard, when a plan is made with it as one.
+    pub(crate) fn no_safeguard(&self, why: &str) -> Result<(), BoxError> {
+        match self.phase {
+            Phase::Safeguard { .. } => Err(format!("it can be no safeguard: {why}").into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Before anything is touched.
     pub(super) fn before(environment: &dyn Environment) -> Self {
         Self {

@@ -175,6 +175,10 @@ impl Part {
     }
 }
 
+/// Why figures of a load guard nothing.
+pub(super) const NO_SAFEGUARD: &str = "a load has its figures when it has ended; guard what the load does to the system: \
+    `counter(..).growth_over(..)`, `ratio(..)`, `alert(..).stays_silent()` of a Prometheus, or an `http::get(..)`";
+
 /// The requests of a part; why there is no evidence in it otherwise.
 fn counted(recording: &Recording, fault: &str, part: PhasePart) -> Result<Stats, String> {
     let known = || recording.faults.iter().map(|window| window.fault.as_str()).collect::<Vec<_>>().join(", ");
@@ -202,6 +206,10 @@ impl Probe for Percentile {
 
     fn describe(&self) -> String {
         format!("p{} of {}{}", self.percent, self.load.title(), self.within.described())
+    }
+
+    fn examine<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Vec<String>, BoxError>> {
+        Box::pin(async move { scene.no_safeguard(NO_SAFEGUARD).map(|()| Vec::new()) })
     }
 
     fn observe<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Observed<Latency>, BoxError>> {
@@ -238,6 +246,10 @@ impl Probe for SuccessRatio {
         format!("success ratio of {}{}", self.load.title(), self.within.described())
     }
 
+    fn examine<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Vec<String>, BoxError>> {
+        Box::pin(async move { scene.no_safeguard(NO_SAFEGUARD).map(|()| Vec::new()) })
+    }
+
     fn observe<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Observed<f64>, BoxError>> {
         let read = |recording: &Recording| match &self.within.0 {
             None => Ok(recording.success_ratio()),
@@ -259,6 +271,10 @@ impl Probe for RateKept {
 
     fn describe(&self) -> String {
         format!("rate kept by {}", self.load.title())
+    }
+
+    fn examine<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Vec<String>, BoxError>> {
+        Box::pin(async move { scene.no_safeguard(NO_SAFEGUARD).map(|()| Vec::new()) })
     }
 
     fn observe<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Observed<f64>, BoxError>> {

@@ -42,7 +42,8 @@ impl Histogram {
     ///
     /// Buckets tell between which bounds a quantile lies and no more: a tolerance whose bound lies strictly within that
     /// bucket, or above the last finite one, is `Inconclusive`. Choose a bucket's bound, or take Prometheus' estimate:
-    /// [`interpolated`](HistogramQuantile::interpolated). The growth of a native histogram's buckets is the server's.
+    /// [`interpolated`](HistogramQuantile::interpolated). The growth of a native histogram's buckets is the server's; where
+    /// they do not hold all that it counted (NaN is in none), nothing but that estimate tells.
     pub fn quantile(&self, quantile: f64) -> HistogramQuantile {
         HistogramQuantile { histogram: self.clone(), quantile, interpolated: false }
     }
@@ -62,7 +63,8 @@ pub struct HistogramQuantile {
 pub struct Quantile {
     /// Prometheus' estimate: linear within the bucket.
     pub value: Number,
-    /// The bounds of its bucket; infinity above the last finite one.
+    /// The bounds of its bucket; infinity above the last finite one. Without an end on both sides where the buckets of a
+    /// native histogram do not hold all that was counted.
     pub between: (Number, Number),
     /// How many observations there were.
     pub observations: Number,
@@ -91,6 +93,7 @@ impl<U: Unit> AsNumber<U> for Quantile {
         let seconds = Window { from: self.from.0, to: self.to.0 }.seconds();
         let of = format!("of {} observations over {seconds} s", observations.0);
         match (low.0 == high.0, high.0.is_infinite()) {
+            (_, true) if low.0.is_infinite() => format!("{:.6} (the server's estimate alone, {of})", value.0),
             (true, _) => format!("{:.6} (the server's estimate, {of})", value.0),
             (_, true) => format!("over {} (in the top bucket, {of})", low.0),
             _ => format!("{:.6} (between {} and {}, {of})", value.0, low.0, high.0),
@@ -173,7 +176,7 @@ impl HistogramQuantile {
                 "there were no observations in the window, or there is no such histogram, classic or native".to_owned();
             return Err(Reason::NoData { what, why }.into());
         };
-        let (low, high) = grown.bounds(self.quantile).unwrap_or((value, value));
+        let (low, high) = grown.bounds(self.quantile).unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
         let mut counted = 0.0;
         let cumulative = grown.buckets.iter().map(|bucket| {
             counted += bucket.count;
@@ -240,12 +243,20 @@ impl Probe for HistogramQuantile {
         Box::pin(async move {
             super::counter::seen(self.look(scene).await, |quantile| {
                 let (low, high) = AsNumber::<Unitless>::bounds(quantile);
-                if low == high || (self.interpolated && high.is_finite()) {
+                let unbounded = low.is_infinite() && high.is_infinite();
+                if low == high || (self.interpolated && (high.is_finite() || unbounded)) {
                     return None;
                 }
-                let why = format!(
-                    "it lies between {low} and {high}, and the buckets tell no more; choose a bucket's bound, or take the estimate: `.interpolated()`"
-                );
+                let why = if unbounded {
+                    format!(
+                        "{} observations were counted, and no buckets hold them all; take the server's estimate: `.interpolated()`",
+                        quantile.observations.0
+                    )
+                } else {
+                    format!(
+                        "it lies between {low} and {high}, and the buckets tell no more; choose a bucket's bound, or take the estimate: `.interpolated()`"
+                    )
+                };
                 Some(Reason::NoData { what: self.describe(), why })
             })
         })

@@ -20,9 +20,16 @@ pub(super) struct Bucket {
     pub(super) count: f64,
 }
 
+/// The part of a count by which the sum of its buckets, all of them fractions, may miss it.
+const SUMMED: f64 = 1e-6;
+
 impl Native {
-    /// The bounds of the bucket that a quantile lies in.
+    /// The bounds of the bucket that a quantile lies in; `None` where the buckets do not hold all that was counted.
     pub(super) fn bounds(&self, quantile: f64) -> Option<(f64, f64)> {
+        let all: f64 = self.buckets.iter().map(|bucket| bucket.count).sum();
+        if (all - self.count).abs() > self.count * SUMMED {
+            return None;
+        }
         let rank = quantile * self.count;
         let mut counted = 0.0;
         let bucket = self.buckets.iter().find(|bucket| {

@@ -28,6 +28,8 @@ impl StopsWithin {
         Self { selection, within }
     }
 
+    const AFTER_FAULTS: bool = true;
+
     fn taken_for(&self) -> (Type, Option<Duration>) {
         (Type::Counter, Some(self.within))
     }

@@ -31,6 +31,8 @@ impl<T: Tolerance<SeriesValue> + 'static> Stays<T> {
         Self { selection, tolerance }
     }
 
+    const AFTER_FAULTS: bool = false;
+
     fn taken_for(&self) -> (Type, Option<Duration>) {
         (Type::Gauge, None)
     }
@@ -106,7 +108,12 @@ fn nothing(selection: &Selection, expected: &str) -> Judgement {
     Judgement::inconclusive(Reason::NoData { what: selection.query(), why }, expected)
 }
 
-/// A check that looks at series over time, by its own `selection`, `taken_for`, `expected` and `look`.
+/// Why what is judged after the faults guards nothing.
+pub(super) const NO_SAFEGUARD: &str = "it is judged when the faults are over; guard what the series do under them: \
+    `.growth_over(..)` of a counter, `.value()` or `.stays(..)` of a gauge";
+
+/// A check that looks at series over time, by its own `selection`, `taken_for`, `expected` and `look`; `AFTER_FAULTS` says
+/// whether it means nothing before they are over.
 macro_rules! over_time {
     ($name:ident $(<$tolerance:ident>)?) => {
         impl$(<$tolerance: crate::tolerance::Tolerance<super::SeriesValue> + 'static>)? crate::experiment::Check
@@ -125,7 +132,12 @@ macro_rules! over_time {
                 scene: &'a crate::experiment::Scene,
             ) -> futures_util::future::BoxFuture<'a, Result<Vec<String>, crate::BoxError>> {
                 let (taken_for, window) = self.taken_for();
-                Box::pin(super::examine::selection(&self.selection, scene, taken_for, window))
+                Box::pin(async move {
+                    if Self::AFTER_FAULTS {
+                        scene.no_safeguard(super::stays::NO_SAFEGUARD)?;
+                    }
+                    super::examine::selection(&self.selection, scene, taken_for, window).await
+                })
             }
 
             fn check<'a>(
@@ -167,6 +179,8 @@ impl<T: Tolerance<SeriesValue> + 'static> RecoversWithin<T> {
     pub(super) fn new(selection: Selection, within: Duration, tolerance: T) -> Self {
         Self { selection, within, tolerance }
     }
+
+    const AFTER_FAULTS: bool = true;
 
     fn taken_for(&self) -> (Type, Option<Duration>) {
         (Type::Gauge, None)

@@ -62,13 +62,26 @@ async fn a_recovery_that_nobody_would_judge_is_no_plan(cluster: Cluster) -> stea
     Ok(())
 }
 
-/// A gate that is missed is told as that: there was nothing to recover from.
+/// A gate that is missed, and a safeguard that is broken before the method: nothing shows that the system recovers.
 #[steadfast::test(setup = steadfast::shop, needs = "embedded")]
-async fn a_missed_gate_is_no_missed_recovery(cluster: Cluster) -> steadfast::Result {
-    let front = cluster.namespace("default").service("front").url("/");
-    let never = Hypothesis::new("never").check(http::get(front).expect(status(404)));
-    let journal = Experiment::new("gate", never).must_recover().journal_path("gate.json").run(&cluster).await?;
-    journal.assert_verdict(Inconclusive);
-    assert_eq!(stored_journal(&cluster, "gate.json").recovered, NotJudged);
+async fn a_method_that_is_not_begun_shows_no_recovery(cluster: Cluster) -> steadfast::Result {
+    let shop = cluster.namespace("default");
+    let never = || http::get(shop.service("front").url("/")).expect(status(404));
+    let gate = Experiment::new("gate", Hypothesis::new("never").check(never()));
+    let guarded = Experiment::new("guarded", front_answers(&cluster)).safeguard(never());
+    for (experiment, kind) in [(gate, "gate missed"), (guarded, "safeguard broken")] {
+        let experiment = experiment.inject(shop.pods("app=back").deny_ingress()).journal_path("stopped.json");
+        let journal = experiment.clone().run(&cluster).await?;
+        assert_eq!((journal.verdict, journal.recovered), (Inconclusive, NotJudged), "nobody asked for it");
+
+        let error = experiment.must_recover().run(&cluster).await.expect_err("nothing was shown");
+        let ExperimentError::NothingToRecover { journal } = &error else { panic!("{error}") };
+        let reason = journal.reason.as_ref().expect("it has one");
+        assert_eq!(reason.kind(), kind);
+        let told = format!("the method was not begun: {reason}; a hypothesis that needs longer");
+        assert!(error.to_string().contains(&told), "{error}");
+        assert_eq!(stored_journal(&cluster, "stopped.json").recovered, NotJudged);
+        assert_eq!(left_behind(&cluster), Vec::<String>::new());
+    }
     Ok(())
 }

@@ -351,6 +351,10 @@ impl Probe for Percentile {
         format!("p{} of {}", self.percent, self.attack.title())
     }
 
+    fn examine<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Vec<String>, BoxError>> {
+        Box::pin(async move { scene.no_safeguard(super::probes::NO_SAFEGUARD).map(|()| Vec::new()) })
+    }
+
     fn observe<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Observed<Latency>, BoxError>> {
         Box::pin(async move { Ok(self.attack.judged(scene, |summary| summary.percentile(self.percent))) })
     }
@@ -368,6 +372,10 @@ impl Probe for SuccessRatio {
 
     fn describe(&self) -> String {
         format!("success ratio of {}", self.attack.title())
+    }
+
+    fn examine<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Vec<String>, BoxError>> {
+        Box::pin(async move { scene.no_safeguard(super::probes::NO_SAFEGUARD).map(|()| Vec::new()) })
     }
 
     fn observe<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Observed<f64>, BoxError>> {

@@ -8,11 +8,22 @@ use super::hostile::{Lie, Told};
 use super::{ADDRESS, Server, judged, success, virtually};
 use crate::clock::{Clock, secs};
 use crate::experiment::{Phase, Probe, Scene};
-use crate::prometheus::Prometheus;
+use crate::prometheus::{HistogramQuantile, Prometheus};
 use crate::tolerance::{Outcome, at_most};
 
 /// What this tolerance makes of a quantile where the growth comes as `grown` and the server's estimate is so much.
 async fn judge(grown: Value, estimate: &'static str, quantile: f64, most: f64) -> (Outcome, String, Value) {
+    judge_with(|quantile| quantile, grown, estimate, quantile, most).await
+}
+
+/// As [`judge`], with something said of the quantile.
+async fn judge_with(
+    said: fn(HistogramQuantile) -> HistogramQuantile,
+    grown: Value,
+    estimate: &'static str,
+    quantile: f64,
+    most: f64,
+) -> (Outcome, String, Value) {
     let clock = Clock::virtual_time();
     let started = clock.now();
     clock.sleep(secs(300)).await;
@@ -33,7 +44,7 @@ async fn judge(grown: Value, estimate: &'static str, quantile: f64, most: f64) -
     });
     let scene = Scene { phase, clock, ..virtually(&server) };
     let took = Prometheus::new(ADDRESS).histogram("took").label("job", "x");
-    let finding = judged(&took.quantile(quantile).expect(at_most(most)), &scene).await.unwrap();
+    let finding = judged(&said(took.quantile(quantile)).expect(at_most(most)), &scene).await.unwrap();
     let told = format!("{:?}", finding.judgement);
     (finding.judgement.outcome, told, finding.evidence)
 }
@@ -81,7 +92,25 @@ async fn what_is_no_histogram_is_no_quantile() {
         let (outcome, told, _) = judge(data.clone(), "0.1", 0.5, 1.0).await;
         assert!(matches!(outcome, Outcome::Inconclusive(_)) && told.contains(why), "{data}: {told}");
     }
-    // Without buckets there is the estimate alone.
-    let (outcome, told, _) = judge(grown(&json!({"count": "7", "sum": "1"})), "0.1", 0.5, 0.1).await;
-    assert_eq!(outcome, Outcome::Met, "{told}");
+}
+
+/// The server's estimate is no evidence unless it is asked for.
+#[tokio::test(start_paused = true)]
+async fn what_no_bucket_holds_is_known_by_the_servers_estimate_alone() {
+    let no_buckets = json!({"count": "7", "sum": "1"});
+    let few = json!({"count": "7", "sum": "1", "buckets": [[0, "0.05", "0.1", "6"]]});
+    let empty = json!({"count": "7", "sum": "1", "buckets": [[0, "0.05", "0.1", "0"]]});
+    for histogram in [no_buckets, few, empty] {
+        for most in [0.1, 0.01, 1e9] {
+            let (outcome, told, evidence) = judge(grown(&histogram), "0.1", 0.5, most).await;
+            assert!(matches!(outcome, Outcome::Inconclusive(_)) && told.contains("7 observations"), "{told}");
+            assert_eq!(evidence["known"]["observations"], 7.0);
+        }
+        for (most, expected) in [(0.1, Outcome::Met), (0.09, Outcome::NotMet)] {
+            let asked = judge_with(HistogramQuantile::interpolated, grown(&histogram), "0.1", 0.5, most);
+            let (outcome, told, _) = asked.await;
+            assert_eq!(outcome, expected, "{told}");
+            assert!(told.contains("the server's estimate alone"), "{told}");
+        }
+    }
 }
