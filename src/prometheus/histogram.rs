@@ -16,7 +16,7 @@ use super::window::{Anchor, Look};
 use crate::BoxError;
 use crate::experiment::{Observed, Probe, Scene};
 use crate::journal::Reason;
-use crate::tolerance::{AsNumber, Unit, Unitless};
+use crate::tolerance::{AsNumber, Unit};
 
 /// A histogram, by its name (without `_bucket`) and labels.
 #[derive(Clone, Debug)]
@@ -76,6 +76,9 @@ pub struct Quantile {
     pub faults: Vec<FaultOn>,
     /// How many observations each bucket had at most its bound, by the bound.
     pub buckets: Vec<(Number, Number)>,
+    /// Whether it is more than the lower bound of its bucket.
+    #[serde(skip)]
+    open: bool,
 }
 
 /// Its unit is the series' own: seconds by Prometheus' convention, so that a duration is a bound too.
@@ -85,7 +88,8 @@ impl<U: Unit> AsNumber<U> for Quantile {
     }
 
     fn bounds(&self) -> (f64, f64) {
-        (self.between.0.0, self.between.1.0)
+        let (Number(low), Number(high)) = self.between;
+        (if self.open { low.next_up() } else { low }, high)
     }
 
     fn shown(&self) -> String {
@@ -139,6 +143,8 @@ impl HistogramQuantile {
         }
         buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
         let (value, between) = quantile_of(self.quantile, &buckets).map_err(|why| no_data(why.to_owned()))?;
+        // The first begins where nothing tells.
+        let open = buckets.iter().any(|(bound, _)| *bound == between.0) && between.0 < between.1;
         let observations = buckets.last().map_or(0.0, |(_, count)| *count);
         Ok(Quantile {
             value: Number(value),
@@ -148,6 +154,7 @@ impl HistogramQuantile {
             to: growth.to,
             faults: growth.faults,
             buckets: buckets.into_iter().map(|(bound, count)| (Number(bound), Number(count))).collect(),
+            open,
         })
     }
 
@@ -176,7 +183,8 @@ impl HistogramQuantile {
                 "there were no observations in the window, or there is no such histogram, classic or native".to_owned();
             return Err(Reason::NoData { what, why }.into());
         };
-        let (low, high) = grown.bounds(self.quantile).unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
+        let bucket = grown.bucket(self.quantile);
+        let (low, high) = bucket.map_or((f64::NEG_INFINITY, f64::INFINITY), |bucket| (bucket.low, bucket.high));
         let mut counted = 0.0;
         let cumulative = grown.buckets.iter().map(|bucket| {
             counted += bucket.count;
@@ -191,6 +199,7 @@ impl HistogramQuantile {
             to: Time(window.to),
             faults: super::window::faults_on(settle, scene, window),
             buckets: cumulative.collect(),
+            open: bucket.is_some_and(|bucket| bucket.open && bucket.low < value),
         }))
     }
 }
@@ -242,7 +251,7 @@ impl Probe for HistogramQuantile {
     fn observe<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Observed<Quantile>, BoxError>> {
         Box::pin(async move {
             super::counter::seen(self.look(scene).await, |quantile| {
-                let (low, high) = AsNumber::<Unitless>::bounds(quantile);
+                let (Number(low), Number(high)) = quantile.between;
                 let unbounded = low.is_infinite() && high.is_infinite();
                 if low == high || (self.interpolated && (high.is_finite() || unbounded)) {
                     return None;

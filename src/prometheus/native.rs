@@ -17,6 +17,8 @@ pub(super) struct Native {
 pub(super) struct Bucket {
     pub(super) low: f64,
     pub(super) high: f64,
+    /// Whether the lower bound itself is not in it.
+    pub(super) open: bool,
     pub(super) count: f64,
 }
 
@@ -24,8 +26,8 @@ pub(super) struct Bucket {
 const SUMMED: f64 = 1e-6;
 
 impl Native {
-    /// The bounds of the bucket that a quantile lies in; `None` where the buckets do not hold all that was counted.
-    pub(super) fn bounds(&self, quantile: f64) -> Option<(f64, f64)> {
+    /// The bucket that a quantile lies in; `None` where the buckets do not hold all that was counted.
+    pub(super) fn bucket(&self, quantile: f64) -> Option<Bucket> {
         let all: f64 = self.buckets.iter().map(|bucket| bucket.count).sum();
         if (all - self.count).abs() > self.count * SUMMED {
             return None;
@@ -37,8 +39,7 @@ impl Native {
             counted >= rank && bucket.count > 0.0
         });
         // Sums of fractions may miss the last by a hair.
-        let bucket = bucket.or(self.buckets.iter().rfind(|bucket| bucket.count > 0.0))?;
-        Some((bucket.low, bucket.high))
+        bucket.or(self.buckets.iter().rfind(|bucket| bucket.count > 0.0)).copied()
     }
 }
 
@@ -69,11 +70,13 @@ impl<'de> Deserialize<'de> for Answered {
             _ => Err(D::Error::custom(format!("{what} of a native histogram is {text:?}"))),
         };
         let mut buckets = Vec::new();
-        for (_, low, high, count) in &written.buckets {
+        for (boundaries, low, high, count) in &written.buckets {
             let bucket = Bucket {
                 low: number(low, &"a bound")?,
                 high: number(high, &"a bound")?,
                 count: number(count, &"a count")?,
+                // 0 is open to the left, 1 to the right, 2 on both sides, 3 on none.
+                open: matches!(boundaries, 0 | 2),
             };
             if bucket.low > bucket.high || bucket.count < 0.0 {
                 return Err(D::Error::custom(format!(

@@ -12,6 +12,7 @@ mod crash;
 mod experiment;
 #[cfg(feature = "goose")]
 mod goose;
+mod guards;
 mod hold;
 mod impair;
 mod lab;

@@ -58,9 +58,13 @@ async fn the_bounds_of_a_quantile_are_those_of_its_bucket() {
     let histogram = json!({"count": "100", "sum": "12.5", "buckets": [
         [1, "-0.2", "-0.1", "0"], [3, "-0.001", "0.001", "10"], [0, "0.1", "0.2", "70.5"], [0, "0.4", "0.8", "19.5"],
     ]});
-    for (quantile, most, outcome) in
-        [(0.5, 0.2, Outcome::Met), (0.5, 0.09, Outcome::NotMet), (0.05, 0.001, Outcome::Met), (0.99, 0.8, Outcome::Met)]
-    {
+    for (quantile, most, outcome) in [
+        (0.5, 0.2, Outcome::Met),
+        (0.5, 0.1, Outcome::NotMet),
+        (0.5, 0.09, Outcome::NotMet),
+        (0.05, 0.001, Outcome::Met),
+        (0.99, 0.8, Outcome::Met),
+    ] {
         let estimate = match quantile {
             0.5 => "0.15",
             0.99 => "0.78",

@@ -75,6 +75,17 @@ fn without_switch_and_sweep_the_gate_finds_every_kind_left() {
     }
 }
 
+/// A verdict on a fault that was taken away where no driver can see it: the tally calls it wrong.
+#[test]
+fn where_a_fault_goes_unseen_the_gate_finds_a_wrong_verdict() {
+    for plan in ALONE.into_iter().filter(|plan| plan[0].is_created()) {
+        let undisturbed = Kill::undisturbed(plan, Seed(3));
+        let (robbed, whole) = (killed(&Kill { robbed: true, ..undisturbed }), killed(&undisturbed));
+        assert!(robbed.missing && robbed.verdict == Some(Met) && robbed.wrong_verdict(), "{plan:?}: {robbed:?}");
+        assert!(!whole.missing && whole.verdict == Some(Met) && !whole.wrong_verdict(), "{plan:?}: {whole:?}");
+    }
+}
+
 /// A sweep that goes by labels takes decoys with it: that is seen.
 #[test]
 fn where_labels_are_proof_enough_the_gate_misses_the_decoys() {

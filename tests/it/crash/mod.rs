@@ -156,6 +156,13 @@ impl Site {
         owned
     }
 
+    /// The faults that are on, but for what holds them: their namespaces, leases and switches.
+    async fn faults(&self) -> Vec<String> {
+        let mut faults = self.created(&[SWITCHED[1], SWITCHED[2]]).await;
+        faults.extend(self.changed().await);
+        faults
+    }
+
     /// The objects that are changed.
     async fn changed(&self) -> Vec<String> {
         let mut changed = Vec::new();

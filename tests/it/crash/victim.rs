@@ -126,7 +126,10 @@ impl Victim {
 }
 
 /// What a victim of the gate has on, by the names that [`FAULT`] has for it.
-pub const FAULTS: &[&str] = &["cut off", "slowed down", "scaled", "blackholed", "cordoned", "pods deleted"];
+pub const FAULTS: &[&str] = &["cut off", "slowed down", "scaled", "blackholed", "cordoned", DELETED];
+
+/// The one that creates and changes nothing that stays.
+pub const DELETED: &str = "pods deleted";
 
 /// Puts a fault on.
 async fn inject(run: &Run, cluster: &Cluster, fault: &str) -> steadfast::Result<Vec<FaultGuard>> {
@@ -138,7 +141,7 @@ async fn inject(run: &Run, cluster: &Cluster, fault: &str) -> steadfast::Result<
         "scaled" => vec![run.inject(here.deployment("app").scale(0)).await?],
         "blackholed" => vec![run.inject(here.service("app").blackhole()).await?],
         "cordoned" => vec![run.inject(cluster.node(&any_node(cluster).await?).cordon()).await?],
-        "pods deleted" => vec![run.inject(all.delete().grace(secs(0))).await?],
+        DELETED => vec![run.inject(all.delete().grace(secs(0))).await?],
         other => panic!("no fault {other}"),
     })
 }
@@ -256,7 +259,8 @@ fn dies() {
             for guard in on.into_iter().rev() {
                 guard.rollback().await.unwrap();
             }
-            drop((run.finish(), own));
+            drop(run.finish().await.unwrap());
+            drop(own);
             return;
         }
         if part == "races" || part == "takes turns" {
@@ -273,7 +277,8 @@ fn dies() {
                 }
                 Err(error) => println!("ready: refused: {error}"),
             }
-            drop((run.finish(), own));
+            drop(run.finish().await.unwrap());
+            drop(own);
             return;
         }
         let first = run.inject(cut(&cluster)).await.unwrap();
@@ -303,7 +308,7 @@ fn dies() {
         }
         second.rollback().await.unwrap();
         first.rollback().await.unwrap();
-        drop(run.finish().await);
+        drop(run.finish().await.unwrap());
         drop(own);
     });
 }

@@ -19,7 +19,8 @@ impl Kill {
     /// A life in which nothing happens.
     pub fn undisturbed(plan: Plan, seed: Seed) -> Self {
         let (swap, sweep) = (Swap::No, Sweep::NextRun);
-        Self { plan, fate: Fate::NONE, swap, jump: None, succeeded: false, sweep, beat: BEAT, seed }
+        let (jump, succeeded, robbed) = (None, false, false);
+        Self { plan, fate: Fate::NONE, swap, jump, succeeded, sweep, robbed, beat: BEAT, seed }
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use super::decoy::{Decoy, blunt, swap};
 use super::plans::{Kind, Plan, experiment};
 use super::way::{Committed, Fate, Way, Wrong};
-use super::world::{Before, changed, created, holding, kind_of, prepare};
+use super::world::{Before, changed, created, holding, kind_of, prepare, rob};
 use crate::support::on_the_lab;
 
 /// How long a fault may outlive the death of its driver: the switch's deadline and a little more.
@@ -67,6 +67,8 @@ pub struct Kill {
     /// While its machine sleeps, another takes its place over.
     pub succeeded: bool,
     pub sweep: Sweep,
+    /// What its faults created is deleted when it has judged, and looks no more.
+    pub robbed: bool,
     pub beat: Beat,
     pub seed: Seed,
 }
@@ -130,7 +132,7 @@ async fn live(cluster: &Cluster, kill: Kill) -> steadfast::Result<End> {
     let elsewhere = cluster.from_elsewhere(way.client(cluster.lab()?.api().clone()), "a process elsewhere", beat)?;
     let jumps = befall(cluster, elsewhere.clock(), kill, &placed);
     let missing = Arc::new(Mutex::new(None));
-    let run = experiment(&elsewhere, plan).on_event(judged(cluster, plan, &placed, &missing));
+    let run = experiment(&elsewhere, plan).on_event(judged(cluster, kill, &placed, &missing));
     let mut driver = Box::pin(run.run(&elsewhere));
 
     let mut ran = tokio::select! {
@@ -252,7 +254,7 @@ fn committed(cluster: &Cluster, kill: Kill, placed: &Placed) -> Committed {
 /// Sees, when the driver has judged, whether what it judged was there.
 fn judged(
     cluster: &Cluster,
-    plan: Plan,
+    Kill { plan, robbed, .. }: Kill,
     placed: &Placed,
     missing: &Arc<Mutex<Option<bool>>>,
 ) -> impl Fn(&steadfast::journal::Event) + Send + Sync + 'static + use<> {
@@ -261,6 +263,9 @@ fn judged(
         let mut missing = missing.lock().unwrap();
         if event.kind != EventKind::UndoRequested || missing.is_some() {
             return;
+        }
+        if robbed {
+            rob(&cluster);
         }
         let mut end = End::default();
         seen(&cluster, placed.lock().unwrap().as_ref(), &mut end);

@@ -35,6 +35,11 @@ pub const TOGETHER: [Plan; 4] =
 const NODE: &str = "lab-control-plane";
 
 impl Kind {
+    /// Whether it is an object that it creates.
+    pub fn is_created(self) -> bool {
+        matches!(self, DenyIngress | DenyEgress | Latency | Loss)
+    }
+
     /// Whether other pods are there after it than before.
     pub fn moves_pods(self) -> bool {
         matches!(self, DeletePods | Scale)

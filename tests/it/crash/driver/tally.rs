@@ -8,6 +8,9 @@ use super::kill::{End, Kill, Swap};
 use super::plans::{Kind, Plan};
 use super::way::{Death, Wrong};
 
+/// Among so many lives there are some of every sort.
+const MANY: u64 = 200;
+
 /// How many lives that came to a bad end are told in full.
 const TOLD: u64 = 5;
 
@@ -25,6 +28,10 @@ struct Counts {
     decoys: u64,
     decoys_lost: u64,
     judged: u64,
+    /// Of drivers that lived on when a fault of theirs had gone.
+    missing: u64,
+    /// Of those, with a verdict.
+    missing_judged: u64,
     wrong_verdicts: u64,
 }
 
@@ -75,6 +82,8 @@ impl Tally {
         counts.decoys += some(end.decoy.is_some());
         counts.decoys_lost += some(end.decoy == Some(false));
         counts.judged += some(end.verdict.is_some());
+        counts.missing += some(end.missing);
+        counts.missing_judged += some(end.missing && end.verdict.is_some());
         counts.wrong_verdicts += some(end.wrong_verdict());
         for kind in end.on.iter().collect::<BTreeSet<_>>() {
             *self.on.entry(*kind).or_default() += 1;
@@ -142,6 +151,19 @@ impl Tally {
             "every fault was on: {:?}",
             self.on
         );
+        if lives >= MANY {
+            // Nothing is shown of what did not happen: a verdict is wrong only of a fault that had gone.
+            let floors = [
+                ("kinds of lives", self.counts.len() as u64, if lives >= 5 * MANY { 12 } else { 10 }),
+                ("decoys", sum.decoys, lives / 20),
+                ("verdicts", sum.judged, lives / 20),
+                ("faults missed", sum.missing, lives / 30),
+                ("faults missed and judged", sum.missing_judged, lives / 50),
+            ];
+            for (what, found, least) in floors {
+                assert!(found >= least, "{found} {what} of at least {least}");
+            }
+        }
         assert_eq!(self.bad, 0, "lives that came to a bad end");
     }
 }
@@ -160,6 +182,8 @@ impl Counts {
             decoys: self.decoys + other.decoys,
             decoys_lost: self.decoys_lost + other.decoys_lost,
             judged: self.judged + other.judged,
+            missing: self.missing + other.missing,
+            missing_judged: self.missing_judged + other.missing_judged,
             wrong_verdicts: self.wrong_verdicts + other.wrong_verdicts,
         }
     }
@@ -168,7 +192,8 @@ impl Counts {
         format!(
             "  {category}: {} lives; {} with something created, {} of them with some left at the deadline and 10 s; {} with \
              something changed, {} of them with some so after the sweep; {} with anything of ours after the sweep; {} decoys, \
-             {} lost; {} verdicts, {} wrong; {} sweeps fail; {} stores differ",
+             {} lost; {} verdicts, {} faults missed when they were judged, {} of them with a verdict, {} wrong; {} sweeps fail; \
+             {} stores differ",
             self.lives,
             self.created,
             self.created_late,
@@ -178,6 +203,8 @@ impl Counts {
             self.decoys,
             self.decoys_lost,
             self.judged,
+            self.missing,
+            self.missing_judged,
             self.wrong_verdicts,
             self.sweep,
             self.differences

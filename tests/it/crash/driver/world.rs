@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Service;
 use kube::api::{Api, PostParams};
 use serde_json::{Value, json};
 use steadfast::lab::resource::{DEPLOYMENTS, JOBS, LEASES, NETWORK_POLICIES, NODES, PODS, Resource, SERVICES};
-use steadfast::lab::store::{Object, Store};
+use steadfast::lab::store::{Deletion, Object, Store};
 use steadfast::prelude::*;
 use steadfast::rollback::{ORIGINAL_ANNOTATION, OWNER_LABEL};
 
@@ -63,6 +63,17 @@ pub fn created(cluster: &Cluster, decoy: Option<&Decoy>) -> Vec<Object> {
     let all = kinds_created(&store).into_iter().flat_map(|kind| store.list(kind, None).0);
     let ours = |object: &Object| !object["metadata"]["labels"][OWNER_LABEL].is_null();
     all.filter(|object| ours(object) && !decoy.is_some_and(|decoy| decoy.is(object))).collect()
+}
+
+/// Deletes what faults have created, but for their witnesses.
+pub fn rob(cluster: &Cluster) {
+    let store = store(cluster);
+    for kind in kinds_created(&store) {
+        for object in store.list(kind, None).0.iter().filter(|object| kind_of(object).is_some()) {
+            let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+            store.remove(kind, &text("namespace"), &text("name"), &Deletion::default()).expect("it was there");
+        }
+    }
 }
 
 /// What faults have changed and is still so, but for a decoy.
