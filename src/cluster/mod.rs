@@ -140,6 +140,13 @@ impl Cluster {
         Self::on_network(NetworkCluster::open(context, None).await?, test)
     }
 
+    /// The cluster of the kubeconfig's current context, if that is clearly one for tests.
+    #[cfg(feature = "cli")]
+    pub(crate) async fn current(test: &str) -> Result<Self, ClusterError> {
+        let context = crate::kubernetes::Context::current().await?;
+        Self::on_network(NetworkCluster::open(context, None).await?, test)
+    }
+
     /// A kind cluster on this machine, by name; see [`Kind`].
     pub fn kind(name: impl Into<String>) -> Kind {
         Kind::new(name)

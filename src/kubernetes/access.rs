@@ -5,7 +5,7 @@ use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 
-use super::{Selector, SelectorError};
+use super::{ObjectPatch, Selector, SelectorError};
 use crate::experiment::Right;
 use crate::rollback::ObjectRef;
 
@@ -68,6 +68,14 @@ pub enum KubernetesError {
         /// The names that there are.
         known: String,
     },
+    /// There is an object of that name already.
+    #[error("{object} exists already: {whose}")]
+    Exists {
+        /// The object.
+        object: String,
+        /// Whose it is, and what to do about it.
+        whose: String,
+    },
     /// A run has changed the object, and its change is still on.
     #[error("{object} is changed by run {run} already; if that run is dead, `{sweep}` undoes it")]
     ChangedByRun {
@@ -85,6 +93,14 @@ pub enum KubernetesError {
         object: String,
         /// What is so already.
         already: String,
+    },
+    /// An object that nothing brings back once it is deleted.
+    #[error("nothing brings {object} back once it is deleted, for {why}; so it is not")]
+    ForGood {
+        /// The object.
+        object: String,
+        /// Why nothing does.
+        why: String,
     },
     /// Pods that nothing would bring back.
     #[error("nothing brings these pods back once they are deleted: {pods}; if that is meant, say `.allow_bare()`")]
@@ -173,7 +189,7 @@ impl Kubernetes {
         &self.witness_image
     }
 
-    pub(super) fn objects(&self, object: &ObjectRef) -> Api<DynamicObject> {
+    pub(crate) fn objects(&self, object: &ObjectRef) -> Api<DynamicObject> {
         let (group, version) = object.api_version.split_once('/').unwrap_or(("", &object.api_version));
         let kind = GroupVersionKind::gvk(group, version, &object.kind);
         let resource = ApiResource::from_gvk_with_plural(&kind, &object.resource);
@@ -188,12 +204,17 @@ impl Kubernetes {
     /// # Errors
     /// It serves no such kind, or the API does not answer.
     pub async fn plural(&self, api_version: &str, kind: &str) -> Result<String, KubernetesError> {
+        Ok(self.scope(api_version, kind).await?.0)
+    }
+
+    /// As [`plural`](Self::plural), and whether its objects lie in namespaces.
+    pub(crate) async fn scope(&self, api_version: &str, kind: &str) -> Result<(String, bool), KubernetesError> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let kind = GroupVersionKind::gvk(group, version, kind);
         let doing = format!("find the kind {} of {api_version}", kind.kind);
-        let (resource, _) =
+        let (resource, served) =
             kube::discovery::pinned_kind(&self.client, &kind).await.map_err(KubernetesError::api(doing))?;
-        Ok(resource.plural)
+        Ok((resource.plural, served.scope == kube::discovery::Scope::Namespaced))
     }
 
     /// Server-side apply, as `manager`, which takes fields over from others.
@@ -209,6 +230,32 @@ impl Kubernetes {
         let params = PatchParams::apply(manager).force();
         let applied = self.objects(object).patch(&object.name, &params, &Patch::Apply(body)).await;
         applied.map(drop).map_err(KubernetesError::api(format!("apply {object}")))
+    }
+
+    /// Patches an object, or with `dry` only asks what that would come to.
+    pub(crate) async fn patch_object(
+        &self,
+        object: &ObjectRef,
+        patch: &ObjectPatch,
+        dry: bool,
+    ) -> Result<serde_json::Value, KubernetesError> {
+        let doing = if dry { format!("ask what a patch of {object} comes to") } else { format!("change {object}") };
+        let (content, body) = match patch {
+            ObjectPatch::Merge(body) => ("application/merge-patch+json", body),
+            ObjectPatch::Strategic(body) => ("application/strategic-merge-patch+json", body),
+            ObjectPatch::Json(body) => ("application/json-patch+json", body),
+            ObjectPatch::Whole(body) => ("application/json", body),
+        };
+        let method = if matches!(patch, ObjectPatch::Whole(_)) { http::Method::PUT } else { http::Method::PATCH };
+        let query = if dry { "?dryRun=All" } else { "" };
+        let uri = format!("{}/{}{query}", self.objects(object).resource_url(), object.name);
+        let request = http::Request::builder().method(method).uri(uri).header(http::header::CONTENT_TYPE, content);
+        let request = request.body(body.to_string().into_bytes()).map_err(kube::Error::HttpError);
+        let answered = match request {
+            Ok(request) => self.client.request(request).await,
+            Err(error) => Err(error),
+        };
+        answered.map_err(KubernetesError::api(doing))
     }
 
     /// The uid of `kube-system`: the name of the cluster that nobody can give to another one.

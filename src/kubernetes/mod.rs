@@ -24,7 +24,10 @@ pub(crate) use access::WITNESS_IMAGE_VARIABLE;
 pub use access::{Kubernetes, KubernetesError};
 pub use context::{Context, ContextError};
 pub use deployment::Deployment;
-pub use faults::{Blackhole, Cordon, DeletePods, DenyTraffic, Direction, Impair, Scale};
+pub use faults::{
+    Blackhole, ChangeObject, Cordon, CreateObject, DeleteObject, DeletePods, DenyTraffic, Direction, EvictPods, Impair,
+    ObjectPatch, Scale,
+};
 pub(crate) use forward::{Backend, Forward};
 pub use hold::{BadBeat, Beat, Fate, Holder, LeaseError, Leftover, fates, leftovers};
 pub(crate) use hold::{Holding, PlaceHold};
@@ -32,6 +35,7 @@ pub use logs::{LogLine, PodLogs};
 pub use mark::{deletion, metadata};
 pub use node::Node;
 pub use pods::Pods;
+pub(crate) use pods::refuse_protected;
 pub use selector::{Selector, SelectorError};
 pub use service::{Service, ServiceAddresses};
 pub use undo::KubeUndoer;

@@ -71,8 +71,17 @@ impl Pods {
     /// # Errors
     /// As [`targets`](Self::targets); the namespace is the cluster's own; they are more than the cap.
     pub(super) async fn targets_of_fault(&self) -> Result<Vec<Pod>, KubernetesError> {
+        self.targets_of_fault_among(|_| true).await
+    }
+
+    /// As [`targets_of_fault`](Self::targets_of_fault), of those that are wanted alone.
+    pub(super) async fn targets_of_fault_among(
+        &self,
+        wanted: impl Fn(&Pod) -> bool,
+    ) -> Result<Vec<Pod>, KubernetesError> {
         refuse_protected(&self.namespace)?;
-        let (targets, all) = self.select(is_live).await?;
+        let (mut targets, all) = self.select(is_live).await?;
+        targets.retain(wanted);
         if targets.len() * 100 > all * usize::from(self.percent) {
             return Err(KubernetesError::TooManySelected {
                 namespace: self.namespace.clone(),
@@ -112,7 +121,7 @@ impl Pods {
 }
 
 /// Refuses a namespace of the cluster itself.
-pub(super) fn refuse_protected(namespace: &str) -> Result<(), KubernetesError> {
+pub(crate) fn refuse_protected(namespace: &str) -> Result<(), KubernetesError> {
     if PROTECTED.contains(&namespace) {
         return Err(KubernetesError::ProtectedNamespace { namespace: namespace.to_owned() });
     }

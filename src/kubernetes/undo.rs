@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
@@ -65,6 +65,15 @@ impl KubeUndoer {
                     return Ok(outcome);
                 }
                 Next::Delete { uid } => return delete(&api, object, &uid).await,
+                Next::Finish { uid } => match delete(&api, object, &uid).await? {
+                    UndoOutcome::Reverted => continue,
+                    held => return Ok(held),
+                },
+                Next::Create(manifest) => match create(&api, &manifest).await? {
+                    true => return Ok(UndoOutcome::Reverted),
+                    // Somebody was faster.
+                    false => continue,
+                },
                 Next::Claim(writes) => (writes, None),
                 Next::Restore(restoring) => (restoring.writes.clone(), Some(restoring)),
             };
@@ -109,6 +118,16 @@ fn patch(writes: &Writes, version: Value) -> Value {
 async fn read(api: &Api<DynamicObject>, object: &ObjectRef) -> Result<Option<Value>, kube::Error> {
     let found = api.get_opt(&object.name).await?;
     found.map(serde_json::to_value).transpose().map_err(kube::Error::SerdeError)
+}
+
+/// Makes an object again, and reads it back; false if there is one of its name already.
+async fn create(api: &Api<DynamicObject>, manifest: &Value) -> Result<bool, kube::Error> {
+    let body: DynamicObject = serde_json::from_value(manifest.clone()).map_err(kube::Error::SerdeError)?;
+    match api.create(&PostParams::default(), &body).await {
+        Ok(made) => Ok(api.get_opt(&made.metadata.name.unwrap_or_default()).await?.is_some()),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Deletes this very object, and waits until it has gone.

@@ -13,7 +13,7 @@ use crate::rollback::{
     standing,
 };
 
-/// A claim and what follows from it.
+/// A claim, or the end of what is on its way out, and what follows from it.
 const WRITES: usize = 2;
 
 /// Carries out undos on the lab's store. Its futures never wait.
@@ -56,6 +56,7 @@ impl LabUndoer {
             let Some((resource, found)) = found else {
                 return Ok(match next {
                     Next::End(outcome) => Some(outcome),
+                    Next::Create(manifest) => Some(self.create(object, namespace, manifest)?),
                     _ => None,
                 });
             };
@@ -65,6 +66,12 @@ impl LabUndoer {
                     return Ok(Some(outcome));
                 }
                 Next::Delete { .. } => return self.delete(resource, namespace, object, &found).map(Some),
+                Next::Finish { .. } => match self.delete(resource, namespace, object, &found)? {
+                    UndoOutcome::Reverted => {}
+                    held => return Ok(Some(held)),
+                },
+                // Only where there is none.
+                Next::Create(_) => return Ok(None),
                 Next::Claim(writes) => self.write(resource, namespace, object, &writes).map(drop)?,
                 Next::Restore(restoring) => {
                     let after = self.write(resource, namespace, object, &restoring.writes)?;
@@ -92,6 +99,14 @@ impl LabUndoer {
                 Ok(after)
             });
         }
+    }
+
+    fn create(&self, object: &ObjectRef, namespace: &str, manifest: Value) -> Result<UndoOutcome, Status> {
+        let Some(resource) = self.resource(object) else {
+            return Ok(UndoOutcome::Leaked { why: format!("{object}: its kind is not served any more") });
+        };
+        self.store.create(resource, namespace, manifest, false)?;
+        Ok(UndoOutcome::Reverted)
     }
 
     fn delete(

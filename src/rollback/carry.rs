@@ -111,6 +111,8 @@ impl Undoing {
             Undo::Restore { by: Some(_), .. } => false,
             Undo::Restore { by: None, .. } => outcome.is_clean(),
             Undo::Deleted { .. } => false,
+            // It was there: its deletion may still come.
+            Undo::Recreate { .. } => matches!(outcome, UndoOutcome::Reverted),
         };
         if self.applied { None } else { self.undo.iter().rev().zip(&self.done).position(may_come) }
     }

@@ -5,7 +5,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Author, Field, ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, Original, Standing, Undo, UndoOutcome};
+use super::{
+    Author, Field, ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, Original, RUN_LABEL, Standing, Undo, UndoOutcome,
+};
 
 /// Where the mark of a change lies.
 pub(crate) const MARK: &str = "/metadata/annotations/steadfast.dev~1original";
@@ -20,6 +22,13 @@ pub(crate) enum Next {
         /// Its uid.
         uid: String,
     },
+    /// Delete the object, if it still has this uid, and ask again once it has gone: it is on its way out.
+    Finish {
+        /// Its uid.
+        uid: String,
+    },
+    /// Make an object of this; that it was made is how it ended. Where one of its name is there by now, ask again.
+    Create(Value),
     /// Write this, if the object is still as it was read; then read it and ask again. The change is not there, but its
     /// request may be on its way: after a write it comes for a version that is gone, and is refused.
     Claim(Writes),
@@ -42,7 +51,11 @@ pub(crate) struct Restoring {
 /// What `undo` comes to where this was found.
 pub(crate) fn decide(undo: &Undo, found: Option<&Value>) -> Next {
     let object = undo.object();
-    let Some(found) = found else { return gone(format!("{object} is not found")) };
+    let found = match (undo, found) {
+        (_, Some(found)) => found,
+        (Undo::Recreate { manifest, .. }, None) => return Next::Create(manifest.clone()),
+        (_, None) => return gone(format!("{object} is not found")),
+    };
     match undo {
         Undo::Delete { owner, uid, switch, .. } => delete(undo, owner, uid.as_deref(), switch.as_deref(), found),
         Undo::Restore { uid, by, fields, .. } => {
@@ -58,7 +71,27 @@ pub(crate) fn decide(undo: &Undo, found: Option<&Value>) -> Next {
         Undo::Deleted { uid, .. } if uid_of(found) != uid => another(object),
         Undo::Deleted { .. } if is_going(found) => gone(format!("{object} is being deleted")),
         Undo::Deleted { .. } => Next::End(UndoOutcome::Reverted),
+        Undo::Recreate { uid, .. } if uid_of(found) != uid => gone(stands(object, found)),
+        Undo::Recreate { uid, .. } if is_going(found) => Next::Finish { uid: uid.clone() },
+        // It was not deleted after all.
+        Undo::Recreate { .. } => Next::End(UndoOutcome::Reverted),
     }
+}
+
+/// What stands in the place of an object that was deleted, and whose it is.
+fn stands(object: &ObjectRef, found: &Value) -> String {
+    let owners = found["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+    let controller = owners.into_iter().find(|owner| owner["controller"] == true);
+    let whose = match (found["metadata"]["labels"][RUN_LABEL].as_str(), controller) {
+        (Some(run), _) => format!("made by run {run}"),
+        (None, Some(controller)) => format!(
+            "made by {} {}",
+            controller["kind"].as_str().unwrap_or_default().to_lowercase(),
+            controller["name"].as_str().unwrap_or_default()
+        ),
+        (None, None) => "of no run and no controller".to_owned(),
+    };
+    format!("{object} stands again, {whose}")
 }
 
 fn delete(undo: &Undo, owner: &str, uid: Option<&str>, switch: Option<&str>, found: &Value) -> Next {
@@ -173,10 +206,21 @@ pub(crate) fn standing(undo: &Undo, found: Option<&Value>) -> Standing {
             _ => by(format!("{object} is still there")),
         };
     }
+    if let Undo::Recreate { uid, .. } = undo {
+        return match found {
+            None => Standing::Stands { uid: uid.clone() },
+            Some(found) if uid_of(found) != uid => by(stands(object, found)),
+            Some(found) if is_going(found) => Standing::Stands { uid: uid.clone() },
+            Some(_) => by(format!("{object} is still there")),
+        };
+    }
     let Some(found) = found else { return by(format!("{object} was deleted")) };
     match undo {
         // Ours by its uid it stands, whatever became of its label.
-        Undo::Delete { uid: Some(uid), .. } | Undo::Restore { uid, .. } | Undo::Deleted { uid, .. } => {
+        Undo::Delete { uid: Some(uid), .. }
+        | Undo::Restore { uid, .. }
+        | Undo::Deleted { uid, .. }
+        | Undo::Recreate { uid, .. } => {
             if uid_of(found) != uid {
                 return by(format!("{object} is another object of that name by now"));
             }
@@ -343,6 +387,48 @@ mod tests {
                 assert_eq!(stands, matches!(undo, Undo::Deleted { .. }), "{undo}: what was to go has gone");
             }
         }
+    }
+
+    #[test]
+    fn what_was_deleted_is_made_again_unless_one_of_its_name_stands() {
+        let manifest = json!({"metadata": {"name": "front"}, "spec": {"a": 1}});
+        let undo = Undo::Recreate { object: ObjectRef::front(), uid: "u".into(), manifest: manifest.clone() };
+        assert_eq!(decide(&undo, None), Next::Create(manifest));
+        assert!(matches!(standing(&undo, None), Standing::Stands { .. }), "it is still deleted");
+        let there = json!({"metadata": {"uid": "u"}});
+        assert_eq!(decide(&undo, Some(&there)), Next::End(UndoOutcome::Reverted), "it was not deleted after all");
+        assert!(matches!(standing(&undo, Some(&there)), Standing::Gone { .. }));
+        let going = json!({"metadata": {"uid": "u", "deletionTimestamp": "2026-01-01T00:00:00Z"}});
+        assert_eq!(decide(&undo, Some(&going)), Next::Finish { uid: "u".into() });
+        assert!(matches!(standing(&undo, Some(&going)), Standing::Stands { .. }));
+        for (metadata, whose) in [
+            (json!({"uid": "v"}), "of no run and no controller"),
+            (json!({"uid": "v", "labels": {RUN_LABEL: "r"}}), "made by run r"),
+            (
+                json!({"uid": "v", "ownerReferences": [{"kind": "ReplicaSet", "name": "back-1", "controller": true}]}),
+                "made by replicaset back-1",
+            ),
+        ] {
+            let Next::End(UndoOutcome::TargetGone { proof }) = decide(&undo, Some(&json!({"metadata": metadata})))
+            else {
+                panic!("another of its name stands")
+            };
+            assert_eq!(proof, format!("service default/front stands again, {whose}"));
+            assert!(matches!(standing(&undo, Some(&json!({"metadata": metadata}))), Standing::Gone { .. }));
+        }
+    }
+
+    #[test]
+    fn a_manifest_is_without_what_the_cluster_gives() {
+        let found = json!({
+            "kind": "Service", "status": {"x": 1}, "spec": {"clusterIP": "10.0.0.1"},
+            "metadata": {"name": "n", "uid": "u", "resourceVersion": "7", "generation": 2, "labels": {"a": "b"},
+                "creationTimestamp": "2026-01-01T00:00:00Z", "managedFields": [{}]},
+        });
+        let kept = json!({
+            "kind": "Service", "spec": {"clusterIP": "10.0.0.1"}, "metadata": {"name": "n", "labels": {"a": "b"}},
+        });
+        assert_eq!(super::super::manifest(&found), kept);
     }
 
     /// Its uid is not known where the answer to its creation was lost.

@@ -44,5 +44,5 @@ pub use sweep::{Finding, Listed, Swept, list, sweep, sweep_ledger};
 pub(crate) use undo::keys;
 pub use undo::{
     Author, Connect, Field, InDrop, ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, Original, RUN_LABEL, Standing,
-    UNDO_VERSION, Undo, UndoOutcome, Undoer,
+    UNDO_VERSION, Undo, UndoOutcome, Undoer, manifest,
 };

@@ -380,6 +380,20 @@ fn a_line_that_fails_leaves_nothing_behind_and_admits_nothing_new() {
     }
 }
 
+/// A deletion of which nobody knows that it was made is looked for, too: the object is there until it comes.
+#[tokio::test(start_paused = true)]
+async fn a_deletion_on_its_way_is_looked_for() {
+    let undo = || vec![Undo::Recreate { object: object("m"), uid: "u".into(), manifest: serde_json::json!({}) }];
+    for applied in [true, false] {
+        let fake = Fake::new(Temper::Undoes);
+        let mut undoing = Undoing::of(undo(), applied);
+        undoing.carry_out(&fake, Patience::Once).await;
+        assert_eq!(undoing.done, [UndoOutcome::Reverted]);
+        let looks = fake.done.lock().unwrap().len();
+        assert_eq!(looks > 1, !applied, "looked {looks} times");
+    }
+}
+
 fn lease() -> Undo {
     let object = ObjectRef {
         api_version: "coordination.k8s.io/v1".into(),

@@ -89,6 +89,15 @@ pub enum Undo {
         /// Its uid.
         uid: String,
     },
+    /// Make an object again that the fault deleted and that nothing else brings back, unless one of its name stands.
+    Recreate {
+        /// The object.
+        object: ObjectRef,
+        /// The uid that it had.
+        uid: String,
+        /// What to make it of: its manifest, as [`manifest`] cleans it.
+        manifest: Value,
+    },
 }
 
 impl Undo {
@@ -96,7 +105,10 @@ impl Undo {
     #[must_use]
     pub fn object(&self) -> &ObjectRef {
         match self {
-            Self::Delete { object, .. } | Self::Restore { object, .. } | Self::Deleted { object, .. } => object,
+            Self::Delete { object, .. }
+            | Self::Restore { object, .. }
+            | Self::Deleted { object, .. }
+            | Self::Recreate { object, .. } => object,
         }
     }
 
@@ -108,6 +120,7 @@ impl Undo {
             Self::Delete { .. } => "delete",
             Self::Restore { .. } => "edit",
             Self::Deleted { .. } => "get",
+            Self::Recreate { manifest, .. } => return format!("kubectl create -f - <<'EOF'\n{manifest}\nEOF"),
         };
         format!("kubectl {verb} {} {}{namespace}", object.resource, object.name)
     }
@@ -125,9 +138,37 @@ impl fmt::Display for Undo {
                 write!(f, "restore {} of {object}", paths.join(", "))
             }
             Self::Deleted { object, .. } => write!(f, "see that {object} was deleted"),
+            Self::Recreate { object, .. } => write!(f, "make {object} again"),
         }
     }
 }
+
+/// What an object can be made of again: without its status, and without what the cluster gives to each object anew.
+#[must_use]
+pub fn manifest(found: &Value) -> Value {
+    let mut manifest = found.clone();
+    if let Some(all) = manifest.as_object_mut() {
+        all.remove("status");
+    }
+    if let Some(metadata) = manifest.get_mut("metadata").and_then(Value::as_object_mut) {
+        for given in OF_THE_CLUSTER {
+            metadata.remove(*given);
+        }
+    }
+    manifest
+}
+
+/// What the cluster gives to each object anew.
+const OF_THE_CLUSTER: &[&str] = &[
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "managedFields",
+    "selfLink",
+];
 
 /// One value of an object. `None` stands for an absent field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -9,9 +9,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use steadfast::experiment::{Armed, Environment, ExperimentError, Mark};
 use steadfast::journal::{FaultEnd, FaultRecord, Reason, SightingTime};
+use steadfast::kubernetes::ObjectPatch;
 use steadfast::prelude::*;
 use steadfast::process::exited;
-use steadfast::rollback::{ORIGINAL_ANNOTATION, UndoOutcome};
+use steadfast::rollback::{ORIGINAL_ANNOTATION, ObjectRef, UndoOutcome};
 
 use crate::support::{Place, deployment};
 
@@ -384,5 +385,145 @@ async fn bad_input_is_refused(cluster: Cluster) -> steadfast::Result {
         (Some(_), Ok(_)) => panic!("a real cluster has no such fault"),
         (Some(_), Err(error)) => assert!(error.to_string().contains("in the embedded lab only"), "{error}"),
     }
+    place.end().await
+}
+
+fn reference(place: &Place, api_version: &str, kind: &str, resource: &str, name: &str) -> ObjectRef {
+    let (api_version, kind, resource) = (api_version.into(), kind.into(), resource.into());
+    ObjectRef { api_version, kind, resource, namespace: Some(place.name.clone()), name: name.into() }
+}
+
+/// An object of a manifest of the user's own, with what it says of itself beside our marks.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn an_object_is_created_and_deleted_again(cluster: Cluster) -> steadfast::Result {
+    let place = Place::new(&cluster).await?;
+    let policy = reference(&place, "networking.k8s.io/v1", "NetworkPolicy", "networkpolicies", "mine");
+    let manifest = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"podSelector": {}}});
+    let policies: Api<NetworkPolicy> = place.api();
+    let (look, again) = (policies.clone(), cluster.kubernetes().create_object(policy.clone(), manifest.clone()));
+    let journal = Experiment::new("created", holds())
+        .inject(cluster.kubernetes().create_object(policy, manifest))
+        .act_with("look", async move |_| {
+            let labels = look.get("mine").await?.metadata.labels.unwrap_or_default();
+            assert_eq!(labels.get("a").map(String::as_str), Some("b"));
+            let error = refusal(again.clone()).await;
+            assert!(error.contains("mine exists already: run ") && error.contains("steadfast sweep"), "{error}");
+            Ok(())
+        })
+        .run(&cluster)
+        .await?;
+    journal.assert_verdict(Met);
+    assert!(journal.faults[0].proved && journal.faults[0].is_undone(), "{}", journal.summary());
+    assert!(policies.get_opt("mine").await?.is_none());
+    place.end().await
+}
+
+/// Each form of a patch comes to fields, of which each is put back.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn an_object_is_changed_by_each_form_of_a_patch(cluster: Cluster) -> steadfast::Result {
+    let place = Place::new(&cluster).await?;
+    let mut service = json!({"metadata": {"name": "s", "labels": {"a": "b", "c": "d"}}});
+    service["spec"] =
+        json!({"selector": {"app": "back"}, "ports": [{"name": "http", "port": 80}, {"name": "more", "port": 81}]});
+    let before = kept(&place.create::<Service>(service).await?);
+    let mut whole = before.clone();
+    whole["metadata"]["labels"] = json!({"a": "x", "e": "f"});
+    let target = reference(&place, "v1", "Service", "services", "s");
+    let services: Api<Service> = place.api();
+    let labels =
+        |service: &Service| service.metadata.labels.clone().unwrap_or_default().into_iter().collect::<Vec<_>>();
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    for (patch, expected, ports) in [
+        (ObjectPatch::Merge(json!({"metadata": {"labels": {"c": null}}})), vec![pair("a", "b")], 2),
+        (
+            ObjectPatch::Strategic(json!({"spec": {"ports": [{"port": 82, "name": "new"}]}})),
+            vec![pair("a", "b"), pair("c", "d")],
+            3,
+        ),
+        (
+            ObjectPatch::Json(json!([{"op": "replace", "path": "/metadata/labels/a", "value": "z"}])),
+            vec![pair("a", "z"), pair("c", "d")],
+            2,
+        ),
+        (ObjectPatch::Whole(whole), vec![pair("a", "x"), pair("e", "f")], 2),
+    ] {
+        let fault = cluster.kubernetes().change_object(target.clone(), patch);
+        let (look, again) = (services.clone(), fault.clone());
+        let journal = Experiment::new("changed", holds())
+            .inject(fault)
+            .act_with("look", async move |_| {
+                let now = look.get("s").await?;
+                assert_eq!(labels(&now), expected);
+                assert_eq!(now.spec.and_then(|spec| spec.ports).unwrap_or_default().len(), ports);
+                let error = refusal(again.clone()).await;
+                assert!(error.contains("already"), "{error}");
+                Ok(())
+            })
+            .run(&cluster)
+            .await?;
+        journal.assert_verdict(Met);
+        assert!(journal.faults[0].proved && journal.faults[0].is_undone(), "{}", journal.summary());
+        assert_eq!(kept(&services.get("s").await?), before);
+    }
+    place.end().await
+}
+
+/// A Service that is deleted is made again with the address that it had; what nothing brings back is refused.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn an_object_is_deleted_and_made_again(cluster: Cluster) -> steadfast::Result {
+    let place = Place::new(&cluster).await?;
+    let spec = json!({"selector": {"app": "back"}, "ports": [{"port": 80}]});
+    let before: Service = place.create(json!({"metadata": {"name": "s"}, "spec": spec})).await?;
+    let services: Api<Service> = place.api();
+    let look = services.clone();
+    let target = reference(&place, "v1", "Service", "services", "s");
+    let journal = Experiment::new("deleted", holds())
+        .inject(cluster.kubernetes().delete_object(target))
+        .act_with("look", async move |_| {
+            assert!(look.get_opt("s").await?.is_none());
+            Ok(())
+        })
+        .run(&cluster)
+        .await?;
+    journal.assert_verdict(Met);
+    assert!(journal.faults[0].proved && journal.faults[0].is_undone(), "{}", journal.summary());
+    assert_eq!(services.get("s").await?.spec, before.spec);
+    let _: k8s_openapi::api::core::v1::Secret = place.create(json!({"metadata": {"name": "key"}})).await?;
+    let secret = reference(&place, "v1", "Secret", "secrets", "key");
+    let error = refusal(cluster.kubernetes().delete_object(secret)).await;
+    assert!(error.contains("nothing brings secret") && error.contains("kept in a file"), "{error}");
+    place.end().await
+}
+
+/// Evicted pods go and come back as others; what a budget keeps is tried again until the time is over.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn pods_are_evicted_as_their_budget_lets_them(cluster: Cluster) -> steadfast::Result {
+    let place = Place::new(&cluster).await?;
+    let _: Deployment = place.create(deployment("back", 1)).await?;
+    place.rolled_out("back", 1).await;
+    let of = |pod: &Pod| {
+        let object = reference(&place, "v1", "Pod", "pods", &pod.name_any());
+        (object, pod.metadata.uid.clone().unwrap_or_default())
+    };
+    let before: Vec<_> = place.pods("app=back").await.iter().map(of).collect();
+    let journal = Experiment::new("evicted", holds())
+        .inject(cluster.kubernetes().evict(before.clone(), secs(30)))
+        .run(&cluster)
+        .await?;
+    journal.assert_verdict(Met);
+    assert!(journal.faults[0].proved && journal.faults[0].is_undone(), "{}", journal.summary());
+    place.rolled_out("back", 1).await;
+    let after: Vec<_> = place.pods("app=back").await.iter().map(of).collect();
+    assert!(after.iter().all(|pod| !before.contains(pod)), "{after:?}");
+    let spec = json!({"minAvailable": 1, "selector": {"matchLabels": {"app": "back"}}});
+    let budget = json!({"metadata": {"name": "keep"}, "spec": spec});
+    let _: k8s_openapi::api::policy::v1::PodDisruptionBudget = place.create(budget).await?;
+    cluster.clock().sleep(secs(2)).await;
+    let ran =
+        Experiment::new("kept", holds()).inject(cluster.kubernetes().evict(after.clone(), secs(6))).run(&cluster).await;
+    let error = ran.expect_err("it is kept").to_string();
+    assert!(error.contains("1 pods could not be evicted within 6s") && error.contains("disruption budget"), "{error}");
+    let kept: Vec<_> = place.pods("app=back").await.iter().map(of).collect();
+    assert_eq!(kept, after);
     place.end().await
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 use steadfast::experiment::{Armed, Environment, Mark};
@@ -180,6 +180,80 @@ async fn what_has_lost_its_label_is_reported(cluster: Cluster) -> steadfast::Res
             }
         }
         assert!(api.get_opt("mine").await?.is_some(), "nothing of it was deleted");
+        place.end().await?;
+    }
+    Ok(())
+}
+
+/// What was deleted is made again of its manifest: not before it is deleted, not twice, and not where it cannot go.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn what_was_deleted_is_made_again_once(cluster: Cluster) -> steadfast::Result {
+    for undoer in undoers(&cluster) {
+        let place = Place::new(&cluster).await?;
+        let before = place.map("m", json!({"a": "b"})).await?;
+        let object = ObjectRef {
+            api_version: "v1".into(),
+            kind: "ConfigMap".into(),
+            resource: "configmaps".into(),
+            namespace: Some(place.name.clone()),
+            name: "m".into(),
+        };
+        let mark = Mark { run: "first".into(), owner: "steadfast-first-1".into(), switches: vec![] };
+        let Armed { undo, apply } = cluster.kubernetes().delete_object(object).arm(&mark).await?;
+        let maps: Api<ConfigMap> = place.api();
+        assert_eq!(undoer.undo(&undo[0]).await, UndoOutcome::Reverted);
+        assert_eq!(maps.get("m").await?.metadata.uid, before.metadata.uid, "it was not deleted yet");
+        apply().await?;
+        assert!(maps.get_opt("m").await?.is_none());
+        assert_eq!(undoer.undo(&undo[0]).await, UndoOutcome::Reverted);
+        let after = maps.get("m").await?;
+        assert_eq!((&after.data, &after.metadata.labels), (&before.data, &before.metadata.labels));
+        assert_ne!(after.metadata.uid, before.metadata.uid);
+        let proof = target_gone(undoer.undo(&undo[0]).await);
+        assert!(proof.contains("m stands again, of no run and no controller"), "{proof}");
+        assert_eq!(maps.get("m").await?.metadata.uid, after.metadata.uid, "it is left alone");
+        // Somebody holds it on its way out: it can be made again when it has gone.
+        let hold = |held: Value| Patch::Merge(json!({"metadata": {"finalizers": held}}));
+        maps.patch("m", &PatchParams::default(), &hold(json!(["example.com/hold"]))).await?;
+        let fault = cluster.kubernetes().delete_object(undo[0].object().clone());
+        let Armed { undo, apply } = fault.arm(&mark).await?;
+        apply().await?;
+        let held = undoer.undo(&undo[0]).await;
+        assert!(matches!(&held, UndoOutcome::Unverified { why } if why.contains("example.com/hold")), "{held}");
+        maps.patch("m", &PatchParams::default(), &hold(json!(null))).await?;
+        assert_eq!(undoer.undo(&undo[0]).await, UndoOutcome::Reverted);
+        assert_eq!(maps.get("m").await?.metadata.finalizers.unwrap_or_default(), ["example.com/hold"], "as it was");
+        maps.patch("m", &PatchParams::default(), &hold(json!(null))).await?;
+        place.end().await?;
+    }
+    Ok(())
+}
+
+/// A pod that is on its way out has the name: it is ended, and made again.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn a_bare_pod_is_made_again_while_the_old_one_stops(cluster: Cluster) -> steadfast::Result {
+    for undoer in undoers(&cluster) {
+        let place = Place::new(&cluster).await?;
+        let mut pod = crate::support::template("bare", "back");
+        pod["metadata"]["name"] = json!("bare");
+        pod["spec"]["terminationGracePeriodSeconds"] = json!(30);
+        // It goes when it is killed, and not before.
+        pod["spec"]["containers"][0]["lifecycle"] = json!({"preStop": {"sleep": {"seconds": 25}}});
+        let before: Pod = place.create(pod).await?;
+        let ready = async || {
+            let pods = place.pods("app=bare").await;
+            let status = pods.first()?.status.clone()?;
+            (status.phase.as_deref() == Some("Running")).then_some(())
+        };
+        place.eventually(secs(60), "it runs", ready).await;
+        let mark = Mark { run: "first".into(), owner: "steadfast-first-1".into(), switches: vec![] };
+        let pods = cluster.namespace(&place.name).pods("app=bare").at_most_percent(100);
+        let Armed { undo, apply } = pods.delete().bring_back_bare().arm(&mark).await?;
+        apply().await?;
+        assert_eq!(undoer.undo(&undo[0]).await, UndoOutcome::Reverted);
+        let after = place.api::<Pod>().get("bare").await?;
+        assert_ne!(after.metadata.uid, before.metadata.uid);
+        assert_eq!(after.metadata.deletion_timestamp, None);
         place.end().await?;
     }
     Ok(())

@@ -22,18 +22,23 @@ const ATTEMPTS: usize = 5;
 
 /// The rights to change an object, and to change it back.
 pub(super) fn rights(object: &ObjectRef) -> Vec<Right> {
-    let group = object.api_version.split_once('/').map_or("", |(group, _)| group);
-    let right = |verb: &str| Right {
-        verb: verb.to_owned(),
-        group: group.to_owned(),
-        resource: object.resource.clone(),
-        namespace: object.namespace.clone(),
-    };
-    let mut rights: Vec<Right> = ["get", "list", "patch"].map(right).into();
+    let mut rights = rights_to(object, &["get", "list", "patch"]);
     if let Some(namespace) = object.namespace.as_deref().filter(|_| copies::of(object)) {
         rights.extend(copies::rights(namespace));
     }
     rights
+}
+
+/// The rights to do this with an object.
+pub(super) fn rights_to(object: &ObjectRef, verbs: &[&str]) -> Vec<Right> {
+    let group = object.api_version.split_once('/').map_or("", |(group, _)| group);
+    let right = |verb: &&str| Right {
+        verb: (*verb).to_owned(),
+        group: group.to_owned(),
+        resource: object.resource.clone(),
+        namespace: object.namespace.clone(),
+    };
+    verbs.iter().map(right).collect()
 }
 
 /// The object as it is now.
@@ -52,7 +57,8 @@ pub(super) async fn read(kubernetes: &Kubernetes, object: &ObjectRef) -> Result<
     Ok(found)
 }
 
-/// Sets fields of an object, by their JSON pointers, in one write that also keeps their old values on the object.
+/// Sets fields of an object, by their JSON pointers, in one write that also keeps their old values on the object. A null
+/// takes a field away.
 ///
 /// # Errors
 /// There is no such object, another run has changed it, or it has these values already.
@@ -89,7 +95,7 @@ fn unchanged(
     let now = serde_json::to_value(found)?;
     let field = |(pointer, value): &(&str, Value)| Field {
         pointer: (*pointer).to_owned(),
-        set: Some(value.clone()),
+        set: Some(value.clone()).filter(|value| !value.is_null()),
         was: now.pointer(pointer).cloned(),
     };
     let fields: Vec<Field> = set.iter().map(field).collect();

@@ -1,5 +1,6 @@
 //! Deleting pods.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,13 +14,13 @@ use crate::experiment::{Applied, Armed, Check, Fault, Finding, Mark, Place, Proo
 use crate::journal::Reason;
 use crate::kubernetes::pods::name_of;
 use crate::kubernetes::{KubernetesError, Pods};
-use crate::rollback::{ObjectRef, Undo};
+use crate::rollback::{ObjectRef, Undo, manifest};
 use crate::tolerance::Judgement;
 
 impl Pods {
     /// A fault: these pods are deleted, once. See [`DeletePods`].
     pub fn delete(&self) -> DeletePods {
-        DeletePods { pods: self.clone(), grace: None, bare: false }
+        DeletePods { pods: self.clone(), grace: None, bare: Bare::Refused, only: None }
     }
 }
 
@@ -37,7 +38,19 @@ impl Pods {
 pub struct DeletePods {
     pods: Pods,
     grace: Option<Duration>,
-    bare: bool,
+    bare: Bare,
+    /// The uids of those that are meant.
+    only: Option<BTreeSet<String>>,
+}
+
+/// What becomes of pods that no controller replaces.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bare {
+    Refused,
+    /// They are deleted, and stay away.
+    Gone,
+    /// They are deleted, and made again when the fault is undone.
+    MadeAgain,
 }
 
 impl DeletePods {
@@ -49,16 +62,31 @@ impl DeletePods {
 
     /// Deletes also pods that no controller replaces.
     pub fn allow_bare(mut self) -> Self {
-        self.bare = true;
+        self.bare = Bare::Gone;
+        self
+    }
+
+    /// Deletes also pods that no controller replaces, and makes them again, of the same manifests, when the fault is
+    /// undone.
+    pub fn bring_back_bare(mut self) -> Self {
+        self.bare = Bare::MadeAgain;
+        self
+    }
+
+    /// Of the selected pods only those with these uids, which somebody has picked; the cap counts them alone.
+    pub fn only(mut self, uids: impl IntoIterator<Item = String>) -> Self {
+        self.only = Some(uids.into_iter().collect());
         self
     }
 
     async fn targets(&self) -> Result<Vec<Pod>, KubernetesError> {
-        let targets = self.pods.targets_of_fault().await?;
-        let controlled =
-            |pod: &Pod| pod.metadata.owner_references.iter().flatten().any(|owner| owner.controller == Some(true));
-        let bare: Vec<_> = targets.iter().filter(|pod| !controlled(pod)).map(name_of).collect();
-        if !self.bare && !bare.is_empty() {
+        let is_meant = |pod: &Pod| match (&self.only, &pod.metadata.uid) {
+            (Some(only), Some(uid)) => only.contains(uid),
+            (only, _) => only.is_none(),
+        };
+        let targets = self.pods.targets_of_fault_among(is_meant).await?;
+        let bare: Vec<_> = targets.iter().filter(|pod| !is_controlled(pod)).map(name_of).collect();
+        if self.bare == Bare::Refused && !bare.is_empty() {
             return Err(KubernetesError::BarePods { pods: bare.join(", ") });
         }
         Ok(targets)
@@ -89,17 +117,22 @@ impl Fault for DeletePods {
     fn arm<'a>(&'a self, _: &'a Mark) -> BoxFuture<'a, Result<Armed, BoxError>> {
         Box::pin(async move {
             let namespace = &self.pods.namespace;
-            let undo = self.targets().await?.into_iter().map(|pod| Undo::Deleted {
-                object: ObjectRef {
+            let undo = self.targets().await?.into_iter().map(|pod| {
+                let object = ObjectRef {
                     api_version: "v1".into(),
                     kind: "Pod".into(),
                     resource: "pods".into(),
                     namespace: Some(namespace.clone()),
-                    name: pod.metadata.name.unwrap_or_default(),
-                },
-                uid: pod.metadata.uid.unwrap_or_default(),
+                    name: pod.metadata.name.clone().unwrap_or_default(),
+                };
+                let uid = pod.metadata.uid.clone().unwrap_or_default();
+                if self.bare == Bare::MadeAgain && !is_controlled(&pod) {
+                    let manifest = manifest(&serde_json::to_value(&pod)?);
+                    return Ok(Undo::Recreate { object, uid, manifest });
+                }
+                Ok(Undo::Deleted { object, uid })
             });
-            let undo: Vec<Undo> = undo.collect();
+            let undo: Vec<Undo> = undo.collect::<Result<_, serde_json::Error>>()?;
             let pods: Vec<Undo> = undo.clone();
             let api: Api<Pod> = Api::namespaced(self.pods.kubernetes.client().clone(), namespace);
             let grace = self.grace.map(|grace| u32::try_from(grace.as_secs()).unwrap_or(u32::MAX));
@@ -117,6 +150,11 @@ impl Fault for DeletePods {
             Ok(Proof::Witness(Witness { stage: None, check, blind: None, stays: true }))
         })
     }
+}
+
+/// Whether something replaces it.
+fn is_controlled(pod: &Pod) -> bool {
+    pod.metadata.owner_references.iter().flatten().any(|owner| owner.controller == Some(true))
 }
 
 /// Whether these very pods stand: all of them, or none.
@@ -161,7 +199,7 @@ impl Check for Stand {
 async fn delete(api: Api<Pod>, pods: Vec<Undo>, grace: Option<u32>) -> Applied {
     let mut deleted = 0;
     for pod in &pods {
-        let Undo::Deleted { object, uid } = pod else { continue };
+        let (Undo::Deleted { object, uid } | Undo::Recreate { object, uid, .. }) = pod else { continue };
         let preconditions = Some(Preconditions { uid: Some(uid.clone()), resource_version: None });
         let params = DeleteParams { grace_period_seconds: grace, preconditions, ..DeleteParams::default() };
         match api.delete(&object.name, &params).await {

@@ -9,9 +9,9 @@ use serde_json::json;
 use super::create;
 use crate::BoxError;
 use crate::experiment::{Armed, Check, Fault, Mark, Place, Proof, Right, Targets, Witness};
-use crate::kubernetes::Pods;
 use crate::kubernetes::pods::name_of;
 use crate::kubernetes::witness::WitnessPods;
+use crate::kubernetes::{KubernetesError, Pods};
 use crate::rollback::ObjectRef;
 
 /// Which connections are denied.
@@ -64,11 +64,12 @@ pub struct DenyTraffic {
     witness: Option<Arc<dyn Check>>,
     image: Option<String>,
     trusted: Option<String>,
+    name: Option<String>,
 }
 
 impl DenyTraffic {
     fn new(pods: Pods, direction: Direction) -> Self {
-        Self { pods, direction, lasting: None, witness: None, image: None, trusted: None }
+        Self { pods, direction, lasting: None, witness: None, image: None, trusted: None, name: None }
     }
 
     /// Ends the fault by itself after this time, by the plan of the experiment.
@@ -87,6 +88,30 @@ impl DenyTraffic {
     pub fn witness_image(mut self, image: impl Into<String>) -> Self {
         self.image = Some(image.into());
         self
+    }
+
+    /// The policy's name, in place of one of its own: others find it by that, and two of one name are refused.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    fn object(&self, name: &str) -> ObjectRef {
+        ObjectRef {
+            api_version: "networking.k8s.io/v1".into(),
+            kind: "NetworkPolicy".into(),
+            resource: "networkpolicies".into(),
+            namespace: Some(self.pods.namespace.clone()),
+            name: name.to_owned(),
+        }
+    }
+
+    /// A name that others may know must be free.
+    async fn is_free(&self) -> Result<(), KubernetesError> {
+        match &self.name {
+            Some(name) => create::refuse_existing(&self.pods.kubernetes, &self.object(name)).await,
+            None => Ok(()),
+        }
     }
 
     /// Believes the fault without a proof; the journal shows why.
@@ -112,6 +137,7 @@ impl Fault for DenyTraffic {
     fn resolve(&self) -> BoxFuture<'_, Result<Targets, BoxError>> {
         Box::pin(async move {
             let targets = self.pods.targets_of_fault().await?;
+            self.is_free().await?;
             let namespace = &self.pods.namespace;
             let policies = ["create", "get", "delete"]
                 .map(|verb| Right::new(verb, "networking.k8s.io", "networkpolicies", namespace));
@@ -130,13 +156,8 @@ impl Fault for DenyTraffic {
 
     fn arm<'a>(&'a self, mark: &'a Mark) -> BoxFuture<'a, Result<Armed, BoxError>> {
         Box::pin(async move {
-            let object = ObjectRef {
-                api_version: "networking.k8s.io/v1".into(),
-                kind: "NetworkPolicy".into(),
-                resource: "networkpolicies".into(),
-                namespace: Some(self.pods.namespace.clone()),
-                name: mark.owner.clone(),
-            };
+            self.is_free().await?;
+            let object = self.object(self.name.as_ref().unwrap_or(&mark.owner));
             let kind = match self.direction {
                 Direction::Ingress => "Ingress",
                 Direction::Egress => "Egress",

@@ -1,4 +1,4 @@
-//! Scaling a Deployment.
+//! Scaling what has replicas.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,8 @@ use crate::BoxError;
 use crate::experiment::{Armed, Check, Fault, Finding, Mark, Place, Proof, SEEN_WITHIN, Scene, Targets, Witness};
 use crate::journal::Reason;
 use crate::kubernetes::pods::refuse_protected;
-use crate::kubernetes::{Deployment, KubernetesError};
+use crate::kubernetes::{Deployment, Kubernetes, KubernetesError};
+use crate::rollback::ObjectRef;
 use crate::tolerance::Judgement;
 
 const REPLICAS: &str = "/spec/replicas";
@@ -19,11 +20,18 @@ const REPLICAS: &str = "/spec/replicas";
 impl Deployment {
     /// A fault: it has this many replicas. See [`Scale`].
     pub fn scale(&self, replicas: u32) -> Scale {
-        Scale { deployment: self.clone(), replicas, lasting: None, within: None }
+        self.kubernetes.scale(self.object(), replicas)
     }
 }
 
-/// A fault: a Deployment has another number of replicas.
+impl Kubernetes {
+    /// A fault: a Deployment, a StatefulSet or a ReplicaSet has this many replicas. See [`Scale`].
+    pub fn scale(&self, object: ObjectRef, replicas: u32) -> Scale {
+        Scale { kubernetes: self.clone(), object, replicas, lasting: None, within: None }
+    }
+}
+
+/// A fault: a Deployment, or what else has replicas, has another number of them.
 ///
 /// - **Effect**: pods go, or come, until so many are ready.
 /// - **Undo**: the old number is put back where ours still stands; then as many pods as before are waited for.
@@ -35,7 +43,8 @@ impl Deployment {
 #[derive(Clone)]
 #[must_use = "a fault does nothing until it is injected: `.inject(..)`"]
 pub struct Scale {
-    deployment: Deployment,
+    kubernetes: Kubernetes,
+    object: ObjectRef,
     replicas: u32,
     lasting: Option<Duration>,
     within: Option<Duration>,
@@ -54,11 +63,15 @@ impl Scale {
         self
     }
 
+    fn namespace(&self) -> &str {
+        self.object.namespace.as_deref().unwrap_or_default()
+    }
+
     /// How many replicas there are now, if a fault may change that.
     async fn before(&self) -> Result<u64, KubernetesError> {
-        refuse_protected(&self.deployment.namespace)?;
-        let object = self.deployment.object();
-        let found = change::read(&self.deployment.kubernetes, &object).await?;
+        refuse_protected(self.namespace())?;
+        let object = &self.object;
+        let found = change::read(&self.kubernetes, object).await?;
         let now = found.data["spec"]["replicas"].as_u64().unwrap_or(1);
         if now == u64::from(self.replicas) {
             let already = format!("it has {now} replicas");
@@ -70,21 +83,21 @@ impl Scale {
 
 impl Fault for Scale {
     fn describe(&self) -> String {
-        let Deployment { namespace, name, .. } = &self.deployment;
-        format!("scale deployment {name} in {namespace} to {}", self.replicas)
+        let ObjectRef { kind, name, .. } = &self.object;
+        format!("scale {} {name} in {} to {}", kind.to_lowercase(), self.namespace(), self.replicas)
     }
 
     fn places(&self) -> Vec<Place> {
-        vec![Place::Namespace(self.deployment.namespace.clone())]
+        vec![Place::Namespace(self.namespace().to_owned())]
     }
 
     fn resolve(&self) -> BoxFuture<'_, Result<Targets, BoxError>> {
         Box::pin(async move {
             let now = self.before().await?;
-            let object = self.deployment.object();
+            let object = &self.object;
             Ok(Targets {
                 names: vec![object.to_string()],
-                rights: change::rights(&object),
+                rights: change::rights(object),
                 notes: vec![format!("{object} has {now} replicas now"), change::COVERED.to_owned()],
             })
         })
@@ -93,14 +106,15 @@ impl Fault for Scale {
     fn arm<'a>(&'a self, mark: &'a Mark) -> BoxFuture<'a, Result<Armed, BoxError>> {
         Box::pin(async move {
             let set = [(REPLICAS, json!(self.replicas))];
-            change::arm(&self.deployment.kubernetes, self.deployment.object(), &set, mark).await
+            change::arm(&self.kubernetes, self.object.clone(), &set, mark).await
         })
     }
 
     fn witness<'a>(&'a self, _: &'a Mark) -> BoxFuture<'a, Result<Proof, BoxError>> {
         Box::pin(async move {
             let (before, on) = (self.before().await?, u64::from(self.replicas));
-            let check = Arc::new(Ready { deployment: self.deployment.clone(), before, on });
+            let check =
+                Arc::new(Ready { kubernetes: self.kubernetes.clone(), object: self.object.clone(), before, on });
             Ok(Proof::Witness(Witness { stage: None, check, blind: None, stays: false }))
         })
     }
@@ -120,20 +134,21 @@ impl Fault for Scale {
 
 /// How many replicas are ready: as many as before, as many as the fault wants, or something between.
 struct Ready {
-    deployment: Deployment,
+    kubernetes: Kubernetes,
+    object: ObjectRef,
     before: u64,
     on: u64,
 }
 
 impl Check for Ready {
     fn describe(&self) -> String {
-        format!("the ready replicas of deployment {}", self.deployment.name)
+        format!("the ready replicas of {} {}", self.object.kind.to_lowercase(), self.object.name)
     }
 
     fn check<'a>(&'a self, _: &'a Scene) -> BoxFuture<'a, Result<Finding, BoxError>> {
         Box::pin(async move {
-            let object = self.deployment.object();
-            let found = change::read(&self.deployment.kubernetes, &object).await?;
+            let object = &self.object;
+            let found = change::read(&self.kubernetes, object).await?;
             let ready = found.data["status"]["readyReplicas"].as_u64().unwrap_or(0);
             let expected = format!("{} ready", self.before);
             let judgement = if ready == self.before || ready == self.on {
