@@ -42,11 +42,21 @@ pub struct Process {
     env: Vec<(OsString, OsString)>,
     folder: Option<PathBuf>,
     timeout: Duration,
+    limit: usize,
+    stdin: bool,
 }
 
 /// Runs a program, found by `PATH` unless it is a path. No shell reads its arguments.
 pub fn run(program: impl Into<OsString>) -> Process {
-    Process { program: program.into(), args: Vec::new(), env: Vec::new(), folder: None, timeout: TIMEOUT }
+    Process {
+        program: program.into(),
+        args: Vec::new(),
+        env: Vec::new(),
+        folder: None,
+        timeout: TIMEOUT,
+        limit: OUTPUT_LIMIT,
+        stdin: false,
+    }
 }
 
 impl Process {
@@ -80,6 +90,20 @@ impl Process {
         self
     }
 
+    /// How much of each output is kept, in bytes.
+    #[cfg(feature = "cli")]
+    pub(crate) fn output_limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Gives it this process' standard input.
+    #[cfg(feature = "cli")]
+    pub(crate) fn inherits_stdin(mut self) -> Self {
+        self.stdin = true;
+        self
+    }
+
     fn described(&self) -> String {
         let words = std::iter::once(&self.program).chain(&self.args).map(|word| word.to_string_lossy());
         let line = words.collect::<Vec<_>>().join(" ");
@@ -89,7 +113,8 @@ impl Process {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.args).envs(self.env.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        command.stdin(if self.stdin { Stdio::inherit() } else { Stdio::null() });
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         if let Some(folder) = &self.folder {
             command.current_dir(folder);
         }
@@ -97,7 +122,7 @@ impl Process {
     }
 
     /// Runs it on a thread that holds a paused clock, and moves that on by the time it took.
-    async fn finish(&self, scene: &Scene) -> Result<Option<Output>, BoxError> {
+    pub(crate) async fn finish(&self, scene: &Scene) -> Result<Option<Output>, BoxError> {
         let watch = Stopwatch::start();
         let mut child = self.command().spawn().map_err(|error| {
             let hint =
@@ -105,7 +130,7 @@ impl Process {
             format!("failed to {}: {error}{hint}", self.described())
         })?;
         let group = Group::of(&child);
-        let (out, err) = (read(child.stdout.take()), read(child.stderr.take()));
+        let (out, err) = (read(child.stdout.take(), self.limit), read(child.stderr.take(), self.limit));
         let (timeout, killer) = (self.timeout, group.clone());
         let waited = tokio::task::spawn_blocking(move || wait(child, &out, &err, timeout, &watch, &killer)).await;
         let (output, took) = (waited??, watch.elapsed());
@@ -120,20 +145,20 @@ impl Process {
 
 /// The process group of a child; killed when this is dropped before the child has ended.
 #[derive(Clone)]
-struct Group {
+pub(crate) struct Group {
     pid: Arc<GroupId>,
 }
 
 struct GroupId(Mutex<Option<Pid>>);
 
 impl Group {
-    fn of(child: &Child) -> Self {
+    pub(crate) fn of(child: &Child) -> Self {
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         Self { pid: Arc::new(GroupId(Mutex::new(pid))) }
     }
 
     /// Kills whoever is left in it, once.
-    fn kill(&self) {
+    pub(crate) fn kill(&self) {
         self.pid.kill();
     }
 }
@@ -155,13 +180,13 @@ impl Drop for Group {
 }
 
 /// Reads a pipe on a thread of its own: a child that fills one would wait for ever.
-fn read(pipe: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
+fn read(pipe: Option<impl Read + Send + 'static>, limit: usize) -> Receiver<Vec<u8>> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
         let (mut kept, mut buffer) = (Vec::new(), [0; 8192]);
         if let Some(mut pipe) = pipe {
             while let Ok(count @ 1..) = pipe.read(&mut buffer) {
-                let room = OUTPUT_LIMIT.saturating_sub(kept.len());
+                let room = limit.saturating_sub(kept.len());
                 kept.extend_from_slice(&buffer[..count.min(room)]);
             }
         }

@@ -1,12 +1,14 @@
 //! What happens at SIGINT, SIGTERM and SIGHUP.
 //!
 //! Handlers are installed with the first fault of the process, never before: until then the default is right.
-//! The first signal stops the ledgers from admitting new entries and tells every run; engines undo, store their
+//! One that the process ignores, as under `nohup`, stays ignored. The first signal stops the ledgers from admitting new entries and tells every run; engines undo, store their
 //! journals and report here; then the process ends with 128 + n, or with 5 if something leaked. Runs that no
 //! engine drives are undone and journalled from here, out of their ledgers. Further signals do not cut that short: they are told
 //! what is still being undone.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,13 +18,13 @@ use crate::rollback::{Ledger, OpenEntry, UndoOutcome, Undoer, sweep_ledger};
 
 /// How long engines have for undoing everything. What is left then is undone from here in 3 s more; nextest kills 10 s
 /// after its first signal.
-const ENGINES_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const ENGINES_WITHIN: Duration = Duration::from_secs(5);
 
 /// The exit code when something was not undone.
 const EXIT_LEAKED: i32 = 5;
 
 /// A signal, by number and name.
-pub(super) type Signal = (i32, &'static str);
+pub(crate) type Signal = (i32, &'static str);
 
 /// The first signal, once it came. Apart from the handlers: engines wait for it before there are any.
 static ARRIVED: LazyLock<watch::Sender<Option<Signal>>> = LazyLock::new(|| watch::Sender::new(None));
@@ -37,12 +39,14 @@ struct State {
     live: Vec<(u64, Weak<dyn Interruptible>)>,
     next: u64,
     leaked: bool,
+    /// What the process is to end with after a signal, if not with its number.
+    code: Option<i32>,
 }
 
 /// A run, as a signal sees it.
 pub(super) trait Interruptible: Send + Sync {
-    /// Whether an engine undoes it when a signal comes; if not, whoever handles the signal must.
-    fn driven(&self) -> bool;
+    /// How long its engine has for undoing it when a signal comes; if it has none, whoever handles the signal must.
+    fn waited_for(&self) -> Option<Duration>;
 
     /// What it has to undo.
     fn ledger(&self) -> &Ledger;
@@ -91,6 +95,13 @@ pub(super) async fn interrupted() -> Signal {
     }
 }
 
+/// What the process is to end with after a signal that left nothing behind; otherwise 128 and its number.
+pub(super) fn leave_with(code: Option<i32>) {
+    if let (Some(code), Some(interrupts)) = (code, INTERRUPTS.get()) {
+        interrupts.lock().code = Some(code);
+    }
+}
+
 /// The first signal, if it has come.
 pub(super) fn arrived() -> Option<Signal> {
     *ARRIVED.borrow()
@@ -122,12 +133,10 @@ impl Interrupts {
     }
 
     async fn serve(self: Arc<Self>, installed: &std::sync::mpsc::Sender<()>) {
-        let handlers = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()));
-        let (Ok(int), Ok(term), Ok(hup)) = handlers else {
+        let Ok(mut signals) = Signals::install() else {
             crate::journal::complain("signals will not be handled: the handlers could not be installed");
             return;
         };
-        let mut signals = Signals { int, term, hup };
         // Whoever waits may have been dropped; the handlers stay.
         let _ = installed.send(());
         let first = signals.next().await;
@@ -145,7 +154,8 @@ impl Interrupts {
                 (_, name) = signals.next() => self.tell_what_is_on(name),
             }
         };
-        leave(if leaked { EXIT_LEAKED } else { 128 + first.0 });
+        let agreed = self.lock().code;
+        leave(if leaked { EXIT_LEAKED } else { agreed.unwrap_or(128 + first.0) });
     }
 
     fn live(&self) -> Vec<Arc<dyn Interruptible>> {
@@ -161,7 +171,7 @@ impl Interrupts {
 
     /// Undoes what no engine does, waits for the engines, and undoes what these leave. True if something leaked.
     fn undo_all(&self, signal: &'static str) -> bool {
-        let (driven, others): (Vec<_>, Vec<_>) = self.live().into_iter().partition(|run| run.driven());
+        let (driven, others): (Vec<_>, Vec<_>) = self.live().into_iter().partition(|run| run.waited_for().is_some());
         drop(driven);
         let lost = std::thread::scope(|scope| {
             let others = scope.spawn(|| undo_from_ledgers(&others, signal));
@@ -176,9 +186,10 @@ impl Interrupts {
         let since = crate::clock::Stopwatch::start();
         let mut state = self.lock();
         loop {
-            let driven = state.live.iter().filter_map(|(_, run)| run.upgrade()).filter(|run| run.driven());
-            let waiting: Vec<_> = driven.collect();
-            let left = ENGINES_WITHIN.saturating_sub(since.elapsed());
+            let live = state.live.iter().filter_map(|(_, run)| run.upgrade());
+            let waiting: Vec<_> = live.filter(|run| run.waited_for().is_some()).collect();
+            let longest = waiting.iter().filter_map(|run| run.waited_for()).max().unwrap_or_default();
+            let left = longest.saturating_sub(since.elapsed());
             if waiting.is_empty() || left.is_zero() {
                 return waiting;
             }
@@ -190,22 +201,45 @@ impl Interrupts {
 }
 
 /// The signals that end a process.
-struct Signals {
-    int: tokio::signal::unix::Signal,
-    term: tokio::signal::unix::Signal,
-    hup: tokio::signal::unix::Signal,
-}
+struct Signals(Vec<(tokio::signal::unix::Signal, Signal)>);
 
 impl Signals {
+    /// Those that are not ignored: whoever started this process under `nohup` wants it to go on.
+    fn install() -> std::io::Result<Self> {
+        const ENDING: [Signal; 3] = [(2, "SIGINT"), (15, "SIGTERM"), (1, "SIGHUP")];
+        const USERS: [Signal; 2] = [(10, "SIGUSR1"), (12, "SIGUSR2")];
+        let users = USERS.into_iter().filter(|_| USERS_TOO.load(Ordering::Relaxed));
+        let ignored = ignored();
+        let heard = ENDING.into_iter().chain(users).filter(|(number, _)| ignored & (1 << (number - 1)) == 0);
+        heard.map(|told| Ok((signal(SignalKind::from_raw(told.0))?, told))).collect::<Result<_, _>>().map(Self)
+    }
+
     async fn next(&mut self) -> Signal {
-        tokio::select! {
-            biased;
-            _ = self.int.recv() => (2, "SIGINT"),
-            _ = self.term.recv() => (15, "SIGTERM"),
-            _ = self.hup.recv() => (1, "SIGHUP"),
-        }
+        std::future::poll_fn(|context| {
+            for (signal, told) in &mut self.0 {
+                if signal.poll_recv(context).is_ready() {
+                    return Poll::Ready(*told);
+                }
+            }
+            Poll::Pending
+        })
+        .await
     }
 }
+
+/// The signals that this process ignores, a bit each; none where that cannot be told.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+/// From now on SIGUSR1 and SIGUSR2 interrupt too, if no handlers are installed yet: so do safeguards of Chaos Toolkit.
+pub(super) fn users_too() {
+    USERS_TOO.store(true, Ordering::Relaxed);
+}
+
+static USERS_TOO: AtomicBool = AtomicBool::new(false);
 
 /// Undoes what runs hold open and stores their journals, side by side. True if one of them could not even be tried.
 fn undo_from_ledgers(runs: &[Arc<dyn Interruptible>], signal: &'static str) -> bool {

@@ -8,6 +8,7 @@
 //! Below it lies [`Run`], for tests that need loops. This module knows neither Kubernetes nor Prometheus: what it
 //! needs of a cluster is [`Environment`], of a fault [`Fault`], of a check [`Check`].
 
+mod directed;
 mod engine;
 mod environment;
 mod error;
@@ -47,10 +48,14 @@ use finally::Finally;
 pub use guard::FaultGuard;
 pub use hold::{Hold, Switch};
 pub use hypothesis::Hypothesis;
+pub(crate) use interrupt::Signal;
 pub use place::Place;
+#[cfg(feature = "cli")]
+pub(crate) use plan::needed;
 pub use plan::{Plan, PlannedCheck, PlannedStep};
 pub(crate) use probe::found;
 pub use probe::{Action, Background, Check, Finding, Judged, Observed, Probe};
+pub(crate) use recorder::Store;
 pub use remarks::Remarks;
 pub use run::Run;
 pub use safeguard::Safeguard;

@@ -111,8 +111,40 @@ pub(super) async fn plan(experiment: &Experiment, environment: &Arc<dyn Environm
         let kind = step.kind().to_owned();
         steps.push(PlannedStep { kind, name, location, targets: targets.names, notes: targets.notes });
     }
+    let Needed { rights, lacking, undo_layers } = needed(&**environment, rights, &places).await?;
+    Ok(Plan {
+        title: experiment.title.clone(),
+        cluster: environment.describe(),
+        hypothesis: experiment.hypothesis.as_ref().map(|h| h.title.clone()),
+        checks,
+        safeguards,
+        steps,
+        finally: experiment.finally.iter().map(|f| (f.name(), f.crash_safe())).collect(),
+        rights,
+        lacking,
+        places,
+        undo_layers,
+    })
+}
+
+/// What the faults of a run need, and who undoes them.
+pub(crate) struct Needed {
+    /// Every right that injecting, proving and undoing need.
+    pub(crate) rights: Vec<Right>,
+    /// Those of them that the user does not have.
+    pub(crate) lacking: Vec<Right>,
+    /// Which layers stand ready to undo.
+    pub(crate) undo_layers: Vec<String>,
+}
+
+/// What faults in these places need that need these rights. Reads, never writes.
+pub(crate) async fn needed(
+    environment: &dyn Environment,
+    mut rights: Vec<Right>,
+    places: &[Place],
+) -> Result<Needed, ExperimentError> {
     let mut of_switches = Vec::new();
-    for place in &places {
+    for place in places {
         let (needed, of_switch) = environment.hold_rights(place);
         rights.extend(needed);
         of_switches.push((place, of_switch));
@@ -132,19 +164,7 @@ pub(super) async fn plan(experiment: &Experiment, environment: &Arc<dyn Environm
         }
     }
     lacking.retain(|right| rights.contains(right));
-    Ok(Plan {
-        title: experiment.title.clone(),
-        cluster: environment.describe(),
-        hypothesis: experiment.hypothesis.as_ref().map(|h| h.title.clone()),
-        checks,
-        safeguards,
-        steps,
-        finally: experiment.finally.iter().map(|f| (f.name(), f.crash_safe())).collect(),
-        rights,
-        lacking,
-        places,
-        undo_layers,
-    })
+    Ok(Needed { rights, lacking, undo_layers })
 }
 
 fn invalid(what: &str, location: &str, source: crate::BoxError) -> ExperimentError {

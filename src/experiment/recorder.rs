@@ -4,20 +4,33 @@ use std::any::Any;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::hold::Holds;
-use super::interrupt::{Interruptible, Ticket};
+use super::interrupt::{ENGINES_WITHIN, Interruptible, Ticket};
 use super::life::Lives;
 use super::{Environment, ExperimentError, Faults, Hypothesis, Mark, Phase, Remarks, Scene};
 use crate::clock::{Clock, Timestamp};
 use crate::journal::{
-    CheckRecord, Ended, Evaluation, Event, EventKind, FaultWindow, JOURNAL_VERSION, Journal, Reason, StepRecord,
-    StepStatus, Verdict,
+    CheckRecord, Ended, Evaluation, Event, EventKind, FaultWindow, JOURNAL_VERSION, Journal, JournalError, Reason,
+    StepRecord, StepStatus, Verdict,
 };
 use crate::rollback::{Ledger, OpenEntry, UndoOutcome, Undoer};
 
 /// Told of every event as it happens.
-pub(super) type Observer = Arc<dyn Fn(&Event) + Send + Sync>;
+pub(crate) type Observer = Arc<dyn Fn(&Event) + Send + Sync>;
+
+/// Stores a journal, again and again.
+pub(crate) type Store = Box<dyn Fn(&mut Journal) -> Result<(), JournalError> + Send + Sync>;
+
+/// Whether an engine undoes the run when a signal comes, and for how long it is waited for then.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Driven {
+    No,
+    Engine,
+    /// As long as it takes.
+    Director,
+}
 
 /// The memory of one run. The engine, the guards of its faults and the handler of signals share it.
 pub(super) struct Recorder {
@@ -32,11 +45,11 @@ pub(super) struct Recorder {
     pub(super) lives: Lives,
     observer: Option<Observer>,
     outputs: PathBuf,
-    path: PathBuf,
+    store: Store,
     marks: AtomicU32,
     hold_marks: AtomicU32,
     method_started: Mutex<Option<Timestamp>>,
-    driven: bool,
+    driven: Driven,
     /// Whether its end is stored. Held while that is done: who comes second waits.
     finished: Mutex<bool>,
 }
@@ -51,10 +64,32 @@ impl Recorder {
         path: Option<PathBuf>,
         driven: bool,
     ) -> Result<Self, ExperimentError> {
-        let clock = environment.clock();
-        let name = environment.new_run();
+        let path = environment.outputs().join(path.unwrap_or_else(|| environment.journal_file()));
+        let store: Store = Box::new(move |journal| journal.write(&path));
+        let driven = if driven { Driven::Engine } else { Driven::No };
+        Self::stored(title, hypothesis, environment, observer, store, driven).await
+    }
+
+    /// As [`begin`](Self::begin), with a journal that `store` stores, for a director that undoes in its own time.
+    pub(super) async fn directed(
+        title: &str,
+        environment: Arc<dyn Environment>,
+        observer: Option<Observer>,
+        store: Store,
+    ) -> Result<Self, ExperimentError> {
+        Self::stored(title, None, environment, observer, store, Driven::Director).await
+    }
+
+    async fn stored(
+        title: &str,
+        hypothesis: Option<&Hypothesis>,
+        environment: Arc<dyn Environment>,
+        observer: Option<Observer>,
+        store: Store,
+        driven: Driven,
+    ) -> Result<Self, ExperimentError> {
+        let (clock, name) = (environment.clock(), environment.new_run());
         let outputs = environment.outputs();
-        let path = outputs.join(path.unwrap_or_else(|| environment.journal_file()));
         let doing = "open the ledger";
         let ledger = environment.ledger(&name).await.map_err(|source| ExperimentError::Cluster {
             doing,
@@ -85,7 +120,7 @@ impl Recorder {
             path: None,
         };
         // Written once before anything is touched: a path that cannot be written is found now, not after the faults.
-        journal.write(&path)?;
+        store(&mut journal)?;
         let recorder = Self {
             environment,
             clock,
@@ -97,7 +132,7 @@ impl Recorder {
             lives: Lives::default(),
             observer,
             outputs,
-            path,
+            store,
             marks: AtomicU32::new(0),
             hold_marks: AtomicU32::new(0),
             method_started: Mutex::new(None),
@@ -319,7 +354,7 @@ impl Recorder {
         journal.ended = ended;
         journal.finished = self.clock.now();
         let left = journal.finally.iter().any(|step| step.error.is_some());
-        let stored = journal.write(&self.path);
+        let stored = (self.store)(&mut journal);
         drop(journal);
         let leaked = left || !self.ledger.open().is_empty();
         let closed = self.ledger.finish();
@@ -334,8 +369,12 @@ impl Recorder {
 }
 
 impl Interruptible for Recorder {
-    fn driven(&self) -> bool {
-        self.driven
+    fn waited_for(&self) -> Option<Duration> {
+        match self.driven {
+            Driven::No => None,
+            Driven::Engine => Some(ENGINES_WITHIN),
+            Driven::Director => Some(Duration::MAX),
+        }
     }
 
     fn ledger(&self) -> &Ledger {

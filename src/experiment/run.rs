@@ -59,7 +59,11 @@ impl Run {
         driven: bool,
     ) -> Result<Self, ExperimentError> {
         let recorder = Recorder::begin(title, hypothesis, environment, observer, path, driven).await?;
-        Ok(Self { recorder: Arc::new(recorder), beside: Mutex::default() })
+        Ok(Self::of(Arc::new(recorder)))
+    }
+
+    pub(super) fn of(recorder: Arc<Recorder>) -> Self {
+        Self { recorder, beside: Mutex::default() }
     }
 
     /// Waits.

@@ -24,15 +24,15 @@ pub enum HypothesisStrategy {
 }
 
 impl HypothesisStrategy {
-    pub(super) fn judges_before(self) -> bool {
+    pub(crate) fn judges_before(self) -> bool {
         matches!(self, Self::Default | Self::BeforeMethodOnly | Self::Continuously)
     }
 
-    pub(super) fn judges_during(self) -> bool {
+    pub(crate) fn judges_during(self) -> bool {
         matches!(self, Self::DuringMethodOnly | Self::Continuously)
     }
 
-    pub(super) fn judges_after(self) -> bool {
+    pub(crate) fn judges_after(self) -> bool {
         matches!(self, Self::Default | Self::AfterMethodOnly | Self::Continuously)
     }
 }

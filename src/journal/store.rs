@@ -59,6 +59,12 @@ impl Journal {
         Ok(())
     }
 
+    /// It has been stored by somebody else, in another form.
+    #[cfg(feature = "cli")]
+    pub(crate) fn stored_at(&mut self, path: &Path) {
+        self.path = Some(path.to_owned());
+    }
+
     /// Reads a stored journal.
     ///
     /// # Errors

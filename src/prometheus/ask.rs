@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, Method, StatusCode};
+use hyper::body::Bytes;
 use jiff::fmt::rfc2822::DateTimeParser;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -12,6 +13,7 @@ use super::Prometheus;
 use super::access::Signed;
 use super::client::NoData;
 use super::decode::{self, Answer, Found, Refused, Series, Shape};
+use crate::BoxError;
 use crate::clock::Clock;
 use crate::experiment::Scene;
 use crate::tolerance::shortened;
@@ -76,6 +78,25 @@ impl Prometheus {
         let seconds = window.ceil().max(1.0) as u64;
         let query = format!("{selector}[{seconds}s]");
         self.shaped(scene, "/api/v1/query", &[("query", &query)], Shape::Matrix).await
+    }
+
+    /// The whole answer to a GET with these parameters, as it came: its status and its body.
+    ///
+    /// # Errors
+    /// There is none within the client's time.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) async fn whole(
+        &self,
+        scene: &Scene,
+        path: &str,
+        parameters: &[(&str, String)],
+    ) -> Result<(u16, Bytes), BoxError> {
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+        match self.asked(scene, &format!("{path}?{query}"), &[]).await {
+            Ok((_, response)) => Ok((response.status, response.body)),
+            Err(NoData::Inconclusive(reason)) => Err(reason.to_string().into()),
+            Err(NoData::Error(error)) => Err(error),
+        }
     }
 
     pub(super) async fn decoded<T: DeserializeOwned>(

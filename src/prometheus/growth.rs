@@ -154,9 +154,10 @@ impl AsNumber for SeriesGrowth {
     }
 
     fn shown(&self) -> String {
-        let Self { delta, first, last, samples, .. } = self;
+        let Self { delta, first, last, samples, unknown, .. } = self;
         let from = if self.born { "nothing".to_owned() } else { first.value.0.to_string() };
-        format!("a growth of {} (from {from} to {} in {samples} scrapes)", delta.0, last.value.0)
+        let least = at_least(unknown.as_ref());
+        format!("a growth of {least}{} (from {from} to {} in {samples} scrapes)", delta.0, last.value.0)
     }
 
     fn above(&self) -> &'static str {
@@ -174,12 +175,17 @@ impl AsNumber for Growth {
     }
 
     fn shown(&self) -> String {
-        format!("a growth of {} {}", self.total.0, self.evidence())
+        format!("a growth of {}{} {}", at_least(self.unknown.as_ref()), self.total.0, self.evidence())
     }
 
     fn above(&self) -> &'static str {
         "grew"
     }
+}
+
+/// What is known may not be all.
+fn at_least(unknown: Option<&String>) -> &'static str {
+    if unknown.is_some() { "at least " } else { "" }
 }
 
 impl Growth {

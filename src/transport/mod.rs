@@ -64,6 +64,8 @@ pub struct Request {
     /// A PEM file whose certificates vouch for the server, instead of the machine's roots. It is read for each request;
     /// the lab, which speaks no TLS, never reads it.
     pub roots: Option<PathBuf>,
+    /// Believes any certificate. The lab speaks no TLS.
+    pub insecure: bool,
 }
 
 impl Request {
@@ -71,7 +73,7 @@ impl Request {
     #[must_use]
     pub fn new(method: Method, address: Address) -> Self {
         let (headers, body) = (HeaderMap::new(), Bytes::new());
-        Self { method, address, headers, body, timeout: TIMEOUT, body_limit: BODY_LIMIT, roots: None }
+        Self { method, address, headers, body, timeout: TIMEOUT, body_limit: BODY_LIMIT, roots: None, insecure: false }
     }
 }
 

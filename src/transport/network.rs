@@ -50,6 +50,9 @@ impl Network {
     /// The client for a request: the one that believes the machine's roots, or one of its own.
     fn client(&self, request: &Request) -> Result<reqwest::Client, Error> {
         match &request.roots {
+            None if request.insecure => {
+                client().tls_danger_accept_invalid_certs(true).build().map_err(|e| Error::Client(causes(&e)))
+            }
             None => Ok(self.client.clone()),
             #[cfg(any(feature = "load", feature = "prometheus"))]
             Some(path) => {

@@ -1,0 +1,120 @@
+//! Runs that somebody else conducts by rules of his own, as Chaos Toolkit's documents do: what such a conductor needs of
+//! the engine beside faults and judgement. It heeds signals from its beginning, and has all the time that it needs then.
+
+use std::sync::Arc;
+
+use super::interrupt::{self, Signal};
+use super::recorder::{Observer, Recorder, Store};
+use super::{Environment, ExperimentError, Hypothesis, Phase, Run, Scene};
+use crate::journal::{Ended, Evaluation, EventKind, FaultEnd, Journal, Reason, Verdict};
+
+impl Run {
+    /// Begins a run whose journal is stored by `store`, first of all now. From here on a signal ends the process only when
+    /// [`close`](Self::close) has been called.
+    pub(crate) async fn directed(
+        title: &str,
+        environment: Arc<dyn Environment>,
+        observer: Option<Observer>,
+        store: Store,
+    ) -> Result<Self, ExperimentError> {
+        let recorder = Arc::new(Recorder::directed(title, environment, observer, store).await?);
+        interrupt::users_too();
+        recorder.heed_signals();
+        Ok(Self::of(recorder))
+    }
+
+    /// Waits for the first signal.
+    pub(crate) async fn interrupted(&self) -> Signal {
+        interrupt::interrupted().await
+    }
+
+    /// Where and when something looks.
+    pub(crate) fn scene(&self, phase: Phase) -> Scene {
+        self.recorder.scene(phase)
+    }
+
+    /// The phase of the method's steps.
+    pub(crate) fn method_phase(&self) -> Phase {
+        self.recorder.begin_method();
+        self.recorder.method_phase()
+    }
+
+    /// The phase of a look beside the run: before the method, or while it goes on.
+    pub(crate) fn phase_beside(&self) -> Phase {
+        self.recorder.method_started().map_or(Phase::Gate, |method_started| Phase::Watch { method_started })
+    }
+
+    /// Judges a hypothesis before the method.
+    pub(crate) async fn gate(&self, hypothesis: &Hypothesis) -> Result<Evaluation, ExperimentError> {
+        self.recorder.judge(hypothesis, Phase::Gate).await
+    }
+
+    /// Judges a hypothesis while the method goes on.
+    pub(crate) async fn watch(&self, hypothesis: &Hypothesis) -> Result<Evaluation, ExperimentError> {
+        let now = self.recorder.clock.now();
+        let method_started = self.recorder.method_started().unwrap_or(now);
+        self.recorder.judge(hypothesis, Phase::Watch { method_started }).await
+    }
+
+    /// Judges a hypothesis while the faults are on, each of which is read back and seen directly before and after.
+    pub(crate) async fn under_faults(&self, hypothesis: &Hypothesis) -> Result<Evaluation, ExperimentError> {
+        let now = self.recorder.clock.now();
+        let method_started = self.recorder.method_started().unwrap_or(now);
+        let phase = Phase::Fault { method_started, method_ended: now };
+        self.recorder.judge_under_faults(hypothesis, phase).await
+    }
+
+    /// The hypothesis did not hold before the method, which is not played.
+    pub(crate) fn gate_missed(&self, reason: Reason) {
+        let mut journal = self.recorder.journal();
+        (journal.verdict, journal.reason) = (Verdict::Inconclusive, Some(reason));
+    }
+
+    /// A deviation that was seen stands; all else is inconclusive.
+    pub(crate) fn not_known(&self, reason: Reason) {
+        let mut journal = self.recorder.journal();
+        if journal.verdict != Verdict::Deviated {
+            (journal.verdict, journal.reason) = (Verdict::Inconclusive, Some(reason));
+        }
+    }
+
+    /// Makes of evaluations the verdict.
+    pub(crate) fn conclude(&self, hypothesis: &Hypothesis, evaluations: &[Evaluation]) -> Verdict {
+        self.recorder.conclude(hypothesis, evaluations)
+    }
+
+    /// The run did not come to where its hypothesis would have been judged.
+    pub(crate) fn ended_before(&self, why: String) {
+        self.recorder.ended_before(why);
+    }
+
+    /// What is known so far.
+    pub(crate) fn evidence(&self) -> Journal {
+        self.recorder.journal().clone()
+    }
+
+    /// Undoes what is still on, newest first, and gives the places back.
+    pub(crate) async fn undo_all(&self) {
+        for life in self.recorder.lives.all().into_iter().rev() {
+            life.lock().await.end(FaultEnd::Rollback).await;
+        }
+        self.recorder.holds.give_back().await;
+    }
+
+    /// Ends the run and stores its journal; after a signal the process then ends with `code`.
+    ///
+    /// # Errors
+    /// The journal or the ledger cannot be stored.
+    pub(crate) async fn close(&self, ended: Ended, code: Option<i32>) -> Result<Journal, ExperimentError> {
+        if let Ended::Interrupted { signal } = &ended {
+            self.recorder.event(EventKind::Interrupted, signal, "");
+        }
+        interrupt::leave_with(code);
+        self.recorder.finish(ended)?;
+        if interrupt::arrived().is_some() {
+            // Whoever handles the signal ends the process now.
+            return std::future::pending().await;
+        }
+        Ok(self.recorder.journal().clone())
+    }
+}
