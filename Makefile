@@ -9,7 +9,7 @@ PROFILE ?= bench
 KIND ?= kind
 KIND_NAME = $(patsubst kind:%,%,$(filter kind:%,$(KIND)))
 
-.PHONY: demo test test-goose test-kind suite-on-kind kind-up kind-down lab-check crash-gate series-gate containers fmt clippy doc features bench bench-cluster bench-load bench-vegeta dependent ci
+.PHONY: demo test test-goose test-kind suite-on-kind kind-up kind-down lab-check cases crash-gate series-gate containers fmt clippy doc features bench bench-cluster bench-load bench-vegeta bench-documents dependent ci
 
 demo: ## lab4 of the Chaos Toolkit demos on the embedded lab
 	@$(CARGO) run --quiet --features cli -- demo
@@ -40,6 +40,9 @@ kind-down: ## deletes the kind cluster and what is remembered of it
 
 lab-check: ## judged by kubectl, the official Python client, Chaos Toolkit, Prometheus and vegeta, as far as they are here; EXPRESSIONS=20000 of PromQL
 	STEADFAST_EXPRESSIONS=$(or $(EXPRESSIONS),2000) $(CARGO) test --features cli --test tools
+
+cases: ## documents with what the real Chaos Toolkit did with them, in the folder CASES: each is equal, or covered by a rule of docs/deviations.md
+	STEADFAST_CASES=$(abspath $(or $(CASES),../shared/cases/chaostoolkit)) $(CARGO) test --features cli --test tools -- cases:: --nocapture
 
 crash-gate: ## drivers killed at any request in virtual time, 10,000 times, and test processes at random instants; KILLS=1000
 	STEADFAST_KILLS=$(or $(KILLS),1000)0 STEADFAST_CRASHES=$(or $(KILLS),1000) $(CARGO) test --release --features cli --test it -- crash --nocapture --test-threads=1
@@ -76,6 +79,9 @@ bench-load: ## the load generator beside wrk and vegeta, as far as they are here
 
 bench-vegeta: ## reports on a million results, ours and vegeta's, of a release build
 	$(CARGO) bench --features cli --bench vegeta
+
+bench-documents: ## what running a document costs, ours and Chaos Toolkit's (STEADFAST_CHAOS, else chaos), of a release build; PROFILE=dev of a debug build
+	$(CARGO) bench --profile $(PROFILE) --features cli --bench documents
 
 dependent: ## a fresh crate that depends on this one: does it build, and with how many crates?
 	.ci/dependent

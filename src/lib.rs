@@ -50,6 +50,8 @@ pub mod cli;
 pub mod clock;
 #[cfg(feature = "kubernetes")]
 pub mod cluster;
+#[cfg(feature = "cli")]
+mod document;
 mod error;
 pub mod experiment;
 pub mod http;

@@ -11,6 +11,9 @@ use crate::rollback::quoted;
 
 /// A kind cluster of this machine, as tests with `STEADFAST_CLUSTER=kind[:NAME]` have it.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  eval \"$(steadfast kind up)\"
+  steadfast kind down")]
 pub(super) struct Options {
     #[command(subcommand)]
     verb: Verb,
@@ -21,6 +24,9 @@ enum Verb {
     /// Makes the cluster if it is absent, starts it if it is stopped, and brings the images of the witness and the shop.
     ///
     /// Prints `export KUBECONFIG=…` of a file of its own, so that `eval "$(steadfast kind up)"` brings kubectl there.
+    #[command(after_help = "Examples:
+  eval \"$(steadfast kind up)\"
+  steadfast kind up chaos --config two-nodes.yaml")]
     Up {
         /// Its name
         #[arg(default_value = DEFAULT_NAME)]
@@ -33,6 +39,7 @@ enum Verb {
         image: Option<String>,
     },
     /// Deletes the cluster, its kubeconfig and what is remembered of it. One that is not there is no error.
+    #[command(after_help = "Examples:\n  steadfast kind down\n  steadfast kind down chaos")]
     Down {
         /// Its name
         #[arg(default_value = DEFAULT_NAME)]

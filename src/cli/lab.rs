@@ -18,6 +18,10 @@ use crate::lab::{Lab, Ports, TargetLabels};
 
 /// The lab with the shop, listening on loopback.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  steadfast lab
+  steadfast lab --kubeconfig lab.yaml --front-port 30080 --prometheus-port 9090
+  kubectl --kubeconfig target/steadfast/lab/kubeconfig get pods")]
 pub(super) struct Options {
     /// Where to write the kubeconfig; it has the one context `steadfast-lab` [default: target/steadfast/lab/kubeconfig]
     #[arg(long, value_name = "FILE")]

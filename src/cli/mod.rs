@@ -1,9 +1,11 @@
 //! The command.
 //!
-//! Prints results to standard output and problems to standard error; colours and other terminal codes are never
-//! used, so that a log reads as a screen does. Exit codes stand in `Exit`, and in docs/command.md.
+//! Prints results to standard output and problems to standard error; there are no colours but in the lines of a run on
+//! a terminal, so that a log reads as a screen does. Exit codes stand in `Exit`, and in docs/command.md.
 
+mod completions;
 mod demo;
+mod document;
 mod kind;
 mod lab;
 mod sweep;
@@ -12,6 +14,9 @@ mod vegeta;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+
+#[cfg(test)]
+pub(crate) use vegeta::described;
 
 use crate::clock::BadSeed;
 use crate::cluster::{ClusterError, KindError};
@@ -55,10 +60,19 @@ impl Exit {
     }
 }
 
+const EXAMPLES: &str = "Examples:
+  steadfast demo
+  steadfast validate experiment.json
+  steadfast plan --cluster kind experiment.json
+  steadfast run --cluster kind experiment.json
+  steadfast export --rust -o tests/front.rs experiment.json";
+
 /// Resilience experiments on Kubernetes: faults under load, always undone, with a verdict that needs evidence.
 #[derive(Debug, Parser)]
-#[command(name = "steadfast", version, about, color = clap::ColorChoice::Never)]
+#[command(name = "steadfast", version, about, after_help = EXAMPLES, color = clap::ColorChoice::Never)]
 struct Command {
+    #[command(flatten)]
+    global: document::Global,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -66,7 +80,16 @@ struct Command {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Runs lab4 of the Chaos Toolkit demos on the embedded lab, in virtual time, and tells what happens.
+    #[command(after_help = "Examples:\n  steadfast demo")]
     Demo,
+    /// Runs a Chaos Toolkit experiment, without Python.
+    Run(document::run::Options),
+    /// Says what is wrong with a Chaos Toolkit experiment.
+    Validate(document::validate::Options),
+    /// Says what a Chaos Toolkit experiment would do, and to what, and touches nothing.
+    Plan(document::plan::Options),
+    /// Makes a Rust test of a Chaos Toolkit experiment.
+    Export(document::export::Options),
     /// Runs the embedded lab with the shop on loopback ports, for kubectl and other clients, until SIGINT or SIGTERM.
     ///
     /// When it is ready it prints one line of JSON: kubeconfig, api, prometheus, front, image.
@@ -77,17 +100,61 @@ enum Verb {
     Sweep(sweep::Options),
     /// HTTP load with vegeta 12's commands, flags, files and reports.
     Vegeta(vegeta::Options),
+    /// Prints what a shell needs to complete this command.
+    Completions(completions::Options),
 }
 
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = vegeta::go_style(&Command::command(), std::env::args_os());
-    match Command::parse_from(arguments).verb {
+    let Command { global, verb } = Command::parse_from(arguments);
+    match verb {
+        Verb::Run(options) => document::run::run(&options, &global),
+        Verb::Validate(options) => document::validate::run(&options, &global),
+        Verb::Export(options) => document::export::run(&options, &global),
+        Verb::Plan(options) => document::plan::run(&options, &global),
         Verb::Demo => demo::run(),
         Verb::Lab(options) => lab::run(&options),
         Verb::Kind(options) => kind::run(&options),
         Verb::Sweep(options) => sweep::run(&options),
         Verb::Vegeta(options) => vegeta::run(&options),
+        Verb::Completions(options) => completions::run(&options),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The commands below one that have no examples, with their names.
+    fn without_examples(command: &mut clap::Command, path: &str, found: &mut Vec<String>) {
+        let path = format!("{path} {}", command.get_name());
+        let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        if !examples.contains(&path[1..]) {
+            found.push(path.clone());
+        }
+        // `help` is clap's own.
+        for below in command.get_subcommands_mut().filter(|below| !below.is_hide_set() && below.get_name() != "help") {
+            without_examples(below, &path, found);
+        }
+    }
+
+    #[test]
+    fn every_command_has_examples() {
+        let mut found = Vec::new();
+        without_examples(&mut Command::command(), "", &mut found);
+        assert_eq!(found, [""; 0]);
+    }
+
+    #[test]
+    fn the_command_line_is_sound_and_completes_in_each_shell() {
+        Command::command().debug_assert();
+        for shell in [clap_complete::Shell::Bash, clap_complete::Shell::Zsh, clap_complete::Shell::Fish] {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Command::command(), "steadfast", &mut script);
+            let script = String::from_utf8(script).expect("a text");
+            assert!(script.contains("rollback-strategy") && script.contains("export"), "{shell}");
+        }
     }
 }

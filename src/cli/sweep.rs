@@ -15,6 +15,10 @@ use crate::kubernetes::Context;
 /// that has ended. Of a run of another machine it waits up to 30 s to see whether that is still heard of. Exits with 5
 /// if something could not be undone.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  steadfast sweep --list
+  steadfast sweep --dry-run
+  steadfast sweep --context kind-steadfast --json")]
 pub(super) struct Options {
     /// The context of the kubeconfig [default: that of STEADFAST_CLUSTER, else the current one, if it is a kind cluster of this machine or the lab's]
     #[arg(long, value_name = "NAME", conflicts_with = "cluster")]

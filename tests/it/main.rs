@@ -9,7 +9,14 @@ mod command;
 mod counted;
 #[cfg(all(feature = "cli", target_os = "linux"))]
 mod crash;
+#[cfg(all(feature = "cli", target_os = "linux"))]
+mod documents;
 mod experiment;
+// As it is exported.
+#[rustfmt::skip]
+mod exported;
+#[cfg(feature = "cli")]
+mod exporting;
 #[cfg(feature = "goose")]
 mod goose;
 mod guards;
@@ -25,6 +32,9 @@ mod rbac;
 mod readme;
 mod recovers;
 mod recovery;
+#[cfg(all(feature = "cli", target_os = "linux"))]
+#[path = "../replay/mod.rs"]
+mod replay;
 mod run;
 mod safeguard;
 mod series;

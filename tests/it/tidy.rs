@@ -21,6 +21,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lab", &["transport", "rollback", "kubernetes"]),
     ("services", &[]),
     ("cluster", &["experiment", "kubernetes", "prometheus", "lab", "services", "error"]),
+    ("document", &["cluster", "load", "http", "process", "prometheus", "variables"]),
     ("error", &[]),
 ];
 
@@ -125,6 +126,10 @@ fn the_environment_is_read_in_one_place() {
     for (path, text) in sources() {
         // The shop's pods are told by their own environment.
         if ["variables", "services"].contains(&module(&path).as_str()) {
+            continue;
+        }
+        // To a document an empty variable is a value.
+        if path.ends_with("document/environment.rs") {
             continue;
         }
         for banned in ["env::var(", "env::var_os("] {

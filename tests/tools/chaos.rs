@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::lab::{Said, lab};
 use super::{Needs, Outcome, file, find};
+use super::{alike, originals};
 
 /// `STEADFAST_CHAOS`, else `chaos` on the search path.
 fn chaos() -> Option<PathBuf> {
@@ -17,9 +18,20 @@ fn chaos() -> Option<PathBuf> {
 pub fn trials() -> (Needs, Vec<Trial>) {
     let remedy = "no chaos on the PATH: python3 -m venv V && V/bin/pip install chaostoolkit chaostoolkit-kubernetes \
                   chaostoolkit-prometheus, then STEADFAST_CHAOS=V/bin/chaos";
-    let needs = Needs::new("chaos", chaos().filter(|file| file.is_file()).map(drop).ok_or(remedy.to_owned()));
-    let trial = needs.trial("chaos::lab4", lab4);
-    (needs, vec![trial])
+    let found = chaos().filter(|file| file.is_file()).map(drop).ok_or(remedy.to_owned());
+    let needs = Needs::new("chaos", found.clone());
+    let vegeta = find("vegeta").map(drop).ok_or("no vegeta on the PATH, which the document runs".to_owned());
+    let with_vegeta = Needs::new("chaos", found.and(vegeta));
+    let trials = vec![
+        with_vegeta.trial("chaos::a_whole_experiment_leaves_a_journal_like_ours", || {
+            alike::whole(&chaos().expect("looked up before"))
+        }),
+        needs.trial("chaos::lab4", lab4),
+        needs.trial("chaos::documents_are_to_the_original_what_they_are_to_us", || {
+            originals::agree(&chaos().expect("looked up before"))
+        }),
+    ];
+    (needs, trials)
 }
 
 /// The load: vegeta if there is one, else as many requests by a shell loop.

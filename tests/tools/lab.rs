@@ -25,14 +25,19 @@ pub struct Lab {
 
 /// A lab in a process of its own, until it is dropped.
 pub struct Running {
-    child: Child,
+    pub child: Child,
     /// What it said.
     pub lab: Lab,
+    /// Whether somebody has killed it, and waited.
+    pub killed: bool,
     _folder: tempfile::TempDir,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if self.killed {
+            return;
+        }
         // It may have died already, which a trial will have noticed.
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         let ended = self.child.wait();
@@ -77,7 +82,7 @@ pub fn start() -> Running {
         image: text("image"),
         folder: folder.path().to_owned(),
     };
-    Running { child, lab, _folder: folder }
+    Running { child, lab, killed: false, _folder: folder }
 }
 
 /// What a program said, in the end.

@@ -4,15 +4,20 @@
 //! Each needs a tool that a machine may not have; then it is ignored, and the reason is printed. `STEADFAST_REQUIRE`
 //! (`kubectl,python,chaos,vegeta,prometheus,kind`) turns such an ignore into a failure. `make lab-check` runs all of it.
 
+mod alike;
 mod attack;
+mod cases;
 mod chaos;
 mod kind;
 mod kind_crash;
 mod kind_runs;
 mod kubectl;
 mod lab;
+mod originals;
 mod promql;
 mod python;
+#[path = "../replay/mod.rs"]
+mod replay;
 mod vegeta;
 
 use std::path::{Path, PathBuf};
@@ -69,10 +74,17 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // All of them share one lab, and two processors.
     arguments.test_threads = arguments.test_threads.or(Some(2));
-    let (needs, trials): (Vec<_>, Vec<_>) =
-        [kubectl::trials(), python::trials(), chaos::trials(), vegeta::trials(), promql::trials(), kind::trials()]
-            .into_iter()
-            .unzip();
+    let (needs, trials): (Vec<_>, Vec<_>) = [
+        kubectl::trials(),
+        python::trials(),
+        chaos::trials(),
+        vegeta::trials(),
+        promql::trials(),
+        cases::trials(),
+        kind::trials(),
+    ]
+    .into_iter()
+    .unzip();
     let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
     lab::end();
     kind::end();

@@ -18,6 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::{Args, Subcommand};
 
+pub(super) use attack::beside;
+pub(crate) use attack::described;
 pub(super) use flags::go_style;
 
 use super::Exit;
@@ -94,6 +96,18 @@ pub(super) fn run(options: &Options) -> ExitCode {
             ExitCode::FAILURE
         }
         None => usage("give a command: attack, report, plot or encode"),
+    }
+}
+
+/// The command that words mean.
+fn parsed(words: &[String]) -> Result<Verb, String> {
+    let line = ["steadfast", "vegeta"].into_iter().map(str::to_owned).chain(words.iter().cloned());
+    let command = <super::Command as clap::CommandFactory>::command();
+    let arguments = go_style(&command, line.map(std::ffi::OsString::from));
+    let parsed = <super::Command as clap::Parser>::try_parse_from(arguments).map_err(|error| error.to_string())?;
+    match parsed.verb {
+        super::Verb::Vegeta(Options { verb: Some(verb), .. }) => Ok(verb),
+        _ => Err("vegeta: give a command: attack, report, plot or encode".to_owned()),
     }
 }
 

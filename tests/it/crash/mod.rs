@@ -1,5 +1,6 @@
 //! Test processes that die, against `steadfast lab` in another process: what they had on is gone soon after.
 
+mod documents;
 mod driver;
 mod gate;
 #[expect(dead_code, reason = "shared with the trials of the command, which ask more of it")]

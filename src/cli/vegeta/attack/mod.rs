@@ -1,5 +1,6 @@
 //! `steadfast vegeta attack`.
 
+mod beside;
 mod plan;
 mod send;
 mod targets;
@@ -10,6 +11,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
+
+pub(in crate::cli) use beside::attack as beside;
+pub(crate) use beside::described;
 
 use super::usage;
 use crate::load::vegeta::{Format, Rate, parse_duration, parse_header, parse_size};

@@ -85,7 +85,7 @@ async fn obey(mut int: Signal, mut term: Signal, stop: &Stop, aborted: &AtomicBo
 }
 
 /// A result in vegeta's fields. It was to be sent at its timestamp, and its latency counts from there.
-fn fill(record: &mut Record, sent: load::Record, targets: &[Target]) {
+pub(super) fn fill(record: &mut Record, sent: load::Record, targets: &[Target]) {
     let hit = &sent.hit;
     record.seq = hit.number;
     record.timestamp = sent.sent - hit.sent + hit.intended;

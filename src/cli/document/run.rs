@@ -1,0 +1,195 @@
+//! `steadfast run`.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::cluster::Chosen;
+use super::said::Said;
+use super::{Global, Source};
+use crate::cli::Exit;
+use crate::document::run::log::Level;
+use crate::document::run::settings::{Dry, HypothesisStrategy, RollbackStrategy, Settings};
+use crate::document::run::status::End;
+use crate::document::run::{Assignment, run as conduct};
+use crate::document::{Asked, Purpose};
+use crate::experiment::Environment;
+
+/// Runs a Chaos Toolkit experiment.
+///
+/// Faults are guarded, proved and undone whatever the experiment's own rollbacks do. Exit codes: 0 met or nothing to
+/// judge, 1 deviated, 2 wrong usage or an invalid experiment, 3 inconclusive, 4 failed, 5 something was not rolled back,
+/// 128 and the number of a signal that interrupted it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  steadfast run experiment.json
+  steadfast run --cluster embedded experiment.json
+  steadfast run --cluster kind --var front_url=http://localhost:30080/ experiment.yaml
+  steadfast run --dry actions experiment.json")]
+pub(crate) struct Options {
+    #[command(flatten)]
+    source: Source,
+    /// The cluster: embedded, kind[:NAME], context:NAME or in-cluster [default: STEADFAST_CLUSTER, else the current
+    /// context if it is a kind cluster of this machine or the lab's]
+    #[arg(long, value_name = "CLUSTER")]
+    cluster: Option<String>,
+    /// Where the journal is written
+    #[arg(long, value_name = "FILE", default_value = "./journal.json")]
+    journal_path: PathBuf,
+    /// Leaves out actions, probes, all activities, or the pauses
+    #[arg(long, value_name = "MODE")]
+    dry: Option<DryMode>,
+    /// Runs it whatever is wrong with its form
+    #[arg(long)]
+    no_validation: bool,
+    /// When the experiment's rollbacks are played; faults are undone in any case
+    #[arg(long, value_name = "STRATEGY")]
+    rollback_strategy: Option<Rollbacks>,
+    /// When the hypothesis is judged
+    #[arg(long, value_name = "STRATEGY")]
+    hypothesis_strategy: Option<Strategy>,
+    /// Seconds between two looks of a continuous hypothesis
+    #[arg(long, value_name = "SECONDS", default_value = "1.0", value_parser = seconds)]
+    hypothesis_frequency: Duration,
+    /// Ends the method with the first look of a continuous hypothesis that misses
+    #[arg(long)]
+    fail_fast: bool,
+    /// Leaves faults on unless the experiment's own rollbacks end them, as Chaos Toolkit does
+    #[arg(long)]
+    leave_faults: bool,
+    /// Exits with 0 and 1 as Chaos Toolkit does
+    #[arg(long)]
+    ctk_exit_codes: bool,
+    /// Tells only what goes wrong
+    #[arg(long)]
+    quiet: bool,
+    /// Prints how it ended as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum DryMode {
+    Probes,
+    Actions,
+    Activities,
+    Pause,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Rollbacks {
+    Default,
+    Always,
+    Never,
+    Deviated,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Strategy {
+    Default,
+    BeforeMethodOnly,
+    AfterMethodOnly,
+    DuringMethodOnly,
+    #[value(alias = "continously")]
+    Continuously,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "give a number of seconds, such as 0.5".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| "give a number of seconds that is not negative".to_owned())
+}
+
+pub(crate) fn run(options: &Options, global: &Global) -> ExitCode {
+    go(options, global).unwrap_or_else(|code| code)
+}
+
+fn go(options: &Options, global: &Global) -> Result<ExitCode, ExitCode> {
+    global.enter()?;
+    let said = Said::new(global, options.quiet)?;
+    let loading = super::runtime(false, &said)?;
+    let asked = options.source.asked(global, &said, !options.no_validation);
+    let asked = Asked { purpose: Purpose::Run, ..asked };
+    let loaded = loading.block_on(super::load(&asked, &said))?;
+    drop(loading);
+    let needed = loaded.needs_cluster();
+    let chosen = Chosen::of(options.cluster.as_deref(), needed)
+        .map_err(|error| failed(&said, &error.to_string(), Exit::Usage))?;
+    let runtime = super::runtime(chosen.is_virtual(), &said)?;
+    let settings = options.settings(loaded.strategies);
+    runtime.block_on(async {
+        let cluster =
+            chosen.open().await.map_err(|error| failed(&said, &error.to_string(), Exit::of(error.inner())))?;
+        let clock = cluster.as_ref().map_or_else(crate::clock::Clock::real, Environment::clock);
+        said.keeps(loaded.redact.clone(), clock);
+        if let Some(cluster) = &cluster {
+            said.line(Level::Info, &format!("On {}", Environment::describe(cluster)));
+        }
+        let (journal, log) = (options.journal_path.clone(), said.log());
+        let hides = said.clone();
+        let hides = Box::new(move |redact| hides.hides(redact));
+        let assignment =
+            Assignment { loaded, settings, cluster, journal, attack: crate::cli::vegeta::beside, log, hides };
+        match conduct(assignment).await {
+            Ok(end) => Ok(options.told(end)),
+            Err(error) => Err(failed(&said, &error.to_string(), Exit::of(&error))),
+        }
+    })
+}
+
+fn failed(said: &Said, why: &str, exit: Exit) -> ExitCode {
+    said.line(Level::Error, why);
+    exit.into()
+}
+
+impl Options {
+    /// An option of the command wins over what the document and Chaos Toolkit's settings say.
+    fn settings(&self, (hypothesis, rollbacks): (HypothesisStrategy, RollbackStrategy)) -> Settings {
+        let dry = self.dry.map(|dry| match dry {
+            DryMode::Probes => Dry::Probes,
+            DryMode::Actions => Dry::Actions,
+            DryMode::Activities => Dry::Activities,
+            DryMode::Pause => Dry::Pause,
+        });
+        let hypothesis = self.hypothesis_strategy.map_or(hypothesis, |strategy| match strategy {
+            Strategy::Default => HypothesisStrategy::Default,
+            Strategy::BeforeMethodOnly => HypothesisStrategy::BeforeMethodOnly,
+            Strategy::AfterMethodOnly => HypothesisStrategy::AfterMethodOnly,
+            Strategy::DuringMethodOnly => HypothesisStrategy::DuringMethodOnly,
+            Strategy::Continuously => HypothesisStrategy::Continuously,
+        });
+        let rollbacks = self.rollback_strategy.map_or(rollbacks, |strategy| match strategy {
+            Rollbacks::Default => RollbackStrategy::Default,
+            Rollbacks::Always => RollbackStrategy::Always,
+            Rollbacks::Never => RollbackStrategy::Never,
+            Rollbacks::Deviated => RollbackStrategy::Deviated,
+        });
+        Settings {
+            hypothesis,
+            rollbacks,
+            frequency: self.hypothesis_frequency,
+            fail_fast: self.fail_fast,
+            dry,
+            leave_faults: self.leave_faults,
+            original_codes: self.ctk_exit_codes,
+        }
+    }
+
+    fn told(&self, end: End) -> ExitCode {
+        let code = if self.ctk_exit_codes { end.original_code() } else { end.code() };
+        let line = if self.json {
+            let told = json!({
+                "status": end.journal_status().name(), "deviated": end.deviated, "verdict": end.verdict, "exit": code,
+                "journal": self.journal_path,
+            });
+            told.to_string()
+        } else {
+            format!("verdict: {}; journal: {}", end.verdict, self.journal_path.display())
+        };
+        // A closed pipe must not turn a verdict into a crash.
+        let _ = writeln!(std::io::stdout(), "{line}");
+        code.into()
+    }
+}

@@ -1,0 +1,94 @@
+//! Where a document runs that acts on no cluster: this machine.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use crate::BoxError;
+use crate::clock::{Clock, Seed};
+use crate::experiment::{Environment, ExperimentError, Right};
+use crate::rollback::{InDrop, Ledger, Standing, Undo, UndoOutcome, Undoer};
+use crate::transport::{Network, Transport};
+
+/// This machine, without a cluster: nothing can be injected here.
+pub(crate) struct Machine {
+    clock: Clock,
+    seed: Seed,
+    network: Network,
+}
+
+impl Machine {
+    pub(crate) fn new() -> Result<Self, ExperimentError> {
+        let cluster = |source: BoxError| ExperimentError::Cluster {
+            doing: "set up the network",
+            cluster: "this machine".to_owned(),
+            source,
+        };
+        let network = Network::new(None).map_err(|error| cluster(error.into()))?;
+        let seed = Seed::from_env_or_entropy().map_err(|error| cluster(error.into()))?;
+        Ok(Self { clock: Clock::real(), seed, network })
+    }
+}
+
+impl Environment for Machine {
+    fn describe(&self) -> String {
+        "this machine, no cluster".to_owned()
+    }
+
+    fn clock(&self) -> Clock {
+        self.clock.clone()
+    }
+
+    fn seed(&self) -> Seed {
+        self.seed
+    }
+
+    fn new_run(&self) -> String {
+        let mut rng = self.seed.rng("run");
+        std::iter::repeat_with(|| rng.lowercase()).take(8).collect()
+    }
+
+    fn transport(&self) -> Arc<dyn Transport> {
+        Arc::new(self.network.clone())
+    }
+
+    fn undoer(&self) -> Arc<dyn Undoer> {
+        Arc::new(Nothing)
+    }
+
+    fn ledger<'a>(&'a self, run: &'a str) -> BoxFuture<'a, Result<Ledger, BoxError>> {
+        Box::pin(async move { Ok(Ledger::memory(run)) })
+    }
+
+    fn lacking<'a>(&'a self, _: &'a [Right]) -> BoxFuture<'a, Result<Vec<Right>, BoxError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn undo_layers(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn outputs(&self) -> PathBuf {
+        PathBuf::from(".")
+    }
+}
+
+/// There is nothing to undo.
+struct Nothing;
+
+const NOTHING: &str = "there is no cluster here";
+
+impl Undoer for Nothing {
+    fn undo<'a>(&'a self, _: &'a Undo) -> BoxFuture<'a, UndoOutcome> {
+        Box::pin(async { UndoOutcome::Unverified { why: NOTHING.to_owned() } })
+    }
+
+    fn stands<'a>(&'a self, _: &'a Undo) -> BoxFuture<'a, Result<Standing, String>> {
+        Box::pin(async { Err(NOTHING.to_owned()) })
+    }
+
+    fn in_drop(&self) -> InDrop {
+        InDrop::Inline
+    }
+}
