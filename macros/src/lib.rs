@@ -41,7 +41,8 @@ impl Parse for Arguments {
 /// - `setup = f`: first awaits `f(&cluster)`, which applies manifests; without it the cluster is empty.
 /// - `needs = "kind"`: ignored, with that reason, unless asked for with `--ignored` or `--include-ignored`. It fails where
 ///   `STEADFAST_CLUSTER` says something else than `kind[:NAME]`; and where `STEADFAST_REQUIRE` has `kind`, a second test
-///   beside it, `NAME::is_not_left_out`, fails if it is not run.
+///   beside it, `NAME::is_not_left_out`, fails if it is not run. nextest does not tell it what else is run: there it fails
+///   unless `STEADFAST_IGNORED=run` says that ignored tests are.
 /// - `needs = "embedded"`: runs on the embedded lab, whatever `STEADFAST_CLUSTER` says.
 ///
 /// The function is `async`, takes the `Cluster` (or nothing) and returns `steadfast::Result`.

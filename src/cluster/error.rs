@@ -26,7 +26,7 @@ pub enum ClusterError {
     },
     /// A test is ignored although what it needs is required.
     #[error(
-        "{test} needs {what} and is not run, though STEADFAST_REQUIRE has {what}; run it with STEADFAST_CLUSTER={what} cargo test -- --include-ignored"
+        "{test} needs {what} and is not run, though STEADFAST_REQUIRE has {what}; run it with STEADFAST_CLUSTER={what} cargo test -- --include-ignored, or with STEADFAST_IGNORED=run STEADFAST_CLUSTER={what} cargo nextest run --run-ignored all"
     )]
     LeftOut {
         /// What it needs.

@@ -10,6 +10,9 @@ use crate::variables;
 /// The variable that says what must not be left out: `kind`, or several with commas.
 const REQUIRE: &str = "STEADFAST_REQUIRE";
 
+/// The variable by which the user of nextest says that ignored tests are run too: `run`.
+const IGNORED: &str = "STEADFAST_IGNORED";
+
 impl Target {
     /// What `STEADFAST_CLUSTER` says, if that is the kind of cluster that a test needs.
     ///
@@ -43,8 +46,8 @@ pub fn not_left_out(what: &'static str, test: &'static str) -> Result<(), Cluste
         return Ok(());
     }
     Target::needed(what)?;
-    // nextest starts a process for each test, and does not tell which others it starts.
+    // nextest starts a process for each test, and does not tell which others it starts: there its user says so.
     let run = std::env::args().any(|argument| argument == "--ignored" || argument == "--include-ignored")
-        || variables::text("NEXTEST").is_some();
+        || variables::text(IGNORED).is_some_and(|said| said == "run");
     if run { Ok(()) } else { Err(ClusterError::LeftOut { what, test }) }
 }

@@ -226,6 +226,7 @@ fn what_is_required_is_not_left_out() {
             .args(arguments)
             .env_remove("STEADFAST_CLUSTER")
             .env_remove("NEXTEST")
+            .env_remove("STEADFAST_IGNORED")
             .envs(set.iter().copied())
             .output()
             .expect("it runs");
@@ -241,6 +242,16 @@ fn what_is_required_is_not_left_out() {
     let told = beside(&[], &on_kind).expect_err("it is ignored");
     assert!(told.contains("time::runs_on_kind_alone needs kind and is not run"), "{told}");
     assert_eq!(beside(&["--include-ignored"], &on_kind), Ok(()));
+    // What nextest runs beside this process only its user knows.
+    let under_nextest = [on_kind[0], on_kind[1], ("NEXTEST", "1")];
+    let told = beside(&[], &under_nextest).expect_err("it may be ignored");
+    assert!(
+        told.contains("STEADFAST_IGNORED=run STEADFAST_CLUSTER=kind cargo nextest run --run-ignored all"),
+        "{told}"
+    );
+    let said = |what| [on_kind[0], on_kind[1], ("NEXTEST", "1"), ("STEADFAST_IGNORED", what)];
+    assert_eq!(beside(&[], &said("run")), Ok(()));
+    assert!(beside(&[], &said("no")).is_err());
 }
 
 #[steadfast::test(needs = "kind")]
