@@ -78,7 +78,7 @@ fn told(journal: &Journal, wall: &Stopwatch) -> io::Result<ExitCode> {
     for file in done.filter_map(|step| step.output["file"].as_str()) {
         writeln!(out, "  {}", folder.join(file).display())?;
     }
-    let as_expected = journal.verdict == Deviated && journal.recovered == Met;
+    let as_expected = matches!(exit(journal.verdict, journal.recovered), Exit::Expected);
     writeln!(
         out,
         "{}",
@@ -88,10 +88,35 @@ fn told(journal: &Journal, wall: &Stopwatch) -> io::Result<ExitCode> {
             "This experiment expects `deviated`, and `met` again after the rollback."
         }
     )?;
-    Ok(match journal.verdict {
-        _ if as_expected => Exit::Expected,
-        Inconclusive => Exit::Inconclusive,
+    Ok(exit(journal.verdict, journal.recovered).into())
+}
+
+/// What it ends with: without back the calls fail, and with it they do not.
+fn exit(verdict: Verdict, recovered: Verdict) -> Exit {
+    match (verdict, recovered) {
+        (Deviated, Met) => Exit::Expected,
+        (Inconclusive, _) => Exit::Inconclusive,
         _ => Exit::Deviated,
     }
-    .into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_demo_shows_is_as_expected() {
+        for (verdict, recovered, code) in [
+            (Deviated, Met, 0),
+            (Deviated, Deviated, 1),
+            (Deviated, Inconclusive, 1),
+            (Deviated, NotJudged, 1),
+            (Met, Met, 1),
+            (NotJudged, NotJudged, 1),
+            (Inconclusive, NotJudged, 3),
+            (Inconclusive, Met, 3),
+        ] {
+            assert_eq!(exit(verdict, recovered) as u8, code, "{verdict:?}, {recovered:?}");
+        }
+    }
 }

@@ -158,3 +158,36 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::BoxError;
+    use crate::prelude::*;
+
+    /// By the codes of docs/command.md.
+    #[test]
+    fn each_error_has_its_code() {
+        let text = String::new;
+        let kind = |error: KindError| ClusterError::Kind(error);
+        let left = std::sync::Mutex::new(None);
+        crate::block_on(async |cluster| {
+            let journal = Experiment::without_hypothesis("x").run(&cluster).await?;
+            *left.lock().unwrap() = Some(ExperimentError::NotUndone { journal: Box::new(journal) });
+            Ok(())
+        });
+        let left = left.into_inner().unwrap().expect("it ran");
+        let cases: Vec<(BoxError, u8)> = vec![
+            (ClusterError::UnknownTarget { text: text() }.into(), 2),
+            (KindError::BadName { name: text() }.into(), 2),
+            (kind(KindError::BadName { name: text() }).into(), 2),
+            (kind(KindError::PortTaken { port: text(), name: text() }).into(), 4),
+            (KindError::NoImage { name: text(), why: text() }.into(), 4),
+            (std::io::Error::other("x").into(), 4),
+            (left.into(), 5),
+        ];
+        for (error, code) in cases {
+            assert_eq!(Exit::of(&*error) as u8, code, "{error}");
+        }
+    }
+}
