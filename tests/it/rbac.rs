@@ -1,22 +1,32 @@
-//! docs/rbac.yaml: it has every right that the faults need, and no other.
+//! docs/rbac.yaml: it has every right that faults, forwarded ports and sweeps need, and no other.
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
+use kube::api::{Api, PostParams};
+use serde_json::json;
 use steadfast::experiment::{Environment, Right};
-use steadfast::kubernetes::Beat;
+use steadfast::kubernetes::{Beat, leftovers};
 use steadfast::prelude::*;
 
 use crate::support::{client_of, front_answers, objects};
 
 /// What is needed beside the faults: who the cluster is, services' addresses, ports that are forwarded, sweeps.
-const BESIDE: &[(&str, &str, &str)] = &[
-    ("get", "", "namespaces"),
-    ("get", "", "services"),
-    ("list", "", "services"),
-    ("get", "", "pods/portforward"),
-    ("create", "", "pods/portforward"),
-    ("list", "coordination.k8s.io", "leases"),
+const BESIDE: &[(&str, &str, &str, Where)] = &[
+    ("get", "", "namespaces", Where::Anywhere),
+    ("get", "", "services", Where::InNamespace),
+    ("list", "", "services", Where::InNamespace),
+    ("get", "", "pods/portforward", Where::InNamespace),
+    ("create", "", "pods/portforward", Where::InNamespace),
+    ("list", "coordination.k8s.io", "leases", Where::Anywhere),
 ];
+
+/// Where a right holds: by a Role of `default`, or by a ClusterRole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Where {
+    InNamespace,
+    Anywhere,
+}
 
 #[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn the_rights_of_the_docs_are_enough_and_none_is_left_over(cluster: Cluster) -> steadfast::Result {
@@ -50,9 +60,37 @@ async fn the_rights_of_the_docs_are_enough_and_none_is_left_over(cluster: Cluste
         assert!(journal.faults[0].proved && journal.faults[0].is_undone(), "{}", journal.summary());
     }
 
-    let needed: BTreeSet<_> =
-        needed.into_iter().map(|Right { verb, group, resource, .. }| (verb, group, resource)).collect();
-    for role in objects(&cluster).iter().filter(|object| object["metadata"]["name"] == "steadfast") {
+    // What `steadfast sweep` does first.
+    assert!(leftovers(robot.kubernetes(), None).await?.is_empty(), "nothing is left, in whichever namespace");
+    // What a forwarded port needs: in this namespace, and in no other.
+    for verb in ["get", "create"] {
+        for (namespace, allowed) in [("default", true), ("kube-system", false)] {
+            let right = json!({"verb": verb, "resource": "pods", "subresource": "portforward", "namespace": namespace});
+            let review = serde_json::from_value(json!({"spec": {"resourceAttributes": right}})).expect("a review");
+            let reviews: Api<SelfSubjectAccessReview> = Api::all(robot.client());
+            let found = reviews.create(&PostParams::default(), &review).await?;
+            assert_eq!(found.status.map(|status| status.allowed), Some(allowed), "{right}");
+        }
+    }
+
+    let place = |namespace: Option<String>| match namespace.as_deref() {
+        Some("default") => Where::InNamespace,
+        Some(other) => panic!("the faults are in default, not in {other}"),
+        None => Where::Anywhere,
+    };
+    let needed: BTreeSet<_> = needed
+        .into_iter()
+        .map(|Right { verb, group, resource, namespace }| (verb, group, resource, place(namespace)))
+        .collect();
+    let all = objects(&cluster);
+    let named = |kind| all.iter().filter(move |o| o["kind"] == kind && o["metadata"]["name"] == "steadfast");
+    let (roles, cluster_roles) = (named("Role").collect::<Vec<_>>(), named("ClusterRole").collect::<Vec<_>>());
+    let ([role], [cluster_role]) = (&roles[..], &cluster_roles[..]) else {
+        panic!("one Role and one ClusterRole: {roles:?} {cluster_roles:?}")
+    };
+    assert_eq!(role["metadata"]["namespace"], "default");
+    for (role, at) in [(role, Where::InNamespace), (cluster_role, Where::Anywhere)] {
+        assert!(role["rules"].as_array().is_some_and(|rules| rules.len() > 2), "{role:?}");
         for rule in role["rules"].as_array().into_iter().flatten() {
             let all = |key: &str| rule[key].as_array().cloned().unwrap_or_default();
             for (verb, group, resource) in all("verbs").iter().flat_map(|verb| {
@@ -61,8 +99,11 @@ async fn the_rights_of_the_docs_are_enough_and_none_is_left_over(cluster: Cluste
                 })
             }) {
                 let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
-                let right = (text(&verb), text(&group), text(&resource));
-                let beside = BESIDE.iter().any(|(v, g, r)| (*v, *g, *r) == (&*right.0, &*right.1, &*right.2));
+                let right = (text(&verb), text(&group), text(&resource), at);
+                let beside =
+                    BESIDE.iter().any(|(v, g, r, at)| (*v, *g, *r, *at) == (&*right.0, &*right.1, &*right.2, right.3));
+                let only = if right.2 == "namespaces" { json!(["kube-system"]) } else { json!(null) };
+                assert_eq!(rule["resourceNames"], only, "of which it may: {rule}");
                 assert!(
                     beside || needed.contains(&right),
                     "docs/rbac.yaml gives a right that nothing needs: {right:?}"
