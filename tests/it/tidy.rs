@@ -174,7 +174,7 @@ fn tests_of_this_binary_say_that_they_need_the_lab() {
     let attribute = ["#[steadfast", "::test"].concat();
     let any_cluster = |path: &Path| ["lab4.rs", "ui.rs"].iter().any(|file| path.ends_with(file));
     for (path, text) in files("tests/it").into_iter().filter(|(path, _)| !any_cluster(path)) {
-        for line in text.lines().filter(|line| line.starts_with(&attribute)) {
+        for line in text.lines().filter(|line| line.trim_start().starts_with(&attribute)) {
             assert!(line.contains("needs = "), "{}: {line} says no `needs = \"embedded\"`", path.display());
         }
     }

@@ -302,7 +302,7 @@ proptest! {
 
     #[test]
     fn noise_is_an_error_and_no_panic(noise in prop::collection::vec(any::<u8>(), 0..200), at in 0usize..2000) {
-        read(&noise, false);
+        prop_assert!(read(&noise, false).1.is_some(), "{noise:?} is no file of results");
         for name in ["results.gob", "results.json", "results.csv"] {
             let mut bytes = fixture(name);
             let at = at.min(bytes.len());

@@ -3,19 +3,22 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::BoxFuture;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use steadfast::BoxError;
+use steadfast::clock::Stopwatch;
 use steadfast::cluster::Target;
 use steadfast::experiment::{Check, Finding, Phase, Scene};
 use steadfast::prelude::*;
 use steadfast::process::exited;
 use steadfast::tolerance::Judgement;
 
-use super::{Site, on_a_runtime};
+use super::{PATIENCE, Site, on_a_runtime};
 
 /// What a victim does: it is only itself with this variable.
 const PART: &str = "STEADFAST_TEST_VICTIM";
@@ -29,7 +32,8 @@ const NAMESPACE: &str = "STEADFAST_TEST_VICTIM_NAMESPACE";
 /// A run of this binary in a process of its own.
 pub struct Victim {
     child: Child,
-    said: BufReader<ChildStdout>,
+    /// What it said behind `ready: `; closed when it has ended.
+    said: Receiver<String>,
 }
 
 impl Drop for Victim {
@@ -58,7 +62,7 @@ impl Victim {
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(site.said(namespace)).unwrap());
         let mut child = command.spawn().unwrap();
-        let said = BufReader::new(child.stdout.take().unwrap());
+        let said = heard(child.stdout.take().unwrap());
         Self { child, said }
     }
 
@@ -68,14 +72,10 @@ impl Victim {
 
     /// What it says next behind `ready: `; `None` if it ends before.
     pub fn hears(&mut self) -> Option<String> {
-        loop {
-            let mut line = String::new();
-            if self.said.read_line(&mut line).unwrap() == 0 {
-                return None;
-            }
-            if let Some((_, what)) = line.trim_end().split_once("ready: ") {
-                return Some(what.to_owned());
-            }
+        match self.said.recv_timeout(PATIENCE) {
+            Ok(what) => Some(what),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("victim {} says nothing for {PATIENCE:?}", self.pid()),
         }
     }
 
@@ -114,15 +114,33 @@ impl Victim {
     /// As [`wait`](Self::wait), but it is not let go on meanwhile.
     pub fn wait_held(&mut self) -> ExitStatus {
         let held = self.child.stdin.take();
-        let status = self.child.wait().unwrap();
+        let since = Stopwatch::start();
+        while !self.has_ended() {
+            assert!(since.elapsed() < PATIENCE, "victim {} does not end within {PATIENCE:?}", self.pid());
+            std::thread::sleep(Duration::from_millis(5));
+        }
         drop(held);
-        status
+        self.wait()
     }
 
     pub fn killed(mut self) {
         self.signal(Signal::KILL);
         self.wait();
     }
+}
+
+/// What is said behind `ready: ` on a thread of its own, so that nobody has to wait for ever.
+fn heard(said: ChildStdout) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(said).lines().map_while(Result::ok) {
+            let Some((_, what)) = line.split_once("ready: ") else { continue };
+            if sender.send(what.to_owned()).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
 }
 
 /// What a victim of the gate has on, by the names that [`FAULT`] has for it.
@@ -246,16 +264,16 @@ fn dies() {
             return wait_for_the_end();
         }
         let own = cluster.own_namespace("victim").await.unwrap();
-        let run = Run::start("killed", &cluster).await.unwrap();
         match part.as_str() {
             "experiments" => return experiment(&cluster).await,
             "proves" | "sees it gone" | "recovers" => return stops(&cluster, &part).await,
             _ => {}
         }
+        let run = Run::start("killed", &cluster).await.unwrap();
         if part == "lives" {
             // For the gate: a fault on, a while, and off.
             let on = inject(&run, &cluster, &std::env::var(FAULT).unwrap()).await.unwrap();
-            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
             for guard in on.into_iter().rev() {
                 guard.rollback().await.unwrap();
             }
@@ -270,7 +288,7 @@ fn dies() {
                     if part == "races" {
                         wait_for_the_end();
                     } else {
-                        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+                        tokio::time::sleep(Duration::from_millis(30)).await;
                     }
                     assert_eq!(policies(&cluster).await, 1, "nobody else's");
                     guard.rollback().await.unwrap();

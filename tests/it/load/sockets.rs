@@ -1,6 +1,6 @@
 //! Over real sockets on loopback: own threads, connections, and what went wrong.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use steadfast::load::{Class, Load, Outcome, Recording, Trust, Version};
@@ -94,9 +94,17 @@ fn what_is_under_way_ends_when_a_load_is_stopped() {
 #[test]
 fn connections_are_kept_where_that_is_asked_for() {
     let server = Server::start(|_, _| Reply::ok());
-    let recording = run(&load::get(server.url("/")).concurrency(3).lasting(millis(100)).keep_alive());
+    let closed = load::get(server.url("/")).concurrency(3).lasting(Duration::MAX).keep_alive();
+    let attack = closed.start().expect("it starts");
+    // Until each has sent more than once.
+    let mut of = BTreeMap::new();
+    while of.len() < 3 || of.values().any(|sent| *sent < 2) {
+        *of.entry(server.requests.recv().expect("one comes").connection).or_insert(0) += 1;
+    }
+    attack.stop();
+    let recording = attack.wait().expect("it ends");
     let total = recording.total();
-    assert!(total.requests() > 3 && total.success_ratio() == 1.0, "{:?}", total.outcomes);
+    assert!(total.requests() >= 6 && total.success_ratio() == 1.0, "{:?}", total.outcomes);
     assert_eq!((recording.connections, server.connections()), (3, 3));
     let open = run(&some(&server).keep_alive().connections(2));
     assert_eq!(outcomes(&open), [(Outcome::Status(200), 20)]);
@@ -128,13 +136,15 @@ fn requests_wait_for_a_connection_with_their_intended_instant() {
 
 #[test]
 fn each_failure_has_its_class() {
-    let class = |reply: fn() -> Reply| {
+    let within = |timeout, reply: fn() -> Reply| {
         let server = Server::start(move |_, _| reply());
-        let recording = run(&some(&server).timeout(millis(300)));
+        let recording = run(&some(&server).timeout(timeout));
         (outcomes(&recording), recording.errors.keys().cloned().collect::<Vec<_>>())
     };
     let all = |class| vec![(Outcome::NoAnswer(class), 20)];
-    assert_eq!(class(|| Reply::Held).0, all(Class::TimeOut));
+    assert_eq!(within(millis(300), || Reply::Held).0, all(Class::TimeOut));
+    // The others end by themselves, however busy this machine is.
+    let class = |reply| within(secs(60), reply);
     assert_eq!(class(|| Reply::Last(Vec::new())).0, all(Class::Reset));
     assert_eq!(
         class(|| Reply::Last(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf".to_vec())).0,
