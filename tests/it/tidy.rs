@@ -99,6 +99,40 @@ fn modules_import_only_what_the_table_lets_them() {
     }
 }
 
+/// Row by row, with what imports bring along.
+#[test]
+fn the_architecture_has_that_table() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).unwrap();
+    let modules: Vec<&str> = MAY_IMPORT.iter().map(|(module, _)| *module).collect();
+    let word = |word: &str| modules.iter().copied().find(|module| *module == word);
+    let words = |cell: &str| -> Vec<&'static str> {
+        cell.split(|c: char| !c.is_alphanumeric() && c != '_').filter_map(word).collect()
+    };
+    let mut above: Vec<&str> = Vec::new();
+    for row in text.lines().filter(|line| line.starts_with("| `src/")) {
+        let [_, folders, _, imports, _] = row.split('|').collect::<Vec<_>>()[..] else {
+            panic!("three columns: {row}")
+        };
+        let rows = words(folders);
+        assert!(!rows.is_empty() || folders.contains("src/cli/"), "no row of this file's table: {row}");
+        let named = if imports.trim() == "all above" { above.clone() } else { words(imports) };
+        let mut told: Vec<_> = named.iter().copied().chain(named.iter().flat_map(|module| allowed(module))).collect();
+        for module in rows {
+            // The root's error is nobody's layer.
+            let mut allowed = allowed(module);
+            for all in [&mut told, &mut allowed] {
+                all.retain(|import| *import != "error" && *import != module);
+                all.sort_unstable();
+                all.dedup();
+            }
+            assert_eq!(told, allowed, "ARCHITECTURE.md says otherwise of {module}");
+            above.push(module);
+        }
+    }
+    let missing: Vec<_> = modules.iter().filter(|module| !above.contains(module) && **module != "error").collect();
+    assert!(missing.is_empty(), "ARCHITECTURE.md has no row of {missing:?}");
+}
+
 #[test]
 fn every_select_is_biased() {
     for (path, text) in sources() {
