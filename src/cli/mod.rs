@@ -126,6 +126,8 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BoxError;
+    use crate::experiment::Experiment;
 
     /// The commands below one that have no examples, with their names.
     fn without_examples(command: &mut clap::Command, path: &str, found: &mut Vec<String>) {
@@ -157,19 +159,11 @@ mod tests {
             assert!(script.contains("rollback-strategy") && script.contains("export"), "{shell}");
         }
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::BoxError;
-    use crate::prelude::*;
 
     /// By the codes of docs/command.md.
     #[test]
     fn each_error_has_its_code() {
         let text = String::new;
-        let kind = |error: KindError| ClusterError::Kind(error);
         let left = std::sync::Mutex::new(None);
         crate::block_on(async |cluster| {
             let journal = Experiment::without_hypothesis("x").run(&cluster).await?;
@@ -180,8 +174,8 @@ mod tests {
         let cases: Vec<(BoxError, u8)> = vec![
             (ClusterError::UnknownTarget { text: text() }.into(), 2),
             (KindError::BadName { name: text() }.into(), 2),
-            (kind(KindError::BadName { name: text() }).into(), 2),
-            (kind(KindError::PortTaken { port: text(), name: text() }).into(), 4),
+            (ClusterError::Kind(KindError::BadName { name: text() }).into(), 2),
+            (ClusterError::Kind(KindError::PortTaken { port: text(), name: text() }).into(), 4),
             (KindError::NoImage { name: text(), why: text() }.into(), 4),
             (std::io::Error::other("x").into(), 4),
             (left.into(), 5),
