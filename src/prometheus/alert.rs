@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use promql_parser::label::{MatchOp, Matcher};
+use promql_parser::parser::token::T_EQL_REGEX;
 use serde::Serialize;
 
 use super::Prometheus;
@@ -113,33 +115,42 @@ impl Alert {
         selector("ALERTS", fixed.into_iter().chain(given).chain(hidden))
     }
 
-    /// Whether an alert with these labels is meant.
-    fn is_of(&self, labels: &Labels) -> bool {
-        let of = |name: &str| labels.get(name).map_or("", String::as_str);
-        let whole = |pattern: &str, text: &str| {
-            regex::Regex::new(&format!("^(?s:{pattern})$")).is_ok_and(|pattern| pattern.is_match(text))
+    /// What the labels of an alert that is meant have to be: read as those of a query are, a lone `{` too.
+    fn matchers(&self) -> Result<Vec<Matcher>, BoxError> {
+        let pattern = |name: &str, pattern: &str| {
+            let whole = Matcher::new_matcher(T_EQL_REGEX, name.to_owned(), format!("(?s:{pattern})"));
+            whole.map_err(|_| format!("{pattern:?}, for the label {name}, is no regular expression"))
         };
-        self.labels.iter().all(|(name, op, value)| if *op == "=" { of(name) == value } else { whole(value, of(name)) })
-            && self.hidden().all(|(name, pattern)| whole(&pattern, of(name)))
+        let given = self.labels.iter().map(|(name, op, value)| match *op {
+            "=" => Ok(Matcher::new(MatchOp::Equal, name, value)),
+            _ => pattern(name, value),
+        });
+        Ok(given.chain(self.hidden().map(|(name, value)| pattern(name, &value))).collect::<Result<_, _>>()?)
     }
 
     /// What is known of it once its rule was evaluated after `fresh` instants, or as soon as it has fired.
     async fn look(&self, scene: &Scene, wanted: Wanted) -> Result<AlertState, NoData> {
+        let matchers = self.matchers().map_err(NoData::Error)?;
+        // Whether an alert with these labels is meant.
+        let is_of = |labels: &Labels| {
+            matchers.iter().all(|matcher| matcher.is_match(labels.get(&matcher.name).map_or("", String::as_str)))
+        };
         let ahead = self.prometheus.ahead(scene).await?;
-        let server = |at: Timestamp| seconds(at) + ahead;
+        let ahead = ahead.ok_or_else(|| self.prometheus.unavailable("it does not say what time it is"))?;
+        let (since, after) = (|at: Timestamp| ahead.not_after(at), |at: Timestamp| ahead.not_before(at));
         // From when on it counts that it fired, and after what its rule must have been evaluated.
         let (since, anchor) = match scene.phase {
-            Phase::Fault { method_started, method_ended } => (Some(server(method_started)), Some(server(method_ended))),
-            Phase::Watch { method_started } => (Some(server(method_started)), None),
-            Phase::Recovery { undone } => (None, Some(server(undone))),
+            Phase::Fault { method_started, method_ended } => (Some(since(method_started)), Some(after(method_ended))),
+            Phase::Watch { method_started } => (Some(since(method_started)), None),
+            Phase::Recovery { undone } => (None, Some(after(undone))),
             // Whoever needs it to fire needs that now.
-            Phase::Safeguard { method_started: Some(at) } if wanted == Wanted::Silent => (Some(server(at)), None),
+            Phase::Safeguard { method_started: Some(at) } if wanted == Wanted::Silent => (Some(since(at)), None),
             Phase::Gate | Phase::Method { .. } | Phase::Safeguard { .. } => (None, None),
         };
         let started = scene.clock.elapsed();
         loop {
             let rules = self.rules(scene).await?;
-            let now = server(scene.clock.now());
+            let now = ahead.server(scene.clock.now());
             for rule in &rules {
                 self.prometheus.believes(&format!("rule {:?} is evaluated", rule.name), rule.interval)?;
             }
@@ -150,7 +161,7 @@ impl Alert {
                 return Err(self.prometheus.unavailable(why));
             }
             let mut state = AlertState::default();
-            for alert in rules.iter().flat_map(Rule::firing).filter(|labels| self.is_of(labels)) {
+            for alert in rules.iter().flat_map(Rule::firing).filter(|labels| is_of(labels)) {
                 state.saw(alert.clone(), None);
             }
             if let Some(since) = since {
@@ -250,7 +261,8 @@ impl Check for AlertCheck {
 
     fn validate(&self) -> Result<(), BoxError> {
         self.alert.prometheus.validate()?;
-        parsed(&self.alert.query())
+        parsed(&self.alert.query())?;
+        self.alert.matchers().map(drop)
     }
 
     fn examine<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Vec<String>, BoxError>> {
@@ -326,10 +338,6 @@ impl AlertState {
 fn shown(labels: &Labels) -> String {
     let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
     format!("{{{}}}", labels.join(","))
-}
-
-fn seconds(at: Timestamp) -> f64 {
-    at.as_duration().as_secs_f64()
 }
 
 /// An instant of the API, if it is one; the one that means "never" is none.

@@ -456,14 +456,14 @@ fn watched_before(up: Option<&[&Series]>, first: f64, interval: f64) -> Birth {
 }
 
 /// Whether a target was up at a scrape before the window and at one after it.
-fn was_watched(up: &Series, window: Window) -> bool {
+pub(super) fn was_watched(up: &Series, window: Window) -> bool {
     let is_up = |(_, value): &&Sample| *value == 1.0;
     up.samples.iter().any(|s| is_up(&s) && s.0 <= window.from)
         && up.samples.iter().any(|s| is_up(&s) && s.0 >= window.to)
 }
 
 /// Why a target without series may have had some; `None` if it was seen not to.
-fn not_watched(up: &Series, window: Window, interval: f64, vanished_too: bool) -> Option<String> {
+pub(super) fn not_watched(up: &Series, window: Window, interval: f64, vanished_too: bool) -> Option<String> {
     let last = up.samples.last().map_or(f64::NEG_INFINITY, |(at, _)| *at);
     if last < window.from - ENDED * interval {
         return None;

@@ -1,5 +1,6 @@
 //! Quantiles of histograms, on exact growth of their buckets.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use futures_util::future::BoxFuture;
@@ -7,10 +8,12 @@ use serde::Serialize;
 
 use super::Prometheus;
 use super::client::NoData;
+use super::decode::Series;
 use super::examine::{self, Type};
-use super::growth::{FaultOn, Growth, Time, Window};
+use super::growth::{FaultOn, Growth, Shown, Time, Window, not_watched, was_watched};
 use super::native::Answered;
 use super::selection::{Selection, labels};
+use super::settle::{LOOKBACK, Settle};
 use super::value::Number;
 use super::window::{Anchor, Look};
 use crate::BoxError;
@@ -122,9 +125,45 @@ impl HistogramQuantile {
                 Some(growth) if !growth.series.is_empty() => self.of_buckets(&buckets, growth).map(Some),
                 _ => self.native(scene).await,
             },
-            Err(NoData::Inconclusive(Reason::NoData { .. })) => self.native(scene).await,
+            Err(error @ NoData::Inconclusive(Reason::NoData { .. })) => {
+                // One that is there and cannot be judged is not to be judged in another way.
+                let classic = selection.prometheus.raw(scene, &buckets.query(), LOOKBACK).await?;
+                if classic.is_empty() { self.native(scene).await } else { Err(error) }
+            }
             Err(error) => Err(error),
         }
+    }
+
+    /// Why a native histogram may have had observations that the server's growth of it lacks: as with classic ones, but
+    /// that its samples are not ours to look at.
+    async fn doubt(&self, scene: &Scene, window: Window, settle: &Settle<'_>) -> Result<Option<String>, NoData> {
+        let selection = &self.histogram.selection;
+        let what = selection.query();
+        if let Some(up) = selection.up() {
+            let up = selection.prometheus.raw(scene, &up, settle.now() - window.from + LOOKBACK).await?;
+            if !up.iter().any(|up| was_watched(up, window)) {
+                return Ok(Some("its target was not up before and after the window".into()));
+            }
+            let not = |up: &Series| Some((up.labels.clone(), not_watched(up, window, settle.interval(), false)?));
+            if let Some((labels, why)) = up.iter().find_map(not) {
+                return Ok(Some(format!("{}: its target {why}, and might have counted unseen", Shown(&labels))));
+            }
+        }
+        let count = format!("histogram_count({what})");
+        let mut at_both = Vec::new();
+        for at in [window.from, window.to] {
+            let form = [("query", count.as_str()), ("time", &*at.to_string())];
+            let series = selection.prometheus.series(scene, "/api/v1/query", &form).await?;
+            at_both.push(series.into_iter().map(|series| series.labels).collect::<BTreeSet<_>>());
+        }
+        let [before, after] = &*at_both else { return Ok(None) };
+        let only =
+            |here: &BTreeSet<_>, there: &BTreeSet<_>| here.difference(there).next().map(|of| Shown(of).to_string());
+        Ok(match (only(after, before), only(before, after)) {
+            (Some(born), _) => Some(format!("{born} begins in the window: what it counted until then is not known")),
+            (None, Some(ended)) => Some(format!("{ended} ended in the window: what it counted at last is not known")),
+            (None, None) => None,
+        })
     }
 
     fn of_buckets(&self, selection: &Selection, growth: Growth) -> Result<Quantile, NoData> {
@@ -163,7 +202,7 @@ impl HistogramQuantile {
         let selection = &self.histogram.selection;
         let what = selection.query();
         let watched = super::settle::Watched::of(selection);
-        let mut settles = [super::settle::Settle::new(&selection.prometheus, scene, &what, watched).await?];
+        let mut settles = [Settle::new(&selection.prometheus, scene, &what, watched).await?];
         let Some(window) = super::window::window(Anchor::Method, &mut settles, scene, &what).await? else {
             return Ok(None);
         };
@@ -183,6 +222,9 @@ impl HistogramQuantile {
                 "there were no observations in the window, or there is no such histogram, classic or native".to_owned();
             return Err(Reason::NoData { what, why }.into());
         };
+        if let Some(why) = self.doubt(scene, window, settle).await? {
+            return Err(Reason::NoData { what, why }.into());
+        }
         let bucket = grown.bucket(self.quantile);
         let (low, high) = bucket.map_or((f64::NEG_INFINITY, f64::INFINITY), |bucket| (bucket.low, bucket.high));
         let mut counted = 0.0;

@@ -42,7 +42,7 @@ impl StopsWithin {
         let Some(ended) = ended(scene) else { return Ok(None) };
         let what = self.selection.query();
         let mut settle = Settle::new(&self.selection.prometheus, scene, &what, Watched::of(&self.selection)).await?;
-        let ended = settle.local(ended);
+        let ended = settle.not_before(ended);
         let deadline = ended + self.within.as_secs_f64();
         settle.scraped_at_last(deadline).await?;
         let whole = Window { from: ended, to: deadline };

@@ -94,18 +94,6 @@ impl Prometheus {
         };
         Ok(rules.groups.into_iter().flat_map(of_group).collect())
     }
-
-    /// Seconds that the server's clock is ahead of ours.
-    pub(super) async fn ahead(&self, scene: &Scene) -> Result<f64, NoData> {
-        let before = seconds(scene.clock.now());
-        let answer = self.series(scene, "/api/v1/query", &[("query", "time()")]).await?;
-        let after = seconds(scene.clock.now());
-        let server = answer.first().and_then(|series| series.samples.first()).map(|(at, _)| *at);
-        let server = server.ok_or_else(|| self.unavailable("it does not say what time it is"))?;
-        // Within how long the question took, nobody knows.
-        self.clock_is_near(server - before)?;
-        Ok(if (before..=after).contains(&server) { 0.0 } else { server - (before + after) / 2.0 })
-    }
 }
 
 fn seconds(at: Timestamp) -> f64 {

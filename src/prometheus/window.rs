@@ -41,10 +41,12 @@ pub(super) async fn window(
 }
 
 async fn of_one(anchor: Anchor, settle: &mut Settle<'_>, scene: &Scene, what: &str) -> Result<Option<Window>, NoData> {
-    let now = settle.now();
+    // Freshness is reckoned from the latest, and what counts from the earliest that an instant can be there.
+    let now = settle.not_before(scene.clock.now());
     let window = match (anchor, scene.phase.unguarded()) {
         (Anchor::Back(over), phase) => {
-            let anchor = if let Phase::Fault { method_ended, .. } = phase { settle.local(method_ended) } else { now };
+            let anchor =
+                if let Phase::Fault { method_ended, .. } = phase { settle.not_before(method_ended) } else { now };
             let to = settle.scraped_after(anchor).await?;
             let from = to - over.as_secs_f64();
             reaches_back(over, from, settle, phase, what)?;
@@ -53,10 +55,10 @@ async fn of_one(anchor: Anchor, settle: &mut Settle<'_>, scene: &Scene, what: &s
         (Anchor::Newest, phase) => {
             let to = match phase {
                 Phase::Gate => settle.scraped_after(now).await?,
-                Phase::Recovery { undone } => settle.scraped_after(settle.local(undone)).await?,
-                Phase::Fault { method_ended, .. } => settle.scraped_after(settle.local(method_ended)).await?,
+                Phase::Recovery { undone } => settle.scraped_after(settle.not_before(undone)).await?,
+                Phase::Fault { method_ended, .. } => settle.scraped_after(settle.not_before(method_ended)).await?,
                 Phase::Method { method_started } | Phase::Watch { method_started } => {
-                    settle.newest_after(settle.local(method_started)).await?
+                    settle.newest_after(settle.not_before(method_started)).await?
                 }
                 Phase::Safeguard { .. } => return Ok(None),
             };
@@ -64,7 +66,7 @@ async fn of_one(anchor: Anchor, settle: &mut Settle<'_>, scene: &Scene, what: &s
         }
         (Anchor::Method, Phase::Gate) => settle.between_scrapes_after(now).await?,
         (Anchor::Method, Phase::Recovery { undone }) => {
-            let undone = settle.local(undone);
+            let undone = settle.not_before(undone);
             settle.between_scrapes_after(undone).await?
         }
         (Anchor::Fault, Phase::Gate | Phase::Recovery { .. }) => return Ok(None),
@@ -81,9 +83,9 @@ async fn of_one(anchor: Anchor, settle: &mut Settle<'_>, scene: &Scene, what: &s
                 },
                 _ => started,
             };
-            let from = settle.local(started);
+            let from = settle.not_after(started);
             let to = match ended {
-                Some(ended) => settle.scraped_after(settle.local(ended)).await?,
+                Some(ended) => settle.scraped_after(settle.not_before(ended)).await?,
                 None => settle.newest_after(from).await?,
             };
             Window { from, to }

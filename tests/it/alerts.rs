@@ -57,6 +57,8 @@ async fn an_alert_that_came_and_went_has_fired(cluster: Cluster) -> steadfast::R
         (alert.clone().label("severity", "page").stays_silent(), 6, Deviated),
         (alert.clone().matching("severity", "pa.*").is_firing(), 6, Met),
         (alert.clone().matching("severity", "p").is_firing(), 6, Deviated),
+        // Prometheus takes a lone brace for itself.
+        (alert.clone().matching("severity", "page|{none}").stays_silent(), 6, Deviated),
         (alert.clone().label("app", "none").stays_silent(), 6, Met),
         (alert.stays_silent(), 0, Met),
         (alert.is_firing(), 0, Deviated),
@@ -134,6 +136,9 @@ async fn an_alert_that_nobody_can_raise_is_no_silence(cluster: Cluster) -> stead
     let error = Experiment::new("x", Hypothesis::new("x").check(alert.clone().label("a-b", "1").stays_silent()));
     let error = error.plan(&cluster).await.expect_err("it does not parse").to_string();
     assert!(error.contains("a-b") && error.contains("tests/it/alerts.rs:"), "{error}");
+    let error = Experiment::new("x", Hypothesis::new("x").check(alert.clone().matching("a", "(").stays_silent()));
+    let error = error.plan(&cluster).await.expect_err("it is no pattern").to_string();
+    assert!(error.contains("\"(\""), "{error}");
     Ok(())
 }
 

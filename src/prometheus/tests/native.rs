@@ -13,16 +13,17 @@ use crate::tolerance::{Outcome, at_most};
 
 /// What this tolerance makes of a quantile where the growth comes as `grown` and the server's estimate is so much.
 async fn judge(grown: Value, estimate: &'static str, quantile: f64, most: f64) -> (Outcome, String, Value) {
-    judge_with(|quantile| quantile, grown, estimate, quantile, most).await
+    judge_with(|quantile| quantile, grown, estimate, quantile, most, |_| None).await
 }
 
-/// As [`judge`], with something said of the quantile.
+/// As [`judge`], with something said of the quantile, by a server that answers some questions in another way.
 async fn judge_with(
     said: fn(HistogramQuantile) -> HistogramQuantile,
     grown: Value,
     estimate: &'static str,
     quantile: f64,
     most: f64,
+    otherwise: fn(&str) -> Option<Value>,
 ) -> (Outcome, String, Value) {
     let clock = Clock::virtual_time();
     let started = clock.now();
@@ -31,6 +32,12 @@ async fn judge_with(
     let told = Told { clock: clock.clone(), lie: Lie::None };
     let server: Arc<Server> = Server::new(move |_, request| {
         let instant = |one: Value| json!({"resultType": "vector", "result": [one]});
+        if let Some(answer) = otherwise(&request) {
+            return success(&answer);
+        }
+        if request.contains("histogram_count") {
+            return success(&instant(json!({"metric": {"job": "x"}, "value": [1, "7"]})));
+        }
         if request.contains("histogram_quantile") {
             return success(&instant(json!({"metric": {}, "value": [1, estimate]})));
         }
@@ -111,10 +118,52 @@ async fn what_no_bucket_holds_is_known_by_the_servers_estimate_alone() {
             assert_eq!(evidence["known"]["observations"], 7.0);
         }
         for (most, expected) in [(0.1, Outcome::Met), (0.09, Outcome::NotMet)] {
-            let asked = judge_with(HistogramQuantile::interpolated, grown(&histogram), "0.1", 0.5, most);
+            let asked = judge_with(HistogramQuantile::interpolated, grown(&histogram), "0.1", 0.5, most, |_| None);
             let (outcome, told, _) = asked.await;
             assert_eq!(outcome, expected, "{told}");
             assert!(told.contains("the server's estimate alone"), "{told}");
         }
     }
+}
+
+/// What keeps a classic histogram from a verdict keeps a native one, too.
+#[tokio::test(start_paused = true)]
+async fn what_was_not_watched_has_no_quantile() {
+    let seven = || grown(&json!({"count": "7", "buckets": [[0, "0.1", "0.2", "7"]]}));
+    let cases: [(fn(&str) -> Option<Value>, &str); 3] = [
+        (
+            |request| {
+                let down = |n: i32| json!([1_767_225_500.0 + 2.0 * f64::from(n), if n == 120 { "0" } else { "1" }]);
+                let values: Vec<_> = (0..202).map(down).collect();
+                let all = json!({"resultType": "matrix", "result": [{"metric": {"job": "x"}, "values": values}]});
+                request.contains("query=up").then_some(all)
+            },
+            "was down at a scrape",
+        ),
+        (
+            |request| {
+                let later = !request.contains("time=17672256");
+                let all = json!([{"metric": {"job": "x"}, "value": [1, "7"]}, {"metric": {"job": "x", "pod": "b"}, "value": [1, "7"]}]);
+                let one = json!([{"metric": {"job": "x"}, "value": [1, "7"]}]);
+                let result = if later { all } else { one };
+                request.contains("histogram_count").then(|| json!({"resultType": "vector", "result": result}))
+            },
+            "begins in the window",
+        ),
+        (
+            // Classic after all, but two servers answer.
+            |request| {
+                let values = json!([[1_767_225_700.0, "1"], [1_767_225_700.0, "2"], [1_767_225_900.0, "2"]]);
+                let series = json!([{"metric": {"job": "x", "le": "0.1"}, "values": values}]);
+                request.contains("took_bucket").then(|| json!({"resultType": "matrix", "result": series}))
+            },
+            "do several servers answer",
+        ),
+    ];
+    for (otherwise, why) in cases {
+        let (outcome, told, _) = judge_with(|quantile| quantile, seven(), "0.15", 0.5, 1.0, otherwise).await;
+        assert!(matches!(outcome, Outcome::Inconclusive(_)) && told.contains(why), "{why}: {told}");
+    }
+    let (outcome, told, _) = judge(seven(), "0.15", 0.5, 1.0).await;
+    assert_eq!(outcome, Outcome::Met, "{told}");
 }

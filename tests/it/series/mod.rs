@@ -217,6 +217,70 @@ async fn judged(
     Ok(Judged { kind, verdict: journal.verdict, over, told: format!("{told}\n{}", journal.summary()) })
 }
 
+/// How something is looked at while the method runs.
+#[derive(Clone, Copy, Debug)]
+enum While {
+    Watched,
+    Guarded,
+}
+
+/// What is known while the method runs is known of now: of a server that scrapes no more, nothing is.
+#[test]
+fn what_is_watched_is_not_judged_by_old_scrapes() {
+    on_the_lab(async |cluster| {
+        let shared = Shared::default();
+        let prometheus = script::serve(&cluster, &shared).await?;
+        for (number, (kind, how)) in [Kind::Flat, Kind::NeverBorn, Kind::Rising, Kind::Stale, Kind::DownAtTheEnd]
+            .into_iter()
+            .flat_map(|kind| [(kind, While::Watched), (kind, While::Guarded)])
+            .cycle()
+            .take(60)
+            .enumerate()
+        {
+            let mut rng = Seed(3).rng(&format!("watched {number}"));
+            let start = cluster.clock().now().as_duration().as_secs_f64();
+            let mut case = case(kind, start, &mut rng);
+            let interval = case.script.interval;
+            // Whatever happens does so long before the end, which nobody looks at.
+            case.lasts = 10.0 * interval + 30.0;
+            let early = start + interval * (1.0 + 2.0 * rng.f64());
+            match kind {
+                Kind::Stale => case.script.stale = early,
+                Kind::Rising => case.script.targets[0].counter.counts = vec![early],
+                Kind::DownAtTheEnd => case.script.targets[0].down = Some((early, FOR_EVER)),
+                _ => {}
+            }
+            let told = format!("{kind:?} {how:?}, a method of {} s: {:?}", case.lasts, case.script);
+            *shared.lock().unwrap() = Some(case.script);
+            let growth = prometheus.counter("failed_total").label("job", "app").growth().expect(at_most(0.0));
+            let pause = std::time::Duration::from_secs_f64(case.lasts);
+            let held = match how {
+                While::Watched => {
+                    let strategy = HypothesisStrategy::DuringMethodOnly;
+                    let experiment = Experiment::new("a series", Hypothesis::new("nothing fails").check(growth));
+                    let experiment = experiment.hypothesis_strategy(strategy).without_recovery().pause(pause);
+                    experiment.run(&cluster).await?.verdict
+                }
+                While::Guarded => {
+                    let always =
+                        http::get(cluster.namespace("default").service("scripted").url("/api/v1/query?query=time()"));
+                    let experiment =
+                        Experiment::new("a series", Hypothesis::new("it answers").check(always.expect(status(200))));
+                    let experiment = experiment.safeguard(growth).without_recovery().pause(pause);
+                    let journal = experiment.run(&cluster).await?;
+                    match &journal.safeguards[0].broken {
+                        None => Verdict::Met,
+                        Some(breach) if breach.look.outcome == "not-met" => Verdict::Deviated,
+                        Some(_) => Verdict::Inconclusive,
+                    }
+                }
+            };
+            assert_eq!(held, kind.truth(), "{told}");
+        }
+        Ok(())
+    });
+}
+
 /// By kind: how many cases, and how many false verdicts of each.
 #[derive(Debug, Default)]
 struct Tally {

@@ -8,6 +8,7 @@ mod literals;
 mod tests;
 
 use promql_parser::label::{MatchOp, Matcher};
+use promql_parser::parser::token::T_EQL_REGEX;
 use promql_parser::parser::{Expr, VectorSelector};
 use regex::Regex;
 
@@ -75,6 +76,11 @@ pub(super) fn matchers(selector: &VectorSelector) -> Vec<Matcher> {
 pub(super) fn regular(text: &str) -> Result<Regex, String> {
     if let Some(twice) = nested_repetition(text) {
         return Err(format!("invalid nested repetition operator: `{twice}`"));
+    }
+    // Read as the parser reads those of matchers: a lone brace is itself, as in Go.
+    let read = Matcher::new_matcher(T_EQL_REGEX, String::new(), text.to_owned());
+    if let Ok(Matcher { op: MatchOp::Re(regex), .. }) = read {
+        return Ok(regex);
     }
     Regex::new(&format!("^(?:{text})$")).map_err(|_| {
         let whole = format!("^(?:{text})$");
