@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::Exit;
 use crate::BoxError;
 use crate::cluster::ClusterError;
-use crate::cluster::{Life, RunOnCluster, SweepMode, Target, context_to_sweep, sweep_context};
+use crate::cluster::{Life, RunOnCluster, SweepMode, SweepOfContext, Target, context_to_sweep, sweep_context};
 use crate::kubernetes::Context;
 
 /// Undoes what dead runs have left on a cluster.
@@ -41,8 +41,12 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(BoxError::from);
     match runtime.and_then(|runtime| runtime.block_on(sweep(options))) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => Exit::NotUndone.into(),
+        Ok(swept) => {
+            for error in &swept.failed {
+                eprintln!("steadfast sweep: {error}");
+            }
+            exit(&swept).map_or(ExitCode::SUCCESS, ExitCode::from)
+        }
         Err(error) => {
             eprintln!("steadfast sweep: {error}");
             Exit::of(&*error).into()
@@ -50,8 +54,15 @@ pub(super) fn run(options: &Options) -> ExitCode {
     }
 }
 
-/// True if everything that was to be undone is.
-async fn sweep(options: &Options) -> Result<bool, BoxError> {
+/// What was not undone is told before what could not be looked at; `None` if all is well.
+fn exit(swept: &SweepOfContext) -> Option<Exit> {
+    if swept.runs.iter().flat_map(|run| &run.undone).any(|undone| !undone.outcome.is_clean()) {
+        return Some(Exit::NotUndone);
+    }
+    swept.failed.first().map(|error| Exit::of(&**error))
+}
+
+async fn sweep(options: &Options) -> Result<SweepOfContext, BoxError> {
     let target = match (&options.context, &options.cluster) {
         (Some(name), _) => Some(Target::Context(name.clone())),
         (None, Some(target)) => Some(target.clone()),
@@ -68,20 +79,21 @@ async fn sweep(options: &Options) -> Result<bool, BoxError> {
         (false, false) => SweepMode::Undo,
     };
     let (name, server) = (context.name.clone(), context.server.clone());
-    let runs = sweep_context(context, mode).await?;
+    let swept = sweep_context(context, mode).await?;
+    let runs = &swept.runs;
     let mut out = io::stdout().lock();
     if options.json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&runs)?)?;
+        writeln!(out, "{}", serde_json::to_string_pretty(runs)?)?;
     } else {
         writeln!(out, "context {name} ({server})")?;
-        if runs.is_empty() {
+        if runs.is_empty() && swept.failed.is_empty() {
             writeln!(out, "  nothing is on, and no run holds anything")?;
         }
-        for run in &runs {
+        for run in runs {
             tell(&mut out, run, mode)?;
         }
     }
-    Ok(runs.iter().flat_map(|run| &run.undone).all(|undone| undone.outcome.is_clean()))
+    Ok(swept)
 }
 
 fn tell(out: &mut impl Write, run: &RunOnCluster, mode: SweepMode) -> io::Result<()> {
@@ -114,4 +126,35 @@ fn tell(out: &mut impl Write, run: &RunOnCluster, mode: SweepMode) -> io::Result
         writeln!(out, "    left alone: {}", plain(left))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Undone;
+    use crate::rollback::UndoOutcome;
+
+    #[test]
+    fn what_is_not_undone_wins_over_what_could_not_be_looked_at() {
+        let of = |outcomes: Vec<UndoOutcome>, failed: Vec<BoxError>| {
+            let undone = outcomes.into_iter().map(|outcome| Undone { undo: "delete x".into(), outcome }).collect();
+            let run = RunOnCluster {
+                run: "r".into(),
+                by: "me".into(),
+                since: "now".into(),
+                life: Life::Dead,
+                proof: "a lease".into(),
+                on: Vec::new(),
+                undone,
+                left_alone: Vec::new(),
+            };
+            exit(&SweepOfContext { runs: vec![run], failed }).map(|exit| exit as u8)
+        };
+        let leaked = || vec![UndoOutcome::Reverted, UndoOutcome::Leaked { why: "it is away".into() }];
+        let failed = || vec!["the API is away".into()];
+        assert_eq!(of(vec![UndoOutcome::Reverted], Vec::new()), None);
+        assert_eq!(of(leaked(), Vec::new()), Some(5));
+        assert_eq!(of(leaked(), failed()), Some(5));
+        assert_eq!(of(vec![UndoOutcome::Reverted], failed()), Some(4));
+    }
 }

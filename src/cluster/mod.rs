@@ -53,7 +53,9 @@ pub(crate) use outputs::folder as outputs_folder;
 #[cfg(feature = "lab")]
 pub use shop::{SHOP_IMAGE, SHOP_NODE_PORT, shop, shop_image, shop_in};
 #[cfg(feature = "cli")]
-pub(crate) use swept::{Life, RunOnCluster, SweepMode, context_to_sweep, sweep_context};
+#[cfg(test)]
+pub(crate) use swept::Undone;
+pub(crate) use swept::{Life, RunOnCluster, SweepMode, SweepOfContext, context_to_sweep, sweep_context};
 
 /// A cluster to experiment on. Cheap to clone; all clones are the same cluster.
 #[derive(Clone)]

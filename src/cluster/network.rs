@@ -72,7 +72,8 @@ impl NetworkCluster {
         let services = match () {
             () if self.kind.is_some() => ServiceAddresses::of_kind(kubernetes, self.mapped.clone()),
             () if self.context.name == IN_CLUSTER => ServiceAddresses::inside(kubernetes),
-            () if self.context.is_on_loopback() => ServiceAddresses::on_this_machine(kubernetes),
+            () if self.context.is_of_lab() => ServiceAddresses::on_this_machine(kubernetes),
+            () if self.context.is_on_loopback() => ServiceAddresses::on_loopback(kubernetes),
             // A node port of this machine would be somebody else's.
             () => ServiceAddresses::from_afar(kubernetes),
         };

@@ -4,8 +4,9 @@ use serde::Serialize;
 
 use super::network::NetworkCluster;
 use super::{ClusterError, Target};
+use crate::BoxError;
 use crate::clock::Clock;
-use crate::kubernetes::{Context, Fate, Leftover, fates, leftovers};
+use crate::kubernetes::{Context, Fate, Kubernetes, Leftover, On, fates, leftovers};
 use crate::rollback::{Finding, OpenEntry, StateDir, Undo, UndoOutcome, list, sweep};
 
 /// What a sweep does.
@@ -84,35 +85,64 @@ pub async fn context_to_sweep(target: &Target) -> Result<Context, ClusterError> 
     }
 }
 
+/// What came of a sweep.
+#[derive(Debug, Default)]
+pub struct SweepOfContext {
+    /// The runs that were found.
+    pub runs: Vec<RunOnCluster>,
+    /// What could not be looked at, each with why. What was done before stays told.
+    pub failed: Vec<BoxError>,
+}
+
+impl SweepOfContext {
+    fn failed(&mut self, error: impl Into<BoxError>) {
+        self.failed.push(error.into());
+    }
+}
+
 /// Sweeps the cluster of a context.
 ///
 /// # Errors
-/// The cluster or the state folder is not to be had.
-pub async fn sweep_context(context: Context, mode: SweepMode) -> Result<Vec<RunOnCluster>, ClusterError> {
+/// The cluster or the state folder is not to be had. What fails later is in the answer.
+pub async fn sweep_context(context: Context, mode: SweepMode) -> Result<SweepOfContext, ClusterError> {
     let network = NetworkCluster::reach(context, None).await?;
     let (kubernetes, state) = (network.kubernetes()?, StateDir::from_env()?);
-    let mut runs = of_ledgers(&state, &network, mode).await?;
-    let found = leftovers(&kubernetes, None).await?;
-    if mode == SweepMode::List {
-        for left in found {
-            let life = match left.holder.fate() {
-                Some(fate) => fate.into(),
-                None => Life::Unknown,
-            };
-            let on = left.undos(&kubernetes).await?;
-            runs.push(of_lease(&left, life, &on, Vec::new()));
-        }
+    let mut swept = SweepOfContext::default();
+    of_ledgers(&state, &network, mode, &mut swept).await?;
+    of_leases(&kubernetes, mode, &mut swept).await;
+    Ok(swept)
+}
+
+/// What the leases of runs show.
+async fn of_leases(kubernetes: &Kubernetes, mode: SweepMode, swept: &mut SweepOfContext) {
+    let found = match leftovers(kubernetes, None).await {
+        Ok(found) => found,
+        Err(error) => return swept.failed(error),
+    };
+    let known: Vec<(Leftover, Life)> = if mode == SweepMode::List {
+        let life = |left: &Leftover| left.holder.fate().map_or(Life::Unknown, Life::from);
+        found.into_iter().map(|left| (left.clone(), life(&left))).collect()
     } else {
-        for (left, fate) in fates(&kubernetes, &Clock::real(), found).await? {
-            let on = left.undos(&kubernetes).await?;
-            let undone = match (mode, fate) {
-                (SweepMode::Undo, Fate::Dead) => left.clear(&kubernetes).await?,
-                _ => Vec::new(),
-            };
-            runs.push(of_lease(&left, fate.into(), &on, undone));
+        match fates(kubernetes, &Clock::real(), found).await {
+            Ok(fates) => fates.into_iter().map(|(left, fate)| (left, fate.into())).collect(),
+            Err(error) => return swept.failed(error),
         }
+    };
+    for (left, life) in known {
+        let on = left.on(kubernetes).await.unwrap_or_else(|error| {
+            let unknown = vec![format!("what it has on is not known: {error}")];
+            swept.failed(error);
+            On { undos: Vec::new(), unknown }
+        });
+        let mut run = of_lease(&left, life, on);
+        if mode == SweepMode::Undo && life == Life::Dead {
+            match left.clear(kubernetes).await {
+                Ok(undone) => run.undone = undone.into_iter().map(Undone::from).collect(),
+                Err(error) => swept.failed(error),
+            }
+        }
+        swept.runs.push(run);
     }
-    Ok(runs)
 }
 
 impl From<Fate> for Life {
@@ -124,7 +154,7 @@ impl From<Fate> for Life {
     }
 }
 
-fn of_lease(left: &Leftover, life: Life, on: &[Undo], undone: Vec<(Undo, UndoOutcome)>) -> RunOnCluster {
+fn of_lease(left: &Leftover, life: Life, on: On) -> RunOnCluster {
     let holder = &left.holder;
     RunOnCluster {
         run: holder.run.clone(),
@@ -132,9 +162,9 @@ fn of_lease(left: &Leftover, life: Life, on: &[Undo], undone: Vec<(Undo, UndoOut
         since: holder.since.clone(),
         life,
         proof: left.lease.to_string(),
-        on: on.iter().map(|undo| undo.object().to_string()).collect(),
-        undone: undone.into_iter().map(Undone::from).collect(),
-        left_alone: Vec::new(),
+        on: on.undos.iter().map(|undo| undo.object().to_string()).collect(),
+        undone: Vec::new(),
+        left_alone: on.unknown,
     }
 }
 
@@ -149,8 +179,9 @@ async fn of_ledgers(
     state: &StateDir,
     network: &NetworkCluster,
     mode: SweepMode,
-) -> Result<Vec<RunOnCluster>, ClusterError> {
-    let mut runs = Vec::new();
+    all: &mut SweepOfContext,
+) -> Result<(), ClusterError> {
+    let runs = &mut all.runs;
     for listed in list(state)? {
         let Some(header) = listed.reading.header.filter(|header| header.cluster == network.uid()) else { continue };
         runs.push(RunOnCluster {
@@ -166,7 +197,14 @@ async fn of_ledgers(
     }
     if mode == SweepMode::Undo {
         let undoer = network.undoer(&network.kubernetes()?);
-        for swept in sweep(state, network.uid(), &*undoer).await? {
+        let swept = match sweep(state, network.uid(), &*undoer).await {
+            Ok(swept) => swept,
+            Err(error) => {
+                all.failed(error);
+                return Ok(());
+            }
+        };
+        for swept in swept {
             let path = swept.path.display().to_string();
             let Some(run) = runs.iter_mut().find(|run| run.proof == path) else { continue };
             match swept.finding {
@@ -177,7 +215,7 @@ async fn of_ledgers(
             }
         }
     }
-    Ok(runs)
+    Ok(())
 }
 
 fn named(entry: &OpenEntry) -> String {

@@ -1,8 +1,12 @@
 //! The handle to a cluster's API.
 
+use std::time::Duration;
+
+use http_body_util::BodyExt;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
+use kube::client::Body;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 
 use super::{ObjectPatch, Selector, SelectorError};
@@ -12,10 +16,34 @@ use crate::rollback::ObjectRef;
 /// What names the image of witness pods.
 pub(crate) const WITNESS_IMAGE_VARIABLE: &str = "STEADFAST_WITNESS_IMAGE";
 
+/// How long the API may take for what it answers at once: less than a run may be silent, so that one lost connection is
+/// not its end.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+
+/// A client whose answers are whole within that time, or an error.
+fn answering_within(client: &kube::Client, within: Duration) -> kube::Client {
+    let whole = client.clone();
+    let service = tower::service_fn(move |request: http::Request<Body>| {
+        let client = whole.clone();
+        async move {
+            let answer = async {
+                let (parts, body) = client.send(request).await?.into_parts();
+                let body = body.collect().await?.to_bytes();
+                Ok::<_, crate::BoxError>(http::Response::from_parts(parts, Body::from(body.to_vec())))
+            };
+            let late = |_| format!("the API server did not answer within {within:?}");
+            tokio::time::timeout(within, answer).await.map_err(late)?
+        }
+    });
+    kube::Client::new(service, client.default_namespace())
+}
+
 /// A cluster's API, with what is needed to tell clusters apart.
 #[derive(Clone)]
 pub struct Kubernetes {
     client: kube::Client,
+    /// For what is answered at once.
+    short: kube::Client,
     witness_image: String,
     /// How its user sweeps it.
     sweep: String,
@@ -163,7 +191,14 @@ impl Kubernetes {
     pub fn new(client: kube::Client) -> Self {
         let witness_image =
             crate::variables::text(WITNESS_IMAGE_VARIABLE).unwrap_or_else(|| super::WITNESS_IMAGE.to_owned());
-        Self { client, witness_image, sweep: "steadfast sweep".to_owned() }
+        let short = answering_within(&client, ANSWERS_WITHIN);
+        Self { client, short, witness_image, sweep: "steadfast sweep".to_owned() }
+    }
+
+    /// With less time for each request that is answered at once, if `within` is less than usual.
+    pub(super) fn hurried(mut self, within: Duration) -> Self {
+        self.short = answering_within(&self.client, within.min(ANSWERS_WITHIN));
+        self
     }
 
     /// With the command that sweeps it.
@@ -177,7 +212,13 @@ impl Kubernetes {
         &self.sweep
     }
 
-    /// The client.
+    /// The client for requests that are answered at once, and whole: one that is not fails after 5 s. Not for watches,
+    /// logs and forwarded ports.
+    pub(crate) fn short(&self) -> &kube::Client {
+        &self.short
+    }
+
+    /// The client. Its requests may take for ever.
     #[must_use]
     pub fn client(&self) -> &kube::Client {
         &self.client
@@ -194,8 +235,8 @@ impl Kubernetes {
         let kind = GroupVersionKind::gvk(group, version, &object.kind);
         let resource = ApiResource::from_gvk_with_plural(&kind, &object.resource);
         match &object.namespace {
-            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
-            None => Api::all_with(self.client.clone(), &resource),
+            Some(namespace) => Api::namespaced_with(self.short.clone(), namespace, &resource),
+            None => Api::all_with(self.short.clone(), &resource),
         }
     }
 
@@ -213,7 +254,7 @@ impl Kubernetes {
         let kind = GroupVersionKind::gvk(group, version, kind);
         let doing = format!("find the kind {} of {api_version}", kind.kind);
         let (resource, served) =
-            kube::discovery::pinned_kind(&self.client, &kind).await.map_err(KubernetesError::api(doing))?;
+            kube::discovery::pinned_kind(&self.short, &kind).await.map_err(KubernetesError::api(doing))?;
         Ok((resource.plural, served.scope == kube::discovery::Scope::Namespaced))
     }
 
@@ -263,7 +304,7 @@ impl Kubernetes {
     /// # Errors
     /// The API does not answer, or the user may not read namespaces.
     pub async fn cluster_uid(&self) -> Result<String, KubernetesError> {
-        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(self.client.clone());
+        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(self.short.clone());
         let system = namespaces.get("kube-system").await.map_err(KubernetesError::api("read namespace kube-system"))?;
         Ok(system.metadata.uid.unwrap_or_default())
     }
@@ -273,7 +314,7 @@ impl Kubernetes {
     /// # Errors
     /// The API does not answer.
     pub async fn lacking(&self, rights: &[Right]) -> Result<Vec<Right>, KubernetesError> {
-        let reviews: Api<SelfSubjectAccessReview> = Api::all(self.client.clone());
+        let reviews: Api<SelfSubjectAccessReview> = Api::all(self.short.clone());
         let mut lacking = Vec::new();
         for right in rights {
             let (resource, subresource) = match right.resource.split_once('/') {

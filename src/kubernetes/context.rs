@@ -5,6 +5,9 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use super::{Kubernetes, KubernetesError};
 use crate::rollback::{IN_CLUSTER, sweep_command};
 
+/// The name of the context of `steadfast lab`.
+const LAB: &str = "steadfast-lab";
+
 /// A context of a kubeconfig that may be acted on.
 #[derive(Clone, Debug)]
 pub struct Context {
@@ -158,12 +161,17 @@ impl Context {
 
     fn allowed_unnamed(&self) -> Result<(), ContextError> {
         let loopback = self.is_on_loopback();
-        let why = match (self.name.starts_with("kind-") || self.name == "steadfast-lab", loopback) {
+        let why = match (self.name.starts_with("kind-") || self.name == LAB, loopback) {
             (true, true) => return Ok(()),
             (true, false) => "its API server is not on this machine",
             (false, _) => "only contexts of kind clusters are taken unnamed",
         };
         Err(ContextError::NotNamed { name: self.name.clone(), server: self.server.clone(), why })
+    }
+
+    /// Whether it is that of `steadfast lab`, on this machine.
+    pub(crate) fn is_of_lab(&self) -> bool {
+        self.name == LAB && self.is_on_loopback()
     }
 
     /// Whether its API server is a loopback address: a cluster of this machine, or a tunnel.

@@ -29,7 +29,7 @@ pub use faults::{
     ObjectPatch, Scale,
 };
 pub(crate) use forward::{Backend, Forward};
-pub use hold::{BadBeat, Beat, Fate, Holder, LeaseError, Leftover, fates, leftovers};
+pub use hold::{BadBeat, Beat, Fate, Holder, LeaseError, Leftover, On, fates, leftovers};
 pub(crate) use hold::{Holding, PlaceHold};
 pub use logs::{LogLine, PodLogs};
 pub use mark::{deletion, metadata};

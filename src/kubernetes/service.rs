@@ -1,12 +1,14 @@
 //! Services, and how they are reached from outside a cluster.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use http::Uri;
-use k8s_openapi::api::core::v1::{Service as ServiceObject, ServicePort};
+use k8s_openapi::api::core::v1::{Node, Service as ServiceObject, ServicePort};
 use kube::{Api, ResourceExt};
+use tokio::sync::OnceCell;
 
 use super::Kubernetes;
 use crate::transport::{Address, Error, Resolve};
@@ -62,6 +64,8 @@ enum Standpoint {
     NodesMachine,
     /// The machine of a kind cluster: these node ports are open, where they are mapped to.
     KindsMachine(BTreeMap<u16, SocketAddr>),
+    /// A machine that may be a node's, or have a tunnel to one, once that is known.
+    Loopback(Arc<OnceCell<bool>>),
     /// Anywhere else.
     Afar,
     /// A pod of the cluster.
@@ -81,6 +85,13 @@ impl ServiceAddresses {
         Self { kubernetes, from: Standpoint::KindsMachine(mapped) }
     }
 
+    /// For a machine from which the API server is on loopback: a cluster of this machine, or a tunnel to another one. Its
+    /// node ports are those of this machine where a node has an address of it; else it is [`from_afar`](Self::from_afar).
+    #[must_use]
+    pub fn on_loopback(kubernetes: Kubernetes) -> Self {
+        Self { kubernetes, from: Standpoint::Loopback(Arc::default()) }
+    }
+
     /// For a machine that has nothing to do with the cluster: by its load balancers.
     #[must_use]
     pub fn from_afar(kubernetes: Kubernetes) -> Self {
@@ -93,6 +104,16 @@ impl ServiceAddresses {
         Self { kubernetes, from: Standpoint::Inside }
     }
 
+    /// Whether an address of a node is one of this machine. Who may not look at nodes has none of them here.
+    async fn has_node_here(&self) -> bool {
+        let nodes: Api<Node> = Api::all(self.kubernetes.short().clone());
+        let Ok(nodes) = nodes.list(&Default::default()).await else { return false };
+        let addresses = nodes.into_iter().filter_map(|node| node.status?.addresses).flatten();
+        let mut addresses = addresses.filter_map(|address| address.address.parse::<IpAddr>().ok());
+        // The kernel lets a socket have an address of this machine alone.
+        addresses.any(|address| UdpSocket::bind((address, 0)).is_ok())
+    }
+
     /// The host and port of one port of a service, or what is in the way.
     fn at(&self, service: &ServiceObject, port: &ServicePort) -> Result<String, String> {
         const ELSE: &str = "use `namespace.port_of_service(..)`, which forwards it";
@@ -102,7 +123,11 @@ impl ServiceAddresses {
                 let (name, namespace) = (service.name_any(), service.namespace().unwrap_or_default());
                 Ok(format!("{name}.{namespace}.svc:{}", port.port))
             }
-            (Standpoint::Afar, _) => {
+            // What is not known to be a node's machine is not.
+            (Standpoint::Loopback(here), Some(node_port)) if here.get() == Some(&true) => {
+                Ok(format!("127.0.0.1:{node_port}"))
+            }
+            (Standpoint::Afar | Standpoint::Loopback(_), _) => {
                 let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
                 let ingress = status.and_then(|balancer| balancer.ingress.as_ref()?.first());
                 let host = ingress.and_then(|ingress| ingress.ip.clone().or_else(|| ingress.hostname.clone()));
@@ -158,6 +183,9 @@ impl Resolve for ServiceAddresses {
                 None if ports.len() > 1 => return Err(why("has several ports; name one with `.port(PORT)`")),
                 None => ports.first().ok_or_else(|| why("has no ports"))?,
             };
+            if let Standpoint::Loopback(here) = &self.from {
+                here.get_or_init(|| self.has_node_here()).await;
+            }
             let at = self.at(&service, chosen).map_err(|error| why(&error))?;
             format!("http://{at}{path}").parse().map_err(|_| why("has no usable address"))
         })

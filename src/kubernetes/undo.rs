@@ -229,3 +229,60 @@ impl Undoer for KubeUndoer {
         InDrop::Reaper(self.connect.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::StreamExt;
+    use futures_util::stream::{self, BoxStream};
+    use http_body_util::StreamBody;
+    use hyper::body::{Bytes, Frame};
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+
+    /// A connection that is lost without a word, at its head or in the middle of an answer, is asked again.
+    #[tokio::test(start_paused = true)]
+    async fn an_api_that_never_ends_its_answer_does_not_hold_up_an_undo() {
+        for whole_head in [false, true] {
+            let asked = Arc::new(AtomicUsize::new(0));
+            let service = tower::service_fn(move |request: http::Request<Body>| {
+                let number = asked.fetch_add(1, Ordering::SeqCst);
+                async move {
+                    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "w", "uid": "1",
+                        "labels": {crate::rollback::OWNER_LABEL: "me"}}});
+                    let gone = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404});
+                    let (code, answer) = match number {
+                        0 if whole_head => (200, None),
+                        0 => std::future::pending().await,
+                        1 | 2 => (200, Some(pod)),
+                        _ => (404, Some(gone)),
+                    };
+                    drop(request);
+                    let frame =
+                        |answer: serde_json::Value| Ok::<_, std::io::Error>(Frame::data(answer.to_string().into()));
+                    let frames: BoxStream<'_, Result<Frame<Bytes>, std::io::Error>> = match answer {
+                        Some(answer) => stream::iter([frame(answer)]).boxed(),
+                        None => stream::pending().boxed(),
+                    };
+                    let response = http::Response::builder().status(code).body(StreamBody::new(frames));
+                    Ok::<_, std::io::Error>(response.expect("a response"))
+                }
+            });
+            let undoer = KubeUndoer::awaited(Kubernetes::new(kube::Client::new(service, "default")));
+            let object = ObjectRef {
+                api_version: "v1".into(),
+                kind: "Pod".into(),
+                resource: "pods".into(),
+                namespace: Some("default".into()),
+                name: "w".into(),
+            };
+            let undo = Undo::Delete { object, owner: "me".into(), uid: Some("1".into()), switch: None };
+            let ended = tokio::time::timeout(Duration::from_secs(60), undoer.undo(&undo)).await;
+            assert_eq!(ended.expect("it ends"), UndoOutcome::Reverted, "{whole_head}");
+        }
+    }
+}

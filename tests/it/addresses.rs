@@ -30,6 +30,16 @@ async fn a_service_is_reached_by_what_leads_there(cluster: Cluster) -> steadfast
     let inside = ServiceAddresses::inside(kubernetes.clone());
     assert_eq!(told(&inside, &front).await, "http://front.default.svc:8000/a?b");
 
+    // A tunnel ends on loopback too; only a node that has an address of this machine shows that its ports are here.
+    let tunnel = ServiceAddresses::on_loopback(kubernetes.clone());
+    assert!(told(&tunnel, &front).await.contains("has no load balancer"), "{}", told(&tunnel, &front).await);
+    let nodes: Api<k8s_openapi::api::core::v1::Node> = Api::all(cluster.client());
+    let here = json!({"status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}});
+    let name = nodes.list(&Default::default()).await?.items[0].metadata.name.clone().expect("a name");
+    nodes.patch_status(&name, &PatchParams::default(), &Patch::Merge(here)).await?;
+    let of_this_machine = ServiceAddresses::on_loopback(kubernetes.clone());
+    assert_eq!(told(&of_this_machine, &front).await, "http://127.0.0.1:30080/a?b");
+
     let afar = ServiceAddresses::from_afar(kubernetes);
     let error = told(&afar, &front).await;
     assert!(error.contains("has no load balancer") && error.contains("port_of_service") && !error.contains("kind"));

@@ -216,7 +216,7 @@ fn micro(at: Timestamp) -> String {
 pub(super) async fn take(ground: &Holding, place: &Place, mark: &Mark) -> Result<Lease, LeaseError> {
     let object = object(place);
     let namespace = namespace(place);
-    let api: Api<LeaseObject> = Api::namespaced(ground.kubernetes.client().clone(), namespace);
+    let api: Api<LeaseObject> = Api::namespaced(ground.kubernetes.short().clone(), namespace);
     let body: LeaseObject = serde_json::from_value(body(ground, place, mark))
         .map_err(|error| KubernetesError::api(format!("make {object}"))(kube::Error::SerdeError(error)))?;
     let begun = ground.clock.elapsed();
@@ -253,7 +253,7 @@ pub(super) async fn take(ground: &Holding, place: &Place, mark: &Mark) -> Result
 /// Undoes what a holder of a place has left that is dead; true if there was one. Takes nothing.
 pub(super) async fn clear(ground: &Holding, place: &Place) -> Result<bool, LeaseError> {
     let object = object(place);
-    let api: Api<LeaseObject> = Api::namespaced(ground.kubernetes.client().clone(), namespace(place));
+    let api: Api<LeaseObject> = Api::namespaced(ground.kubernetes.short().clone(), namespace(place));
     let mut watched = Watched::default();
     loop {
         let read = api.get_opt(&object.name).await.map_err(KubernetesError::api(format!("read {object}")))?;
@@ -352,7 +352,7 @@ impl Lease {
 
     /// Only this very lease: whoever takes a place over makes a new one.
     async fn patch(&self, kubernetes: &Kubernetes, patch: &serde_json::Value) -> Result<(), kube::Error> {
-        let api: Api<LeaseObject> = Api::namespaced(kubernetes.client().clone(), &self.namespace);
+        let api: Api<LeaseObject> = Api::namespaced(kubernetes.short().clone(), &self.namespace);
         let mut patch = patch.clone();
         patch["metadata"]["uid"] = json!(self.uid);
         api.patch(&self.name, &PatchParams::default(), &Patch::Merge(&patch)).await.map(drop)

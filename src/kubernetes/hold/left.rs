@@ -90,23 +90,27 @@ pub struct Leftover {
 }
 
 impl Leftover {
-    /// What the holder has on there, oldest first, as far as the cluster proves it.
+    /// What the holder has on there, as far as the cluster proves it.
     ///
     /// # Errors
-    /// The API does not answer.
-    pub async fn undos(&self, kubernetes: &Kubernetes) -> Result<Vec<Undo>, KubernetesError> {
-        undos(kubernetes, self.lease.namespace.as_deref().unwrap_or_default(), &self.holder).await
+    /// The API does not answer, or does not let this user see whether the holder's switch is still on.
+    pub async fn on(&self, kubernetes: &Kubernetes) -> Result<On, KubernetesError> {
+        on(kubernetes, self.lease.namespace.as_deref().unwrap_or_default(), &self.holder).await
     }
 
     /// Undoes what the holder, which is dead, has left, the newest first; then removes its lease, if all that is gone
-    /// and nobody has renewed it since.
+    /// and nobody has renewed it since. What this user may not see is told on standard error: it goes with the switch.
     ///
     /// # Errors
-    /// The API does not answer. How each undo ended is in the answer.
+    /// As [`on`](Self::on). How each undo ended is in the answer.
     pub async fn clear(&self, kubernetes: &Kubernetes) -> Result<Vec<(Undo, UndoOutcome)>, KubernetesError> {
         let undoer = KubeUndoer::awaited(kubernetes.clone());
         let mut done = Vec::new();
-        for undo in self.undos(kubernetes).await?.into_iter().rev() {
+        let On { undos, unknown } = self.on(kubernetes).await?;
+        for unknown in unknown {
+            crate::journal::complain(&format!("of what {} has left, not all is known: {unknown}", self.holder));
+        }
+        for undo in undos.into_iter().rev() {
             let outcome = undoer.undo(&undo).await;
             done.push((undo, outcome));
         }
@@ -122,7 +126,7 @@ impl Leftover {
 /// # Errors
 /// The API does not answer, or the user may not list leases there.
 pub async fn leftovers(kubernetes: &Kubernetes, namespace: Option<&str>) -> Result<Vec<Leftover>, KubernetesError> {
-    let client = kubernetes.client().clone();
+    let client = kubernetes.short().clone();
     let api: Api<LeaseObject> = match namespace {
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
@@ -140,9 +144,17 @@ pub async fn leftovers(kubernetes: &Kubernetes, namespace: Option<&str>) -> Resu
         .collect())
 }
 
-/// What a run has on in a namespace, oldest first, as far as the cluster proves it.
-async fn undos(kubernetes: &Kubernetes, namespace: &str, holder: &Holder) -> Result<Vec<Undo>, KubernetesError> {
-    let mut undos = Vec::new();
+/// What a run has on in a place, as far as the cluster proves it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct On {
+    /// How it is undone, oldest first.
+    pub undos: Vec<Undo>,
+    /// What this user may not see, in words. If the run has any of it, that ends with the run's switch.
+    pub unknown: Vec<String>,
+}
+
+async fn on(kubernetes: &Kubernetes, namespace: &str, holder: &Holder) -> Result<On, KubernetesError> {
+    let On { mut undos, mut unknown } = On::default();
     if let Some(switch) = &holder.switch {
         let job = ("batch/v1", "Job", "jobs");
         for (api_version, kind, resource) in [&job].into_iter().chain(CREATED) {
@@ -157,6 +169,13 @@ async fn undos(kubernetes: &Kubernetes, namespace: &str, holder: &Holder) -> Res
             let found = match kubernetes.objects(&object("")).list(&params).await {
                 // A cluster without that kind has none of them.
                 Err(kube::Error::Api(status)) if status.code == 404 => continue,
+                // All of it goes with the switch, so that the switch alone must be seen.
+                Err(kube::Error::Api(status)) if status.code == 403 && kind != &"Job" => {
+                    if has(kubernetes, api_version, resource).await {
+                        unknown.push(format!("{resource} in namespace {namespace}: {}", status.message));
+                    }
+                    continue;
+                }
                 found => found,
             };
             for found in found.map_err(KubernetesError::api(format!("list {resource} in namespace {namespace}")))? {
@@ -189,7 +208,21 @@ async fn undos(kubernetes: &Kubernetes, namespace: &str, holder: &Holder) -> Res
             _ => {}
         }
     }
-    Ok(undos)
+    Ok(On { undos, unknown })
+}
+
+/// Whether the cluster has a kind at all: what it has not is refused too. Everybody may ask that.
+async fn has(kubernetes: &Kubernetes, api_version: &str, resource: &str) -> bool {
+    let client = kubernetes.short();
+    let all = match api_version {
+        "v1" => client.list_core_api_resources("v1").await,
+        grouped => client.list_api_group_resources(grouped).await,
+    };
+    match all {
+        Ok(all) => all.resources.iter().any(|known| known.name == resource),
+        Err(kube::Error::Api(status)) => status.code != 404,
+        Err(_) => true,
+    }
 }
 
 /// The switch itself, or what it takes with it.

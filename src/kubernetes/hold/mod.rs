@@ -22,7 +22,7 @@ use crate::experiment::{Armed, Hold, Mark, Place, Right, Switch};
 use crate::rollback::Undo;
 
 pub use lease::{Holder, LeaseError};
-pub use left::{Fate, Leftover, fates, leftovers};
+pub use left::{Fate, Leftover, On, fates, leftovers};
 
 /// How far ahead the end of what nobody undoes lies, and how often a run is heard of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,18 +119,28 @@ impl PlaceHold {
         Arc::new(Self { ground, place, state: Mutex::default() })
     }
 
-    /// The rights that holding this place needs.
+    /// The rights that holding this place needs, and seeing what a dead holder has left there.
     #[must_use]
     pub fn rights(place: &Place) -> Vec<Right> {
         let verbs = ["get", "create", "update", "patch", "delete"];
-        verbs.map(|verb| Right::new(verb, "coordination.k8s.io", "leases", lease::namespace(place))).to_vec()
+        let namespace = lease::namespace(place);
+        let mut rights = verbs.map(|verb| Right::new(verb, "coordination.k8s.io", "leases", namespace)).to_vec();
+        if let Place::Namespace(namespace) = place {
+            let left = [("networking.k8s.io", "networkpolicies"), ("", "pods")];
+            rights.extend(left.map(|(group, resource)| Right::new("list", group, resource, namespace)));
+        }
+        rights
     }
 
     /// The rights without which there is no dead-man's switch there; `None` where there can be none.
     #[must_use]
     pub fn switch_rights(place: &Place) -> Option<Vec<Right>> {
         let Place::Namespace(namespace) = place else { return None };
-        Some(["get", "create", "patch", "delete"].map(|verb| Right::new(verb, "batch", "jobs", namespace)).to_vec())
+        Some(
+            ["get", "list", "create", "patch", "delete"]
+                .map(|verb| Right::new(verb, "batch", "jobs", namespace))
+                .to_vec(),
+        )
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -146,7 +156,8 @@ impl PlaceHold {
             (Arc::downgrade(self), self.ground.clock.clone(), self.ground.beat, self.ground.aside.clone());
         (self.ground.spawn)(Box::pin(async move {
             let kubernetes = match aside() {
-                Ok(kubernetes) => kubernetes,
+                // Both of what a beat asks fit into it.
+                Ok(kubernetes) => kubernetes.hurried(beat.every / 2),
                 Err(error) => {
                     if let Some(hold) = weak.upgrade() {
                         hold.state().lost = Some(format!("nobody says that this run lives: {error}"));

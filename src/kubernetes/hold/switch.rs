@@ -48,7 +48,7 @@ impl DeadMan {
                 }},
             },
         });
-        let api: Api<Job> = Api::namespaced(ground.kubernetes.client().clone(), namespace);
+        let api: Api<Job> = Api::namespaced(ground.kubernetes.short().clone(), namespace);
         let (started, asked) = (ground.clock.elapsed(), ground.clock.now());
         let doing = format!("create the dead-man's switch, job {namespace}/{}", mark.owner);
         let created = match serde_json::from_value(body) {
@@ -74,7 +74,7 @@ impl DeadMan {
 
     /// Puts the end off; an error, in words, if it came already.
     pub(super) async fn extend(&mut self, kubernetes: &Kubernetes, ground: &Holding) -> Result<(), String> {
-        let api: Api<Job> = Api::namespaced(kubernetes.client().clone(), &self.namespace);
+        let api: Api<Job> = Api::namespaced(kubernetes.short().clone(), &self.namespace);
         let (now, at) = (ground.clock.elapsed(), ground.clock.now());
         // Seconds from its start, counted on our own clock: a wall clock may jump.
         let deadline = (now.saturating_sub(self.started) + ground.beat.ahead).as_secs();
