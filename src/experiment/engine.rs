@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use serde_json::Value;
-use tokio::task::JoinHandle;
 
 use super::finally::{self, Finally};
 use super::guard::FaultGuard;
 use super::interrupt::{Signal, arrived, interrupted};
+use super::live::{Due, Live, Running, unclean};
 use super::recorder::{Recorder, panic_message};
 use super::run::Run;
 use super::step::Work;
@@ -48,37 +48,6 @@ impl From<ExperimentError> for Stop {
     }
 }
 
-/// A background activity; dropping it stops it.
-struct Running {
-    step: usize,
-    what: String,
-    location: String,
-    task: JoinHandle<Result<Value, String>>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// What is on while an experiment runs. Guards are dropped last to first.
-#[derive(Default)]
-struct Live {
-    background: Vec<Running>,
-    faults: Vec<FaultGuard>,
-    /// For each step of `finally` its guard, if it is data.
-    finally: Vec<Option<UndoGuard>>,
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        self.background.clear();
-        while self.finally.pop().is_some() {}
-        while self.faults.pop().is_some() {}
-    }
-}
-
 pub(super) async fn run(
     experiment: &Experiment,
     environment: Arc<dyn Environment>,
@@ -108,6 +77,10 @@ pub(super) async fn run(
     // Nothing of the load may outlive the run, nor count after it.
     live.background.clear();
     let as_planned = stop.as_ref().is_none_or(Stop::is_planned);
+    if let Some(Stop::Unsafe(_) | Stop::Interrupted(_)) = &stop {
+        // What harms goes first, whatever `finally` takes.
+        end_faults(&mut live).await;
+    }
     roll_back(experiment, &recorder, &mut live, as_planned).await;
 
     let gate_missed = recorder.journal().ended == Ended::GateMissed;
@@ -240,17 +213,22 @@ async fn method_and_judgement(experiment: &Experiment, recorder: &Arc<Recorder>,
 
 /// Writes the undos of `finally` into the ledger: from here on they happen even if this process dies.
 fn arm_finally(experiment: &Experiment, recorder: &Arc<Recorder>, live: &mut Live) -> Result<(), ExperimentError> {
+    live.recorder = Some(recorder.clone());
     for step in &experiment.finally {
-        let guard = match &step.work {
-            finally::Work::Closure(..) => None,
+        let due = match &step.work {
+            // Of one that the strategy may leave out nobody knows that it is missing.
+            finally::Work::Closure(..) => {
+                (!step.by_strategy || experiment.rollbacks == RollbackStrategy::Always).then_some(Due::Closure)
+            }
             finally::Work::Undo(undo) => {
                 recorder.heed_signals();
                 let (owner, undoer) = (recorder.mark().owner, recorder.environment.undoer());
                 let undo = vec![undo.clone()];
-                Some(UndoGuard::arm(&recorder.ledger, &owner, &step.name(), undo, undoer, recorder.clock.now())?)
+                let now = recorder.clock.now();
+                Some(Due::Undo(UndoGuard::arm(&recorder.ledger, &owner, &step.name(), undo, undoer, now)?))
             }
         };
-        live.finally.push(guard);
+        live.finally.push(due);
     }
     Ok(())
 }
@@ -476,18 +454,29 @@ async fn roll_back(experiment: &Experiment, recorder: &Recorder, live: &mut Live
     // Where the method was not reached nothing changed, so nothing is there to roll back.
     let reached = recorder.method_started().is_some();
     for (number, step) in experiment.finally.iter().enumerate().rev() {
-        let guard = live.finally.get_mut(number).and_then(Option::take);
         if !(reached && (wanted || !step.by_strategy)) {
-            if let Some(guard) = guard {
+            if let Some(Due::Undo(guard)) = live.finally.get_mut(number).and_then(Option::take) {
                 guard.leave();
             }
             continue;
         }
-        let error = finish(recorder, step, guard).await;
+        // Dropped meanwhile, it is still due.
+        let error = finish(recorder, step, live.finally.get_mut(number).and_then(Option::as_mut)).await;
         recorder.event(EventKind::FinallyEnded, &step.name(), error.as_deref().unwrap_or("done"));
         if let Some(record) = recorder.journal().finally.get_mut(number) {
             (record.run, record.error) = (true, error);
         }
+        if let Some(due) = live.finally.get_mut(number) {
+            *due = None;
+        }
+    }
+    end_faults(live).await;
+}
+
+/// In reverse order: all are undone before anybody looks whether the effect of one has gone.
+async fn end_faults(live: &mut Live) {
+    for fault in live.faults.iter().rev() {
+        fault.undo(FaultEnd::Rollback).await;
     }
     while let Some(fault) = live.faults.pop() {
         fault.end(FaultEnd::Rollback).await;
@@ -495,17 +484,24 @@ async fn roll_back(experiment: &Experiment, recorder: &Recorder, live: &mut Live
 }
 
 /// What went wrong with one step of `finally`, if something did.
-async fn finish(recorder: &Recorder, step: &Finally, guard: Option<UndoGuard>) -> Option<String> {
+async fn finish(recorder: &Recorder, step: &Finally, due: Option<&mut Due>) -> Option<String> {
     match &step.work {
-        finally::Work::Undo(_) => {
-            let outcomes = guard?.rollback().await;
-            outcomes.iter().find(|outcome| !outcome.is_clean()).map(ToString::to_string)
-        }
+        finally::Work::Undo(_) => match due {
+            Some(Due::Undo(guard)) => unclean(&guard.rollback().await),
+            _ => None,
+        },
         finally::Work::Closure(_, closure) => {
             let scene = recorder.scene(recorder.method_phase());
-            match AssertUnwindSafe(async { closure(scene).await }).catch_unwind().await {
-                Ok(done) => done.err().map(|error| error.to_string()),
-                Err(payload) => Some(format!("it panicked: {}", panic_message(&*payload))),
+            let work = AssertUnwindSafe(async { closure(scene).await }).catch_unwind();
+            tokio::select! {
+                biased;
+                done = work => match done {
+                    Ok(done) => done.err().map(|error| error.to_string()),
+                    Err(payload) => Some(format!("it panicked: {}", panic_message(&*payload))),
+                },
+                () = recorder.clock.sleep(finally::WITHIN) => {
+                    Some(format!("it took longer than {:?}, and was dropped where it was", finally::WITHIN))
+                }
             }
         }
     }

@@ -1,7 +1,12 @@
 //! What is done at the end, whatever happened.
 
+use std::time::Duration;
+
 use super::step::UserStep;
 use crate::rollback::Undo;
+
+/// How long a closure may take: faults may be on meanwhile.
+pub(super) const WITHIN: Duration = Duration::from_secs(300);
 
 /// A step of `finally`, or a rollback of the user's own.
 #[derive(Clone)]

@@ -9,6 +9,7 @@ use super::life::Life;
 use super::recorder::Recorder;
 use super::{ExperimentError, Fault};
 use crate::journal::{FaultEnd, SightingTime};
+use crate::rollback::LedgerError;
 
 /// A fault that is on, until [`rollback`](FaultGuard::rollback) or the end of its scope.
 ///
@@ -35,16 +36,25 @@ impl FaultGuard {
             resolved => resolved,
         };
         let targets = targets.map_err(failed)?;
+        recorder.may(&targets.rights, &places).await?;
         recorder.heed_signals();
-        recorder.hold(&places).await?;
-        let mut life = Life::begin(recorder, fault, targets);
-        if let Err(error) = life.land(fault, &failed).await {
-            // What may have been made of it is undone, and how that went is in the journal.
-            life.end(FaultEnd::Rollback).await;
-            return Err(error);
+        recorder.hold(&places).await.map_err(|error| recorder.or_stopped(error))?;
+        let life = Arc::new(Mutex::new(Life::begin(recorder, fault, targets)));
+        {
+            // Known before it is made: whoever stops the run waits for it, and has it undone.
+            let mut making = life.lock().await;
+            recorder.lives.add(&life);
+            let landed = tokio::select! {
+                biased;
+                landed = making.land(fault, &failed) => landed,
+                () = recorder.lives.stopped() => Err(ExperimentError::Ledger(LedgerError::Closing)),
+            };
+            if let Err(error) = landed {
+                // What may have been made of it is undone, and how that went is in the journal.
+                making.end(FaultEnd::Rollback).await;
+                return Err(recorder.or_stopped(error));
+            }
         }
-        let life = Arc::new(Mutex::new(life));
-        recorder.lives.add(&life);
         let expiry = fault.lasting().map(|duration| expire(&life, duration));
         Ok(Self { life, expiry })
     }
@@ -57,6 +67,11 @@ impl FaultGuard {
         let mut life = self.life.lock().await;
         life.end(FaultEnd::Rollback).await;
         life.outcome()
+    }
+
+    /// Undoes, without a look whether the effect has gone too.
+    pub(super) async fn undo(&self, by: FaultEnd) {
+        self.life.lock().await.undo(by).await;
     }
 
     /// Undoes. What has ended already stays as it was recorded.

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::BoxFuture;
 
 use super::life::{Failed, make, write_down};
-use super::recorder::Recorder;
-use super::{Armed, ExperimentError, Place};
+use super::recorder::{Driven, Recorder};
+use super::{Armed, ExperimentError, Place, Right};
 use crate::BoxError;
 use crate::clock::Timestamp;
 use crate::journal::EventKind;
@@ -148,6 +148,29 @@ impl Recorder {
             cleared |= done.map_err(|source| ExperimentError::Failed { what, location: String::new(), source })?;
         }
         Ok(cleared)
+    }
+
+    /// Whether the user may do what a fault and its places need. An engine has asked that before it began.
+    ///
+    /// # Errors
+    /// He may not, or the cluster does not say.
+    pub(super) async fn may(&self, rights: &[Right], places: &[Place]) -> Result<(), ExperimentError> {
+        if self.driven == Driven::Engine {
+            return Ok(());
+        }
+        let of_places = places.iter().flat_map(|place| self.environment.hold_rights(place).0);
+        let mut asked: Vec<_> = rights.iter().cloned().chain(of_places).collect();
+        asked.sort();
+        asked.dedup();
+        let lacking = self.environment.lacking(&asked).await.map_err(|source| ExperimentError::Cluster {
+            doing: "ask for the user's rights",
+            cluster: self.environment.describe(),
+            source,
+        })?;
+        match &*lacking {
+            [] => Ok(()),
+            lacking => Err(ExperimentError::LacksRights { lacking: lacking.iter().map(ToString::to_string).collect() }),
+        }
     }
 
     /// Takes the places that this run does not hold yet, in their order, so that no two runs wait for each other.

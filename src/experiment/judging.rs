@@ -6,6 +6,7 @@ use crate::clock::Timestamp;
 use crate::journal::{
     Ended, Evaluation, EventKind, FaultEnd, FaultRecord, Reason, Sighting, SightingTime, Verdict, WATCHED,
 };
+use crate::rollback::LedgerError;
 
 impl Recorder {
     /// Judges the hypothesis with each fault that is on read back and seen directly before and after.
@@ -66,6 +67,11 @@ impl Recorder {
             let made = |fault: &FaultRecord| fault.window.effective.or(fault.window.undo_requested).is_some();
             self.conclude_on(hypothesis, &seen, self.unproved(made));
         }
+        if reason.is_some() {
+            // What is being injected beside, too.
+            self.ledger.refuse_new();
+            self.lives.stop();
+        }
         let mut journal = self.journal();
         if let (Some(reason), true) = (reason, journal.verdict != Verdict::Deviated) {
             (journal.verdict, journal.reason) = (Verdict::Inconclusive, Some(reason));
@@ -78,6 +84,14 @@ impl Recorder {
             let by = format!("the safeguard {}", safeguard.check);
             Some((safeguard.reason()?, Ended::Stopped { by }))
         })
+    }
+
+    /// Of a run that a safeguard stopped, what could not be done is no more than that.
+    pub(super) fn or_stopped(&self, error: ExperimentError) -> ExperimentError {
+        match (error, self.stopped_by()) {
+            (ExperimentError::Ledger(LedgerError::Closing), Some((by, _))) => ExperimentError::Stopped { by },
+            (error, _) => error,
+        }
     }
 
     /// A fault is found to have gone before its time. What was found first stands.

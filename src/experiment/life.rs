@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use super::interrupt::interrupted;
 use super::recorder::Recorder;
@@ -32,6 +32,8 @@ pub(super) struct Life {
     places: Vec<Place>,
     /// How long its effect may take to show, and to go.
     within: Duration,
+    /// How the undos of the fault ended, once they were carried out.
+    undone: Option<Vec<UndoRecord>>,
     ended: bool,
 }
 
@@ -81,6 +83,7 @@ impl Life {
             eyes: Eyes::None,
             places: fault.places(),
             within: fault.seen_within(),
+            undone: None,
             ended: false,
         }
     }
@@ -169,20 +172,28 @@ impl Life {
         }
     }
 
+    /// Undoes, without a look whether the effect has gone too: that is for [`end`](Self::end), which is to follow.
+    pub(super) async fn undo(&mut self, by: FaultEnd) {
+        if self.ended || self.undone.is_some() {
+            return;
+        }
+        self.ending(by);
+        if let Some(fault) = &mut self.fault {
+            self.recorder.event(EventKind::UndoRequested, &self.what, "");
+            let outcomes = fault.rollback().await;
+            self.undone = Some(records(fault, outcomes));
+        }
+    }
+
     /// Undoes, and records how that went. What has ended stays as it was recorded.
     pub(super) async fn end(&mut self, by: FaultEnd) {
         if self.ended {
             return;
         }
-        self.ending(by);
-        let mut undo = Vec::new();
-        if let Some(fault) = &mut self.fault {
-            self.recorder.event(EventKind::UndoRequested, &self.what, "");
-            let outcomes = fault.rollback().await;
-            undo = records(fault, outcomes);
-            if undo.iter().all(|undo| undo.outcome.is_clean()) {
-                self.see_it_gone().await;
-            }
+        self.undo(by).await;
+        let mut undo = self.undone.clone().unwrap_or_default();
+        if self.fault.is_some() && undo.iter().all(|undo| undo.outcome.is_clean()) {
+            self.see_it_gone().await;
         }
         if let Some(stage) = &mut self.stage {
             let outcomes = stage.rollback().await;
@@ -221,7 +232,9 @@ impl Life {
 
     fn ending(&self, by: FaultEnd) {
         if self.fault.is_some() {
-            self.recorder.stamp(self.number, |window, now| window.undo_requested = Some(now));
+            self.recorder.stamp(self.number, |window, now| {
+                window.undo_requested.get_or_insert(now);
+            });
         }
         let mut journal = self.recorder.journal();
         let record = &mut journal.faults[self.number];
@@ -309,9 +322,22 @@ pub(super) struct Lives {
     all: std::sync::Mutex<Vec<Weak<Mutex<Life>>>>,
     /// The number in the journal by the owner in the ledger, of a fault as of its witness.
     owners: std::sync::Mutex<BTreeMap<String, usize>>,
+    /// Whether none may be added any more.
+    stopped: watch::Sender<bool>,
 }
 
 impl Lives {
+    /// Lets none be made any more: what is being made is undone.
+    pub(super) fn stop(&self) {
+        self.stopped.send_replace(true);
+    }
+
+    /// Waits until none may be made any more.
+    pub(super) async fn stopped(&self) {
+        // The sender lives as long as this does.
+        let _ = self.stopped.subscribe().wait_for(|stopped| *stopped).await;
+    }
+
     pub(super) fn add(&self, life: &Arc<Mutex<Life>>) {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(life));
     }

@@ -20,6 +20,7 @@ mod hypothesis;
 mod interrupt;
 mod judging;
 mod life;
+mod live;
 mod place;
 mod plan;
 mod probe;
@@ -232,12 +233,15 @@ impl Experiment {
     }
 
     /// At the end, before the faults are undone: an undo that the crate does not know by itself. It is in the ledger
-    /// before the method starts. It runs on every path on which the method began. Several run last to first.
+    /// before the method starts. It runs on every path on which the method began. Several run last to first. Where a
+    /// safeguard or a signal stopped the run, the faults are undone first.
     pub fn finally(self, undo: Undo) -> Self {
         self.at_the_end(finally::Work::Undo(undo), false)
     }
 
-    /// As [`finally`](Self::finally): an async closure. It is lost if this process is killed.
+    /// As [`finally`](Self::finally): an async closure. It is lost if this process is killed; one that takes longer than
+    /// 5 min is dropped where it is, and that is its error. Where the future of the run is dropped it is
+    /// not run, which the journal and standard error tell.
     pub fn finally_with<F>(self, name: impl Into<String>, closure: F) -> Self
     where
         F: AsyncFn(Scene) -> Result<(), BoxError> + Send + Sync + 'static,

@@ -49,7 +49,7 @@ pub(super) struct Recorder {
     marks: AtomicU32,
     hold_marks: AtomicU32,
     method_started: Mutex<Option<Timestamp>>,
-    driven: Driven,
+    pub(super) driven: Driven,
     /// Whether its end is stored. Held while that is done: who comes second waits.
     finished: Mutex<bool>,
 }

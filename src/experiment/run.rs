@@ -288,8 +288,11 @@ impl Run {
     }
 }
 
-/// Last to first, as faults are undone.
+/// Last to first, as faults are undone: all of them before anybody looks whether the effect of one has gone.
 async fn undo(lives: Vec<Arc<tokio::sync::Mutex<Life>>>) {
+    for life in lives.iter().rev() {
+        life.lock().await.undo(FaultEnd::Rollback).await;
+    }
     for life in lives.into_iter().rev() {
         life.lock().await.end(FaultEnd::Rollback).await;
     }

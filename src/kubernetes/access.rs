@@ -1,5 +1,6 @@
 //! The handle to a cluster's API.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
@@ -43,7 +44,7 @@ fn answering_within(client: &kube::Client, within: Duration) -> kube::Client {
 pub struct Kubernetes {
     client: kube::Client,
     /// For what is answered at once.
-    short: kube::Client,
+    short: Arc<kube::Client>,
     witness_image: String,
     /// How its user sweeps it.
     sweep: String,
@@ -191,13 +192,13 @@ impl Kubernetes {
     pub fn new(client: kube::Client) -> Self {
         let witness_image =
             crate::variables::text(WITNESS_IMAGE_VARIABLE).unwrap_or_else(|| super::WITNESS_IMAGE.to_owned());
-        let short = answering_within(&client, ANSWERS_WITHIN);
+        let short = Arc::new(answering_within(&client, ANSWERS_WITHIN));
         Self { client, short, witness_image, sweep: "steadfast sweep".to_owned() }
     }
 
     /// With less time for each request that is answered at once, if `within` is less than usual.
     pub(super) fn hurried(mut self, within: Duration) -> Self {
-        self.short = answering_within(&self.client, within.min(ANSWERS_WITHIN));
+        self.short = Arc::new(answering_within(&self.client, within.min(ANSWERS_WITHIN)));
         self
     }
 
@@ -235,8 +236,8 @@ impl Kubernetes {
         let kind = GroupVersionKind::gvk(group, version, &object.kind);
         let resource = ApiResource::from_gvk_with_plural(&kind, &object.resource);
         match &object.namespace {
-            Some(namespace) => Api::namespaced_with(self.short.clone(), namespace, &resource),
-            None => Api::all_with(self.short.clone(), &resource),
+            Some(namespace) => Api::namespaced_with(self.short().clone(), namespace, &resource),
+            None => Api::all_with(self.short().clone(), &resource),
         }
     }
 
@@ -254,7 +255,7 @@ impl Kubernetes {
         let kind = GroupVersionKind::gvk(group, version, kind);
         let doing = format!("find the kind {} of {api_version}", kind.kind);
         let (resource, served) =
-            kube::discovery::pinned_kind(&self.short, &kind).await.map_err(KubernetesError::api(doing))?;
+            kube::discovery::pinned_kind(self.short(), &kind).await.map_err(KubernetesError::api(doing))?;
         Ok((resource.plural, served.scope == kube::discovery::Scope::Namespaced))
     }
 
@@ -304,7 +305,7 @@ impl Kubernetes {
     /// # Errors
     /// The API does not answer, or the user may not read namespaces.
     pub async fn cluster_uid(&self) -> Result<String, KubernetesError> {
-        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(self.short.clone());
+        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(self.short().clone());
         let system = namespaces.get("kube-system").await.map_err(KubernetesError::api("read namespace kube-system"))?;
         Ok(system.metadata.uid.unwrap_or_default())
     }
@@ -314,7 +315,7 @@ impl Kubernetes {
     /// # Errors
     /// The API does not answer.
     pub async fn lacking(&self, rights: &[Right]) -> Result<Vec<Right>, KubernetesError> {
-        let reviews: Api<SelfSubjectAccessReview> = Api::all(self.short.clone());
+        let reviews: Api<SelfSubjectAccessReview> = Api::all(self.short().clone());
         let mut lacking = Vec::new();
         for right in rights {
             let (resource, subresource) = match right.resource.split_once('/') {

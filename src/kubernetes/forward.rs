@@ -18,7 +18,7 @@ pub(crate) enum Backend {
     /// The first ready endpoint of a service, by pod name.
     Service { namespace: String, name: String, port: u16 },
     /// The first ready pod that a selector matches, by name.
-    Pods { pods: Pods, port: u16 },
+    Pods { pods: Box<Pods>, port: u16 },
 }
 
 /// A port of a pod.

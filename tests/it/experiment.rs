@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use steadfast::experiment::{Check, ExperimentError, Finding, HypothesisStrategy, RollbackStrategy, Scene};
 use steadfast::journal::{Ended, FaultEnd, Reason, StepStatus};
 use steadfast::prelude::*;
+use steadfast::rollback::{ObjectRef, Undo};
 use steadfast::tolerance::Judgement;
 
 use crate::support::{front_answers, left_behind, objects, stored_journal};
@@ -202,6 +203,32 @@ async fn a_run_that_is_dropped_is_undone_and_journalled(cluster: Cluster) -> ste
     let journal = stored_journal(&cluster, "journal.json");
     assert_eq!(journal.ended, Ended::Cancelled);
     assert_eq!(journal.not_undone(), Vec::<String>::new());
+    Ok(())
+}
+
+/// What is data is undone even so, and the journal says how; of a closure it says that it was not run.
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
+async fn what_is_to_be_done_at_the_end_of_a_dropped_run_is_told(cluster: Cluster) -> steadfast::Result {
+    let object = ObjectRef {
+        api_version: "v1".into(),
+        kind: "ConfigMap".into(),
+        resource: "configmaps".into(),
+        namespace: Some("default".into()),
+        name: "absent".into(),
+    };
+    let undo = Undo::Delete { object, owner: "nobody".into(), uid: None, switch: None };
+    let run = Experiment::new("dropped", front_answers(&cluster))
+        .finally(undo)
+        .finally_with("warm the cache", async |_| Ok(()))
+        .rollback_with("not wanted", async |_| Ok(()))
+        .rollback_strategy(RollbackStrategy::Default)
+        .pause(secs(3600))
+        .run(&cluster);
+    assert!(tokio::time::timeout(secs(60), run).await.is_err());
+    let journal = stored_journal(&cluster, "journal.json");
+    assert_eq!(journal.ended, Ended::Cancelled);
+    let told: Vec<_> = journal.finally.iter().map(|step| (step.run, step.error.as_deref())).collect();
+    assert_eq!(told, [(true, None), (false, Some("not run: the run was dropped")), (false, None)]);
     Ok(())
 }
 

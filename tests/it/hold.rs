@@ -9,7 +9,7 @@ use steadfast::kubernetes::Beat;
 use steadfast::lab::resource::{DEPLOYMENTS, LEASES, NODES};
 use steadfast::prelude::*;
 
-use crate::support::left_behind;
+use crate::support::{client_of, left_behind};
 
 /// A lease of somebody elsewhere, of whose process nothing is known here.
 fn foreign(cluster: &Cluster) -> steadfast::Result {
@@ -24,10 +24,22 @@ fn foreign(cluster: &Cluster) -> steadfast::Result {
 
 /// The cluster as a process of another machine has it, until its way to the API is cut.
 fn elsewhere(cluster: &Cluster, process: &str) -> steadfast::Result<(Cluster, Arc<AtomicBool>)> {
+    elsewhere_as(cluster, None, process)
+}
+
+/// As [`elsewhere`], for a user.
+fn elsewhere_as(
+    cluster: &Cluster,
+    user: Option<&'static str>,
+    process: &str,
+) -> steadfast::Result<(Cluster, Arc<AtomicBool>)> {
     let (api, cut) = (cluster.lab()?.api().clone(), Arc::new(AtomicBool::new(false)));
     let is_cut = cut.clone();
-    let service = tower::service_fn(move |request: ::http::Request<kube::client::Body>| {
+    let service = tower::service_fn(move |mut request: ::http::Request<kube::client::Body>| {
         let (api, is_cut) = (api.clone(), is_cut.clone());
+        if let Some(user) = user {
+            request.headers_mut().insert("impersonate-user", ::http::HeaderValue::from_static(user));
+        }
         async move {
             match is_cut.load(Ordering::SeqCst) {
                 true => std::future::pending().await,
@@ -208,5 +220,67 @@ async fn a_place_that_was_lost_takes_no_more_faults_and_gives_no_verdict(cluster
         panic!("{:?}", journal.reason)
     };
     assert!(by.contains("lease default/steadfast is lost"), "{by}");
+    Ok(())
+}
+
+/// Gives a user rights in `default`.
+async fn let_user(cluster: &Cluster, user: &str, rules: serde_json::Value) -> steadfast::Result {
+    let (group, metadata) = ("rbac.authorization.k8s.io", json!({"name": user, "namespace": "default"}));
+    let api_version = format!("{group}/v1");
+    let role = json!({"apiVersion": api_version, "kind": "Role", "metadata": metadata, "rules": rules});
+    cluster.apply(&role).await?;
+    let binding = json!({"apiVersion": api_version, "kind": "RoleBinding", "metadata": metadata,
+        "roleRef": {"apiGroup": group, "kind": "Role", "name": user},
+        "subjects": [{"apiGroup": group, "kind": "User", "name": user}]});
+    Ok(cluster.apply(&binding).await?)
+}
+
+/// The rights of the docs are enough for that, too, on a cluster that shows only what may be seen.
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
+async fn the_rights_of_the_docs_are_enough_to_take_over_from_a_dead_run(cluster: Cluster) -> steadfast::Result {
+    cluster.apply_file(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/rbac.yaml")).await?;
+    let robot = Some("system:serviceaccount:default:steadfast");
+    let (dead, is_cut) = elsewhere_as(&cluster, robot, "a process that is killed")?;
+    let for_ever = Experiment::new("cut off", Hypothesis::new("nothing is asked")).inject(cut(&dead)).pause(secs(600));
+    let mut killed = ManuallyDrop::new(Box::pin(for_ever.run(&dead)));
+    tokio::select! {
+        biased;
+        _ = &mut *killed => panic!("it goes on for ten minutes"),
+        () = tokio::time::sleep(secs(60)) => is_cut.store(true, Ordering::SeqCst),
+    }
+    let policies = || left_behind(&cluster).iter().filter(|left| left.contains("NetworkPolicy")).count();
+    assert_eq!(policies(), 1);
+
+    // Who sees the switch alone knows what he does not know.
+    let rules = json!([{"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["list"]}]);
+    let_user(&cluster, "anna", rules).await?;
+    let found = steadfast::kubernetes::leftovers(cluster.kubernetes(), Some("default")).await?;
+    let anna = steadfast::kubernetes::Kubernetes::new(client_of(&cluster, "anna"));
+    let on = found[0].on(&anna).await?;
+    assert_eq!(on.undos.iter().map(|undo| undo.object().kind.as_str()).collect::<Vec<_>>(), ["Job"]);
+    assert!(on.unknown[0].contains("networkpolicies in namespace default") && on.unknown[0].contains("anna"));
+    assert_eq!(found[0].on(cluster.kubernetes()).await?.undos.len(), 2);
+
+    let (next, _) = elsewhere_as(&cluster, robot, "a process that goes on")?;
+    let run = Run::start("next", &next).await?;
+    run.inject(cut(&next)).await?.rollback().await?;
+    drop(run.finish().await?);
+    assert_eq!(left_behind(&cluster), Vec::<String>::new());
+    Ok(())
+}
+
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
+async fn a_run_by_hand_asks_for_its_rights_before_it_touches_anything(cluster: Cluster) -> steadfast::Result {
+    let rule = |group: &str, resource: &str, verbs: &[&str]| json!({"apiGroups": [group], "resources": [resource], "verbs": verbs});
+    let leases = ["get", "create", "update", "patch", "delete"];
+    let rules = [rule("", "pods", &["get", "list"]), rule("coordination.k8s.io", "leases", &leases)];
+    let_user(&cluster, "anna", json!(rules)).await?;
+    let (anna, _) = elsewhere_as(&cluster, Some("anna"), "a process of anna")?;
+    let run = Run::start("not allowed", &anna).await?;
+    let error = run.inject(cut(&anna)).await.err().expect("she may not").to_string();
+    assert!(error.contains("create networkpolicies.networking.k8s.io in namespace default"), "{error}");
+    assert!(error.contains("docs/rbac.yaml"), "{error}");
+    assert!(run.finish().await?.faults.is_empty());
+    assert_eq!(left_behind(&cluster), Vec::<String>::new());
     Ok(())
 }

@@ -356,3 +356,48 @@ async fn a_run_of_ones_own_is_stopped_too(cluster: Cluster) -> steadfast::Result
     assert_eq!(load.status, StepStatus::Stopped);
     Ok(())
 }
+
+/// What is injected beside the guarded work is no exception, whenever it began.
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
+async fn nothing_that_is_being_injected_outlives_a_broken_safeguard(cluster: Cluster) -> steadfast::Result {
+    for before in [0, 20, 100, 400, 1000] {
+        let run = Run::start("beside", &cluster).await?;
+        let script = Safeguard::new(Script(|t| if t >= 30.0 { Act::Breaks } else { Act::Holds })).every(millis(10));
+        let guarded = run.guarded(script, run.pause(secs(3600)));
+        let beside = async {
+            cluster.clock().sleep(secs(30).saturating_sub(millis(before))).await;
+            run.inject(cut_back(&cluster)).await
+        };
+        let (stopped, injected) = futures_util::future::join(guarded, beside).await;
+        assert!(matches!(stopped, Err(ExperimentError::Stopped { .. })), "{before}");
+        assert!(matches!(injected, Err(ExperimentError::Stopped { .. })), "{before}: {:?}", injected.err());
+        let journal = run.finish().await?;
+        assert!(journal.faults.iter().all(|fault| fault.end == FaultEnd::Rollback), "{}", journal.summary());
+        assert_eq!(left_behind(&cluster), Vec::<String>::new());
+    }
+    Ok(())
+}
+
+/// What harms goes before all else: neither what is to be done at the end nor a look at one fault holds up the next.
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
+async fn a_broken_safeguard_undoes_all_faults_at_once(cluster: Cluster) -> steadfast::Result {
+    let script = Script(|t| if t >= 60.0 { Act::Breaks } else { Act::Holds });
+    let result = Experiment::new("stopped", front_answers(&cluster))
+        .safeguard(script)
+        .inject(cluster.namespace("default").deployment("middle").scale(0))
+        .inject(cut_back(&cluster))
+        .finally_with("takes its time", async |_| std::future::pending().await)
+        .pause(secs(3600))
+        .run(&cluster)
+        .await;
+    let Err(ExperimentError::NotUndone { journal }) = result else { panic!("its end went wrong: {result:?}") };
+    let stopped = journal.safeguards[0].broken.as_ref().expect("it was broken").at;
+    for fault in &journal.faults {
+        assert!(fault.is_undone(), "{}", journal.summary());
+        let undone = fault.window.undo_requested.expect("it was undone");
+        assert!(after(stopped, undone) < 1.0, "{undone}, and it was to stop at {stopped}");
+    }
+    let error = journal.finally[0].error.as_deref().expect("it did not end");
+    assert!(error.contains("took longer than 300s"), "{error}");
+    Ok(())
+}

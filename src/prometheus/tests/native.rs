@@ -11,6 +11,9 @@ use crate::experiment::{Phase, Probe, Scene};
 use crate::prometheus::{HistogramQuantile, Prometheus};
 use crate::tolerance::{Outcome, at_most};
 
+/// What a server answers to a request, if it does so in another way.
+type Otherwise = fn(&str) -> Option<Value>;
+
 /// What this tolerance makes of a quantile where the growth comes as `grown` and the server's estimate is so much.
 async fn judge(grown: Value, estimate: &'static str, quantile: f64, most: f64) -> (Outcome, String, Value) {
     judge_with(|quantile| quantile, grown, estimate, quantile, most, |_| None).await
@@ -23,7 +26,7 @@ async fn judge_with(
     estimate: &'static str,
     quantile: f64,
     most: f64,
-    otherwise: fn(&str) -> Option<Value>,
+    otherwise: Otherwise,
 ) -> (Outcome, String, Value) {
     let clock = Clock::virtual_time();
     let started = clock.now();
@@ -32,7 +35,7 @@ async fn judge_with(
     let told = Told { clock: clock.clone(), lie: Lie::None };
     let server: Arc<Server> = Server::new(move |_, request| {
         let instant = |one: Value| json!({"resultType": "vector", "result": [one]});
-        if let Some(answer) = otherwise(&request) {
+        if let Some(answer) = otherwise(request) {
             return success(&answer);
         }
         if request.contains("histogram_count") {
@@ -130,7 +133,7 @@ async fn what_no_bucket_holds_is_known_by_the_servers_estimate_alone() {
 #[tokio::test(start_paused = true)]
 async fn what_was_not_watched_has_no_quantile() {
     let seven = || grown(&json!({"count": "7", "buckets": [[0, "0.1", "0.2", "7"]]}));
-    let cases: [(fn(&str) -> Option<Value>, &str); 3] = [
+    let cases: [(Otherwise, &str); 3] = [
         (
             |request| {
                 let down = |n: i32| json!([1_767_225_500.0 + 2.0 * f64::from(n), if n == 120 { "0" } else { "1" }]);
