@@ -4,18 +4,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::OnceCell;
 
 use crate::BoxError;
 use crate::clock::{Clock, Seed};
 use crate::experiment::{Environment, ExperimentError, Right};
 use crate::rollback::{InDrop, Ledger, Standing, Undo, UndoOutcome, Undoer};
-use crate::transport::{Network, Transport};
+use crate::transport::{Address, Connection, Failure, Network, Request, Response, Transport};
 
 /// This machine, without a cluster: nothing can be injected here.
 pub(crate) struct Machine {
     clock: Clock,
     seed: Seed,
-    network: Network,
+    network: Arc<OnDemand>,
 }
 
 impl Machine {
@@ -25,9 +26,8 @@ impl Machine {
             cluster: "this machine".to_owned(),
             source,
         };
-        let network = Network::new(None).map_err(|error| cluster(error.into()))?;
         let seed = Seed::from_env_or_entropy().map_err(|error| cluster(error.into()))?;
-        Ok(Self { clock: Clock::real(), seed, network })
+        Ok(Self { clock: Clock::real(), seed, network: Arc::default() })
     }
 }
 
@@ -50,7 +50,7 @@ impl Environment for Machine {
     }
 
     fn transport(&self) -> Arc<dyn Transport> {
-        Arc::new(self.network.clone())
+        self.network.clone()
     }
 
     fn undoer(&self) -> Arc<dyn Undoer> {
@@ -71,6 +71,31 @@ impl Environment for Machine {
 
     fn outputs(&self) -> PathBuf {
         PathBuf::from(".")
+    }
+}
+
+/// The network, made when somebody first asks for it: the machine's root certificates take longer to read than most
+/// documents to run.
+#[derive(Default)]
+struct OnDemand(OnceCell<Network>);
+
+impl OnDemand {
+    async fn network(&self) -> Result<&Network, Failure> {
+        Ok(self.0.get_or_try_init(async || Network::new(None)).await?)
+    }
+}
+
+impl Transport for OnDemand {
+    fn connect<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Connection, Failure>> {
+        Box::pin(async move { self.network().await?.connect(address).await })
+    }
+
+    fn url<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Option<http::Uri>, Failure>> {
+        Box::pin(async move { self.network().await?.url(address).await })
+    }
+
+    fn send<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Response, Failure>> {
+        Box::pin(async move { self.network().await?.send(request).await })
     }
 }
 
