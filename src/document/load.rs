@@ -155,8 +155,13 @@ async fn judged(
         report.errors.extend(inspected(source, &table, python).await);
     }
     report.errors.extend(broken);
-    warnings.extend(report.warnings);
-    if report.errors.is_empty() { Ok(warnings) } else { Err(report.errors) }
+    if report.errors.is_empty() {
+        warnings.extend(report.warnings);
+        return Ok(warnings);
+    }
+    // An unknown key may be what is wrong.
+    report.errors.extend(report.warnings);
+    Err(report.errors)
 }
 
 /// What Python says of the functions that it is to run.
