@@ -44,6 +44,7 @@ pub struct Process {
     timeout: Duration,
     limit: usize,
     stdin: bool,
+    leaves: bool,
 }
 
 /// Runs a program, found by `PATH` unless it is a path. No shell reads its arguments.
@@ -56,6 +57,7 @@ pub fn run(program: impl Into<OsString>) -> Process {
         timeout: TIMEOUT,
         limit: OUTPUT_LIMIT,
         stdin: false,
+        leaves: false,
     }
 }
 
@@ -97,6 +99,13 @@ impl Process {
         self
     }
 
+    /// Leaves alone what it has started and not waited for, once it has ended in time.
+    #[cfg(feature = "cli")]
+    pub(crate) fn leaves_children(mut self) -> Self {
+        self.leaves = true;
+        self
+    }
+
     /// Gives it this process' standard input.
     #[cfg(feature = "cli")]
     pub(crate) fn inherits_stdin(mut self) -> Self {
@@ -131,8 +140,15 @@ impl Process {
         })?;
         let group = Group::of(&child);
         let (out, err) = (read(child.stdout.take(), self.limit), read(child.stderr.take(), self.limit));
-        let (timeout, killer) = (self.timeout, group.clone());
-        let waited = tokio::task::spawn_blocking(move || wait(child, &out, &err, timeout, &watch, &killer)).await;
+        let (timeout, killer, leaves) = (self.timeout, group.clone(), self.leaves);
+        let waited = tokio::task::spawn_blocking(move || {
+            let ended = wait(child, &out, &err, timeout, &watch, &killer);
+            if leaves && matches!(ended, Ok(Some(_))) {
+                killer.release();
+            }
+            ended
+        })
+        .await;
         let (output, took) = (waited??, watch.elapsed());
         drop(group);
         if scene.clock.time() == Time::Virtual {
@@ -160,6 +176,11 @@ impl Group {
     /// Kills whoever is left in it, once.
     pub(crate) fn kill(&self) {
         self.pid.kill();
+    }
+
+    /// Lets go of it: whoever is left in it lives on.
+    fn release(&self) {
+        self.pid.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 

@@ -55,6 +55,7 @@ pub use shop::{SHOP_IMAGE, SHOP_NODE_PORT, shop, shop_image, shop_in};
 #[cfg(feature = "cli")]
 #[cfg(test)]
 pub(crate) use swept::Undone;
+#[cfg(feature = "cli")]
 pub(crate) use swept::{Life, RunOnCluster, SweepMode, SweepOfContext, context_to_sweep, sweep_context};
 
 /// A cluster to experiment on. Cheap to clone; all clones are the same cluster.

@@ -78,10 +78,12 @@ impl Redactor {
             Value::Object(entries) => {
                 let whole = std::mem::take(entries);
                 let of_kubernetes = whole.get("kind").is_some_and(|kind| kind == "Secret");
+                // `{"name": "DB_PASSWORD", "value": "…"}`, as containers have their environment.
+                let named = ["name", "key"].iter().filter_map(|key| whole.get(*key)?.as_str()).any(is_secret);
                 for (key, mut value) in whole {
                     if of_kubernetes && (key == "data" || key == "stringData") {
                         hide_inline(&mut value);
-                    } else if is_secret(&key) {
+                    } else if is_secret(&key) || (named && key == "value") {
                         hide(&mut value);
                     }
                     self.redact_value(&mut value);

@@ -78,6 +78,21 @@ impl Run {
         }
     }
 
+    /// By the user's own choice there was nothing to judge by: what was taken for met is not judged.
+    pub(crate) fn not_judged(&self) {
+        let mut journal = self.recorder.journal();
+        if journal.verdict == Verdict::Met {
+            (journal.verdict, journal.reason) = (Verdict::NotJudged, None);
+        }
+    }
+
+    /// What was taken for met rests on something that was not done.
+    pub(crate) fn not_shown(&self, reason: Reason) {
+        if self.recorder.journal().verdict == Verdict::Met {
+            self.not_known(reason);
+        }
+    }
+
     /// Makes of evaluations the verdict.
     pub(crate) fn conclude(&self, hypothesis: &Hypothesis, evaluations: &[Evaluation]) -> Verdict {
         self.recorder.conclude(hypothesis, evaluations)

@@ -96,6 +96,7 @@ pub(super) async fn interrupted() -> Signal {
 }
 
 /// What the process is to end with after a signal that left nothing behind; otherwise 128 and its number.
+#[cfg(feature = "cli")]
 pub(super) fn leave_with(code: Option<i32>) {
     if let (Some(code), Some(interrupts)) = (code, INTERRUPTS.get()) {
         interrupts.lock().code = Some(code);
@@ -235,6 +236,7 @@ fn ignored() -> u64 {
 }
 
 /// From now on SIGUSR1 and SIGUSR2 interrupt too, if no handlers are installed yet: so do safeguards of Chaos Toolkit.
+#[cfg(feature = "cli")]
 pub(super) fn users_too() {
     USERS_TOO.store(true, Ordering::Relaxed);
 }

@@ -8,6 +8,7 @@
 //! Below it lies [`Run`], for tests that need loops. This module knows neither Kubernetes nor Prometheus: what it
 //! needs of a cluster is [`Environment`], of a fault [`Fault`], of a check [`Check`].
 
+#[cfg(feature = "cli")]
 mod directed;
 mod engine;
 mod environment;
@@ -49,6 +50,7 @@ use finally::Finally;
 pub use guard::FaultGuard;
 pub use hold::{Hold, Switch};
 pub use hypothesis::Hypothesis;
+#[cfg(feature = "cli")]
 pub(crate) use interrupt::Signal;
 pub use place::Place;
 #[cfg(feature = "cli")]
@@ -56,6 +58,7 @@ pub(crate) use plan::needed;
 pub use plan::{Plan, PlannedCheck, PlannedStep};
 pub(crate) use probe::found;
 pub use probe::{Action, Background, Check, Finding, Judged, Observed, Probe};
+#[cfg(feature = "cli")]
 pub(crate) use recorder::Store;
 pub use remarks::Remarks;
 pub use run::Run;

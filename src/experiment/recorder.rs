@@ -29,6 +29,7 @@ pub(super) enum Driven {
     No,
     Engine,
     /// As long as it takes.
+    #[cfg(feature = "cli")]
     Director,
 }
 
@@ -71,6 +72,7 @@ impl Recorder {
     }
 
     /// As [`begin`](Self::begin), with a journal that `store` stores, for a director that undoes in its own time.
+    #[cfg(feature = "cli")]
     pub(super) async fn directed(
         title: &str,
         environment: Arc<dyn Environment>,
@@ -373,6 +375,7 @@ impl Interruptible for Recorder {
         match self.driven {
             Driven::No => None,
             Driven::Engine => Some(ENGINES_WITHIN),
+            #[cfg(feature = "cli")]
             Driven::Director => Some(Duration::MAX),
         }
     }

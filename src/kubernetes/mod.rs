@@ -35,6 +35,7 @@ pub use logs::{LogLine, PodLogs};
 pub use mark::{deletion, metadata};
 pub use node::Node;
 pub use pods::Pods;
+#[cfg(feature = "cli")]
 pub(crate) use pods::refuse_protected;
 pub use selector::{Selector, SelectorError};
 pub use service::{Service, ServiceAddresses};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, Method, StatusCode};
+#[cfg(feature = "cli")]
 use hyper::body::Bytes;
 use jiff::fmt::rfc2822::DateTimeParser;
 use serde::de::DeserializeOwned;
@@ -13,6 +14,7 @@ use super::Prometheus;
 use super::access::Signed;
 use super::client::NoData;
 use super::decode::{self, Answer, Found, Refused, Series, Shape};
+#[cfg(feature = "cli")]
 use crate::BoxError;
 use crate::clock::Clock;
 use crate::experiment::Scene;
@@ -84,7 +86,7 @@ impl Prometheus {
     ///
     /// # Errors
     /// There is none within the client's time.
-    #[cfg(feature = "kubernetes")]
+    #[cfg(feature = "cli")]
     pub(crate) async fn whole(
         &self,
         scene: &Scene,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
 use axum::extract::State;
@@ -306,7 +306,7 @@ fn what_cannot_be_run_is_told_before_anything_is() {
 /// what it had told until then, and with its journal.
 fn interrupted(test: &str) -> (std::process::ExitStatus, String, Option<Journal>) {
     let out = tempfile::tempdir().unwrap();
-    let mut child = Command::new(std::env::current_exe().unwrap())
+    let mut child = crate::replay::seen::heeding_signals(std::env::current_exe().unwrap())
         .args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"])
         .env("STEADFAST_REAL_TIME", "1")
         .env("STEADFAST_OUT", out.path())

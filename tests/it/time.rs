@@ -9,7 +9,7 @@ use crate::support::front_answers;
 
 /// Runs one ignored test of this binary in a process of its own.
 fn child(test: &str) -> Command {
-    let mut command = Command::new(std::env::current_exe().expect("this binary"));
+    let mut command = crate::replay::seen::heeding_signals(std::env::current_exe().expect("this binary"));
     command.args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"]);
     command
 }

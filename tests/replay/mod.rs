@@ -1,7 +1,7 @@
 //! Documents with what is expected of them: reading, running and comparing them, whoever says what is expected.
 
 pub mod compare;
-mod seen;
+pub mod seen;
 mod server;
 
 use std::path::{Path, PathBuf};

@@ -40,6 +40,14 @@ impl Program {
     }
 }
 
+/// A program that ends by signals, whatever whoever started these tests ignores: what is ignored is inherited, as under
+/// `nohup` or in the background of a script.
+pub fn heeding_signals(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT,TERM,HUP,USR1,USR2").arg(program);
+    command
+}
+
 /// What came of a document.
 pub struct Seen {
     pub folder: TempDir,
@@ -98,7 +106,7 @@ fn command(case: &Case, program: &Program, served: &Served, folder: &Path, home:
         shell.args(["-c", "trap '' INT; exec \"$0\" \"$@\""]).arg(&program.path);
         shell
     } else {
-        Command::new(&program.path)
+        heeding_signals(&program.path)
     };
     command
         .current_dir(folder)

@@ -161,11 +161,14 @@ fn redirected(request: &Request, response: &Response) -> Result<Option<Request>,
     let address = Address::from(joined(from, place).as_str());
     address.checked().map_err(|error| Trouble::Fatal(format!("redirected to {error}")))?;
     let mut next = request.clone();
-    let elsewhere = matches!(&address, Address::Url(to) if to.authority() != from.authority());
+    let origin = |uri: &Uri| (uri.scheme_str().map(str::to_owned), uri.authority().cloned());
+    let elsewhere = matches!(&address, Address::Url(to) if origin(to) != origin(from));
     next.address = address;
     if elsewhere {
         // Credentials are for whom they were meant.
-        next.headers.remove(http::header::AUTHORIZATION);
+        for credentials in [http::header::AUTHORIZATION, http::header::PROXY_AUTHORIZATION, http::header::COOKIE] {
+            next.headers.remove(credentials);
+        }
     }
     let to_get = match response.status {
         303 => request.method != Method::HEAD,

@@ -17,7 +17,7 @@ use crate::cluster::Cluster;
 use crate::experiment::{Phase, Run, Scene};
 pub(crate) use http::{AGENT, NO_TIMEOUT, prepared as request};
 pub(crate) use replacements::{Replacements, is_provider};
-pub(crate) use vegeta::{Attack, attack_words};
+pub(crate) use vegeta::{Attack, attack_words, is_meant as is_vegeta};
 
 /// Why an activity did not return a value.
 #[derive(Clone, Debug)]

@@ -29,7 +29,7 @@ pub(super) async fn call(
         _ => prepared(&path, None, &arguments, site)?,
     };
     let process = variables.iter().fold(process, |process, (name, value)| process.env(name, value));
-    let process = process.output_limit(OUTPUT_LIMIT).inherits_stdin();
+    let process = process.output_limit(OUTPUT_LIMIT).inherits_stdin().leaves_children();
     let process = match timeout(provider)? {
         Some(timeout) => process.timeout(timeout),
         None => process.timeout(Duration::MAX),

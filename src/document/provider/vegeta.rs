@@ -1,7 +1,5 @@
 //! Programs called `vegeta`: attacks run in this process, and what reads their results is this executable.
 
-use std::path::Path;
-
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
@@ -24,9 +22,9 @@ pub(super) enum Run {
     Program(String),
 }
 
-/// Whether a path is vegeta's.
-pub(super) fn is_meant(path: &str) -> bool {
-    Path::new(path).file_name().is_some_and(|name| name == "vegeta")
+/// Whether a program is vegeta as it is found on the search path. Who names a file of his own means that one.
+pub(crate) fn is_meant(path: &str) -> bool {
+    path == "vegeta"
 }
 
 /// The words of `vegeta attack …`, if that is what a process activity runs, and no shell has to read them.

@@ -70,6 +70,9 @@ impl Conductor {
             record.ended = Some((self.clock.now(), self.clock.elapsed().saturating_sub(since)));
             if skipped {
                 record.remarks.insert("skipped".into(), json!("dry"));
+                if place != Place::Rollbacks {
+                    self.state().skipped.push(activity.name().into_owned());
+                }
             }
             match done {
                 Ok(output) => {

@@ -44,7 +44,7 @@ use crate::cluster::Cluster;
 use crate::experiment::{
     Environment, ExperimentError, HypothesisStrategy, Phase, RollbackStrategy, Run, Signal, Store,
 };
-use crate::journal::{Ended, Journal};
+use crate::journal::{Ended, Journal, Reason};
 use log::{Level, Log};
 pub(crate) use machine::Machine;
 use names::Names;
@@ -154,7 +154,8 @@ pub(crate) async fn run(assignment: Assignment) -> Result<End, ExperimentError> 
         shared,
         log,
     });
-    conductor.configure(configuration, scope, &source).await;
+    // A signal that comes meanwhile is met again where the run begins.
+    conductor.until_a_signal(&mut None, conductor.configure(configuration, scope, &source)).await;
     // Probes of the configuration may have found a part of it.
     let title = conductor.names.now().put_into(&source.value["title"]);
     conductor.say(Level::Info, &format!("Running experiment: {}", text::str(&title)));
@@ -353,6 +354,15 @@ impl Conductor {
         if let Some(reason) = failed {
             // A fault that never was proves nothing.
             self.run.not_known(reason);
+        }
+        let skipped = self.state().skipped.first().cloned();
+        if let Some(what) = skipped {
+            // What was not done shows nothing: neither that a system stands a fault, nor that it is well.
+            if self.settings.dry.is_some() {
+                self.run.not_judged();
+            } else {
+                self.run.not_shown(Reason::NoData { what, why: "it says `dry`, and was not done".to_owned() });
+            }
         }
         let evidence = self.run.evidence();
         let mut state = self.state();

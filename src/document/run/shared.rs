@@ -28,6 +28,8 @@ pub(super) struct State {
     pub(super) during: Vec<Value>,
     /// The looks that the engine has judged while the method was played.
     pub(super) watched: Vec<Evaluation>,
+    /// Activities of the method and the hypothesis that were not done, since somebody said dry.
+    pub(super) skipped: Vec<String>,
     /// Activities that should have injected a fault and did not.
     pub(super) faults_failed: Vec<Reason>,
     /// Rollbacks of the document that failed.

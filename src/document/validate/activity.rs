@@ -166,7 +166,8 @@ impl<'a> Judge<'a> {
         match provider.get("path") {
             found if !truthy(found) => self.error(&at, "a process activity must have a path"),
             Some(Value::String(program)) => {
-                if !is_program(program, self.rules.env) {
+                // That one is built in.
+                if !crate::document::provider::is_vegeta(program) && !is_program(program, self.rules.env) {
                     self.error(&at, format!("path '{program}' cannot be found, in activity '{name}'"));
                 }
             }

@@ -59,6 +59,7 @@ impl ChangeObject {
     }
 
     /// Whether the object is as the patch would make it.
+    #[cfg(feature = "cli")]
     pub(crate) async fn changes_nothing(&self) -> Result<bool, BoxError> {
         Ok(self.differing().await?.is_empty())
     }

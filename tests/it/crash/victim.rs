@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ impl Drop for Victim {
 impl Victim {
     /// Starts one in a process group of its own.
     pub fn start(site: &Site, part: &str, namespace: &str, more: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(std::env::current_exe().unwrap());
+        let mut command = crate::replay::seen::heeding_signals(std::env::current_exe().unwrap());
         command
             .args(["--exact", "crash::victim::dies", "--ignored", "--nocapture", "--test-threads=1"])
             .env("KUBECONFIG", &site.running.lab.kubeconfig)

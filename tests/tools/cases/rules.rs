@@ -95,7 +95,7 @@ const RULES: &[(&str, Covers)] = &[
     ("dry-is-dry", |case, _, difference| {
         let text = std::fs::read_to_string(case.document());
         text.is_ok_and(|text| text.contains("\"dry\""))
-            && matches!(difference.field, "files_present" | "files_absent" | "outputs")
+            && matches!(difference.field, "files_present" | "files_absent" | "outputs" | "exit_code")
     }),
     ("probe-tolerance", |case, seen, difference| {
         // What judges has not ended well, which the original does not look at.
