@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::lab::{Lab, Said, lab};
+use super::lab::{Lab, Said, start};
 use super::{Outcome, file};
 
 const DOCUMENT: &str = "lab-whole.json";
@@ -93,11 +93,13 @@ fn logged(journal: &mut Value) -> bool {
 }
 
 pub fn whole(chaos: &Path) -> Outcome {
-    let lab = lab();
-    let mut theirs = journal(&lab, chaos, &["--no-version-check", "--no-log-file", "run"])?;
+    // Its own: what others have counted would be seen in its windows.
+    let running = start();
+    let lab = &running.lab;
+    let mut theirs = journal(lab, chaos, &["--no-version-check", "--no-log-file", "run"])?;
     let growth = r#"growth.none={"type": "growth", "at_most": 0}"#;
     let ours = ["run", "--cluster", "context:steadfast-lab", "--replace", growth];
-    let mut ours = journal(&lab, env!("CARGO_BIN_EXE_steadfast").as_ref(), &ours)?;
+    let mut ours = journal(lab, env!("CARGO_BIN_EXE_steadfast").as_ref(), &ours)?;
     if !logged(&mut ours) || !logged(&mut theirs) {
         return Err(format!("front's log: {ours:#}\n{theirs:#}").into());
     }

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
@@ -25,7 +24,6 @@ pub fn trials() -> (Needs, Vec<Trial>) {
     let with_vegeta = Needs::new("chaos", found.and(vegeta));
     let trials = vec![
         with_vegeta.trial("chaos::a_whole_experiment_leaves_a_journal_like_ours", || {
-            let _alone = alone();
             alike::whole(&chaos().expect("looked up before"))
         }),
         needs.trial("chaos::lab4", lab4),
@@ -37,12 +35,6 @@ pub fn trials() -> (Needs, Vec<Trial>) {
 }
 
 /// The load: vegeta if there is one, else as many requests by a shell loop.
-/// Whoever makes the policy of the original's fixed name in the lab that all share.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn traffic(front: &str, folder: &std::path::Path) -> Value {
     let provider = if find("vegeta").is_some() {
         fs::write(folder.join("targets.txt"), format!("GET {front}/\n")).expect("written");
@@ -62,7 +54,6 @@ fn python(module: &str, function: &str, arguments: Value) -> Value {
 }
 
 fn lab4() -> Outcome {
-    let _alone = alone();
     let (lab, folder) = (lab(), tempfile::tempdir()?);
     fs::copy(file("growth.py"), folder.path().join("growth.py"))?;
     let failed = json!({
