@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use super::{Hold, Place, Right};
 use crate::BoxError;
 use crate::clock::{Clock, Seed};
+use crate::journal::{Event, Journal};
 use crate::rollback::{Ledger, Undoer};
 use crate::transport::Transport;
 
@@ -58,5 +59,16 @@ pub trait Environment: Send + Sync {
     /// The file in it for the journal of one more run: another one each time, so that none is overwritten.
     fn journal_file(&self) -> PathBuf {
         PathBuf::from("journal.json")
+    }
+
+    /// Something happened in a run, now.
+    fn happened(&self, event: &Event) {
+        let _ = event;
+    }
+
+    /// A run has ended and its journal is stored: what else is made of it. Called on every path, also by the thread
+    /// that answers a signal; the process may end as soon as it returns.
+    fn ended(&self, journal: &Journal) {
+        let _ = journal;
     }
 }

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::Scene;
 use crate::BoxError;
-use crate::journal::Reason;
+use crate::clock::Timestamp;
+use crate::journal::{MetricSeries, Reason};
 use crate::tolerance::{Judgement, Tolerance};
 
 /// What a probe saw.
@@ -62,6 +63,15 @@ pub trait Probe: Send + Sync + 'static {
         Box::pin(async { Ok(Vec::new()) })
     }
 
+    /// The series that it looks at, from `from` on until now, for reports.
+    ///
+    /// # Errors
+    /// They cannot be had now.
+    fn series<'a>(&'a self, scene: &'a Scene, from: Timestamp) -> BoxFuture<'a, Result<Vec<MetricSeries>, BoxError>> {
+        let _ = (scene, from);
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
     /// Makes it a [`Check`].
     fn expect<T>(self, tolerance: T) -> Judged<Self, T>
     where
@@ -96,6 +106,15 @@ pub trait Check: Send + Sync + 'static {
     /// It can never be judged as it stands.
     fn examine<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Vec<String>, BoxError>> {
         let _ = scene;
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// As [`Probe::series`], with the bounds that it expects.
+    ///
+    /// # Errors
+    /// They cannot be had now.
+    fn series<'a>(&'a self, scene: &'a Scene, from: Timestamp) -> BoxFuture<'a, Result<Vec<MetricSeries>, BoxError>> {
+        let _ = (scene, from);
         Box::pin(async { Ok(Vec::new()) })
     }
 
@@ -138,6 +157,10 @@ where
 
     fn examine<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Vec<String>, BoxError>> {
         self.probe.examine(scene)
+    }
+
+    fn series<'a>(&'a self, scene: &'a Scene, from: Timestamp) -> BoxFuture<'a, Result<Vec<MetricSeries>, BoxError>> {
+        self.probe.series(scene, from)
     }
 
     fn check<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Finding, BoxError>> {

@@ -13,7 +13,7 @@ use super::{Environment, ExperimentError, Faults, Hypothesis, Mark, Phase, Remar
 use crate::clock::{Clock, Timestamp};
 use crate::journal::{
     CheckRecord, Ended, Evaluation, Event, EventKind, FaultWindow, JOURNAL_VERSION, Journal, JournalError, Reason,
-    StepRecord, StepStatus, Verdict,
+    StepRecord, StepStatus, Telemetry, Verdict,
 };
 use crate::rollback::{Ledger, OpenEntry, UndoOutcome, Undoer};
 
@@ -119,6 +119,7 @@ impl Recorder {
             safeguards: Vec::new(),
             finally: Vec::new(),
             events: Vec::new(),
+            telemetry: Telemetry::default(),
             path: None,
         };
         // Written once before anything is touched: a path that cannot be written is found now, not after the faults.
@@ -163,6 +164,7 @@ impl Recorder {
         if let Some(observer) = &self.observer {
             observer(&event);
         }
+        self.environment.happened(&event);
         self.journal().events.push(event);
     }
 
@@ -357,6 +359,7 @@ impl Recorder {
         journal.finished = self.clock.now();
         let left = journal.finally.iter().any(|step| step.error.is_some());
         let stored = (self.store)(&mut journal);
+        self.environment.ended(&journal);
         drop(journal);
         let leaked = left || !self.ledger.open().is_empty();
         let closed = self.ledger.finish();

@@ -10,6 +10,7 @@ mod record;
 mod stable;
 mod store;
 mod summary;
+mod telemetry;
 mod verdict;
 mod window;
 
@@ -26,6 +27,10 @@ pub use record::{
     SightingTime, StepRecord, StepStatus, UndoRecord,
 };
 pub use store::{JournalError, write_atomically};
+pub use telemetry::{
+    Bound, ClusterEvent, LoadOutcome, LoadRow, LoadSeries, LogExcerpt, LogLine, MOST_SAMPLES, MOST_SERIES,
+    MetricSeries, Telemetry,
+};
 pub use verdict::{Reason, Verdict};
 pub use window::FaultWindow;
 
@@ -75,6 +80,9 @@ pub struct Journal {
     pub finally: Vec<FinallyRecord>,
     /// Everything in its order.
     pub events: Vec<Event>,
+    /// What was measured beside it, for reports.
+    #[serde(default, skip_serializing_if = "Telemetry::is_empty")]
+    pub telemetry: Telemetry,
     /// Where it was stored.
     #[serde(skip)]
     pub(crate) path: Option<PathBuf>,
