@@ -44,6 +44,27 @@ pub(crate) struct Asked<'a> {
     pub(crate) log: Log,
 }
 
+#[cfg(test)]
+impl<'a> Asked<'a> {
+    /// A source alone, for a look.
+    pub(crate) fn of(source: &'a str) -> Self {
+        Self {
+            source,
+            vars: &[],
+            var_files: &[],
+            replace: &[],
+            allow_python: false,
+            no_process: false,
+            verify_tls: true,
+            control_files: &[],
+            settings: None,
+            validates: true,
+            purpose: Purpose::Look,
+            log: Arc::new(|_, _| {}),
+        }
+    }
+}
+
 /// A document that can be run.
 pub(crate) struct Loaded {
     pub(crate) source: Source,
@@ -228,32 +249,21 @@ fn strategies(source: &Source, user: &UserSettings) -> Result<(HypothesisStrateg
         (if own { value } else { of_user.clone() }, root.key(part).key("strategy"))
     };
     let (hypothesis, place) = of("hypothesis", &user.hypothesis_strategy);
-    let hypothesis = match hypothesis.as_deref() {
-        None | Some("default") => HypothesisStrategy::Default,
-        Some("before-method-only") => HypothesisStrategy::BeforeMethodOnly,
-        Some("after-method-only") => HypothesisStrategy::AfterMethodOnly,
-        Some("during-method-only") => HypothesisStrategy::DuringMethodOnly,
-        Some("continuously" | "continously") => HypothesisStrategy::Continuously,
-        Some("skip") => HypothesisStrategy::Skip,
-        Some(other) => {
-            let message = format!(
-                "there is no hypothesis strategy {other:?}; use default, before-method-only, after-method-only, \
-                 during-method-only, continuously or skip"
-            );
-            return Err(vec![source.invalid(&place, message)]);
-        }
-    };
+    // Here the default is the original's.
+    let hypothesis = hypothesis.as_deref().unwrap_or("default");
+    let hypothesis = HypothesisStrategy::named(hypothesis).ok_or_else(|| {
+        let message = format!(
+            "there is no hypothesis strategy {hypothesis:?}; use default, before-method-only, after-method-only, \
+             during-method-only, continuously or skip"
+        );
+        vec![source.invalid(&place, message)]
+    })?;
     let (rollbacks, place) = of("rollbacks", &user.rollbacks_strategy);
-    let rollbacks = match rollbacks.as_deref() {
-        None | Some("default") => RollbackStrategy::Default,
-        Some("always") => RollbackStrategy::Always,
-        Some("never") => RollbackStrategy::Never,
-        Some("deviated") => RollbackStrategy::Deviated,
-        Some(other) => {
-            let message = format!("there is no rollback strategy {other:?}; use default, always, never or deviated");
-            return Err(vec![source.invalid(&place, message)]);
-        }
-    };
+    let rollbacks = rollbacks.as_deref().unwrap_or("default");
+    let rollbacks = RollbackStrategy::named(rollbacks).ok_or_else(|| {
+        let message = format!("there is no rollback strategy {rollbacks:?}; use default, always, never or deviated");
+        vec![source.invalid(&place, message)]
+    })?;
     Ok((hypothesis, rollbacks))
 }
 

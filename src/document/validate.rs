@@ -250,16 +250,9 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// What Python takes for true.
+/// What Python takes for true; what is not there is not.
 fn truthy(value: Option<&Value>) -> bool {
-    match value {
-        None | Some(Value::Null) => false,
-        Some(Value::Bool(truth)) => *truth,
-        Some(Value::Number(number)) => number.as_f64() != Some(0.0),
-        Some(Value::String(text)) => !text.is_empty(),
-        Some(Value::Array(items)) => !items.is_empty(),
-        Some(Value::Object(entries)) => !entries.is_empty(),
-    }
+    value.is_some_and(super::py::truthy)
 }
 
 /// A value as Python writes it into a message: one that is missing is `None`.

@@ -23,6 +23,31 @@ pub enum HypothesisStrategy {
     Skip,
 }
 
+#[cfg(feature = "cli")]
+impl HypothesisStrategy {
+    /// All of them, by name.
+    pub(crate) const NAMES: [(&'static str, Self); 6] = [
+        ("default", Self::Default),
+        ("before-method-only", Self::BeforeMethodOnly),
+        ("after-method-only", Self::AfterMethodOnly),
+        ("during-method-only", Self::DuringMethodOnly),
+        ("continuously", Self::Continuously),
+        ("skip", Self::Skip),
+    ];
+
+    /// How Chaos Toolkit once spelt `continuously`, and takes it still.
+    pub(crate) const MISSPELT: &'static str = "continously";
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let name = if name == Self::MISSPELT { "continuously" } else { name };
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, strategy)| *strategy)
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, strategy)| *strategy == self).map_or("", |(name, _)| name)
+    }
+}
+
 impl HypothesisStrategy {
     pub(crate) fn judges_before(self) -> bool {
         matches!(self, Self::Default | Self::BeforeMethodOnly | Self::Continuously)
@@ -50,6 +75,21 @@ pub enum RollbackStrategy {
     Never,
     /// If the hypothesis deviated.
     Deviated,
+}
+
+#[cfg(feature = "cli")]
+impl RollbackStrategy {
+    /// All of them, by name.
+    pub(crate) const NAMES: [(&'static str, Self); 4] =
+        [("default", Self::Default), ("always", Self::Always), ("never", Self::Never), ("deviated", Self::Deviated)];
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, strategy)| *strategy)
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, strategy)| *strategy == self).map_or("", |(name, _)| name)
+    }
 }
 
 /// How often the hypothesis is judged while the method runs, unless the experiment says otherwise.

@@ -29,6 +29,18 @@ pub struct Http {
     wrong: Option<String>,
 }
 
+/// A header's name as servers mostly spell it: `Content-Type`.
+#[cfg(feature = "cli")]
+pub(crate) fn canonical(name: &str) -> String {
+    let mut begins = true;
+    let shown = name.chars().map(|letter| {
+        let shown = if begins { letter.to_ascii_uppercase() } else { letter };
+        begins = letter == '-';
+        shown
+    });
+    shown.collect()
+}
+
 /// GET: asks for an address, a URL or a service's `url(..)`.
 pub fn get(address: impl Into<Address>) -> Http {
     request(Method::GET, address)
@@ -210,5 +222,15 @@ impl AsText for Answer {
 impl AsJson for Answer {
     fn json(&self) -> Result<Value, String> {
         serde_json::from_slice(&self.response.body).map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(all(test, feature = "cli"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_spelt_as_servers_do() {
+        assert_eq!(canonical("content-type"), "Content-Type");
     }
 }

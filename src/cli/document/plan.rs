@@ -8,7 +8,6 @@ use super::said::{Said, printable};
 use super::{Global, Source};
 use crate::cli::Exit;
 use crate::document::plan::{Question, plan};
-use crate::document::run::log::Level;
 use crate::experiment::Environment;
 
 /// Says what a Chaos Toolkit experiment would do, and to what.
@@ -64,11 +63,4 @@ fn go(options: &Options, global: &Global) -> Result<ExitCode, ExitCode> {
         let _ = std::io::stdout().write_all(text.as_bytes());
         Ok(if plan.fails() { Exit::Inconclusive.into() } else { Exit::Expected.into() })
     })
-}
-
-impl Said {
-    fn failed(&self, why: &str, exit: Exit) -> ExitCode {
-        self.line(Level::Error, why);
-        exit.into()
-    }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 
 use super::cluster::Chosen;
@@ -40,17 +41,17 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE", default_value = "./journal.json")]
     journal_path: PathBuf,
     /// Leaves out actions, probes, all activities, or the pauses
-    #[arg(long, value_name = "MODE")]
-    dry: Option<DryMode>,
+    #[arg(long, value_name = "MODE", value_parser = one_of(&Dry::NAMES))]
+    dry: Option<Dry>,
     /// Runs it whatever is wrong with its form
     #[arg(long)]
     no_validation: bool,
     /// When the experiment's rollbacks are played; faults are undone in any case
-    #[arg(long, value_name = "STRATEGY")]
-    rollback_strategy: Option<Rollbacks>,
+    #[arg(long, value_name = "STRATEGY", value_parser = one_of(&RollbackStrategy::NAMES))]
+    rollback_strategy: Option<RollbackStrategy>,
     /// When the hypothesis is judged
-    #[arg(long, value_name = "STRATEGY")]
-    hypothesis_strategy: Option<Strategy>,
+    #[arg(long, value_name = "STRATEGY", value_parser = strategies())]
+    hypothesis_strategy: Option<HypothesisStrategy>,
     /// Seconds between two looks of a continuous hypothesis
     #[arg(long, value_name = "SECONDS", default_value = "1.0", value_parser = seconds)]
     hypothesis_frequency: Duration,
@@ -71,30 +72,21 @@ pub(crate) struct Options {
     json: bool,
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum DryMode {
-    Probes,
-    Actions,
-    Activities,
-    Pause,
+/// One of these, by its name.
+fn one_of<T: Copy + Send + Sync + 'static>(all: &'static [(&'static str, T)]) -> impl TypedValueParser<Value = T> {
+    let named = |name: &str| all.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+    PossibleValuesParser::new(all.iter().map(|(name, _)| *name)).try_map(move |name| named(&name).ok_or("unknown"))
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Rollbacks {
-    Default,
-    Always,
-    Never,
-    Deviated,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Strategy {
-    Default,
-    BeforeMethodOnly,
-    AfterMethodOnly,
-    DuringMethodOnly,
-    #[value(alias = "continously")]
-    Continuously,
+/// Those of the command: `skip` is for a document to say.
+fn strategies() -> impl TypedValueParser<Value = HypothesisStrategy> {
+    let of_the_command = HypothesisStrategy::NAMES.iter().filter(|(_, strategy)| *strategy != HypothesisStrategy::Skip);
+    let value = |(name, strategy): &(&'static str, HypothesisStrategy)| {
+        let value = PossibleValue::new(*name);
+        if *strategy == HypothesisStrategy::Continuously { value.alias(HypothesisStrategy::MISSPELT) } else { value }
+    };
+    PossibleValuesParser::new(of_the_command.map(value))
+        .try_map(|name| HypothesisStrategy::named(&name).ok_or("unknown"))
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -115,13 +107,12 @@ fn go(options: &Options, global: &Global) -> Result<ExitCode, ExitCode> {
     let loaded = loading.block_on(super::load(&asked, &said))?;
     drop(loading);
     let needed = loaded.needs_cluster();
-    let chosen = Chosen::of(options.cluster.as_deref(), needed)
-        .map_err(|error| failed(&said, &error.to_string(), Exit::Usage))?;
+    let chosen =
+        Chosen::of(options.cluster.as_deref(), needed).map_err(|error| said.failed(&error.to_string(), Exit::Usage))?;
     let runtime = super::runtime(chosen.is_virtual(), &said)?;
     let settings = options.settings(loaded.strategies);
     runtime.block_on(async {
-        let cluster =
-            chosen.open().await.map_err(|error| failed(&said, &error.to_string(), Exit::of(error.inner())))?;
+        let cluster = chosen.open().await.map_err(|error| said.failed(&error.to_string(), Exit::of(error.inner())))?;
         let clock = cluster.as_ref().map_or_else(crate::clock::Clock::real, Environment::clock);
         said.keeps(loaded.redact.clone(), clock);
         if let Some(cluster) = &cluster {
@@ -134,44 +125,20 @@ fn go(options: &Options, global: &Global) -> Result<ExitCode, ExitCode> {
             Assignment { loaded, settings, cluster, journal, attack: crate::cli::vegeta::beside, log, hides };
         match conduct(assignment).await {
             Ok(end) => Ok(options.told(end)),
-            Err(error) => Err(failed(&said, &error.to_string(), Exit::of(&error))),
+            Err(error) => Err(said.failed(&error.to_string(), Exit::of(&error))),
         }
     })
-}
-
-fn failed(said: &Said, why: &str, exit: Exit) -> ExitCode {
-    said.line(Level::Error, why);
-    exit.into()
 }
 
 impl Options {
     /// An option of the command wins over what the document and Chaos Toolkit's settings say.
     fn settings(&self, (hypothesis, rollbacks): (HypothesisStrategy, RollbackStrategy)) -> Settings {
-        let dry = self.dry.map(|dry| match dry {
-            DryMode::Probes => Dry::Probes,
-            DryMode::Actions => Dry::Actions,
-            DryMode::Activities => Dry::Activities,
-            DryMode::Pause => Dry::Pause,
-        });
-        let hypothesis = self.hypothesis_strategy.map_or(hypothesis, |strategy| match strategy {
-            Strategy::Default => HypothesisStrategy::Default,
-            Strategy::BeforeMethodOnly => HypothesisStrategy::BeforeMethodOnly,
-            Strategy::AfterMethodOnly => HypothesisStrategy::AfterMethodOnly,
-            Strategy::DuringMethodOnly => HypothesisStrategy::DuringMethodOnly,
-            Strategy::Continuously => HypothesisStrategy::Continuously,
-        });
-        let rollbacks = self.rollback_strategy.map_or(rollbacks, |strategy| match strategy {
-            Rollbacks::Default => RollbackStrategy::Default,
-            Rollbacks::Always => RollbackStrategy::Always,
-            Rollbacks::Never => RollbackStrategy::Never,
-            Rollbacks::Deviated => RollbackStrategy::Deviated,
-        });
         Settings {
-            hypothesis,
-            rollbacks,
+            hypothesis: self.hypothesis_strategy.unwrap_or(hypothesis),
+            rollbacks: self.rollback_strategy.unwrap_or(rollbacks),
             frequency: self.hypothesis_frequency,
             fail_fast: self.fail_fast,
-            dry,
+            dry: self.dry,
             leave_faults: self.leave_faults,
             original_codes: self.ctk_exit_codes,
         }

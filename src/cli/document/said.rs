@@ -76,6 +76,12 @@ impl Said {
         *self.0.redact.lock().unwrap_or_else(PoisonError::into_inner) = redact;
     }
 
+    /// Says why something cannot be done; what to exit with.
+    pub(super) fn failed(&self, why: &str, exit: Exit) -> ExitCode {
+        self.line(Level::Error, why);
+        exit.into()
+    }
+
     pub(super) fn log(&self) -> Log {
         let said = self.clone();
         Arc::new(move |level, line| said.line(level, line))

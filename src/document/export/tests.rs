@@ -5,22 +5,8 @@ use crate::document::{Asked, load};
 
 fn exported(file: &str, verdict: &str) -> String {
     let source = format!("{}/tests/fixtures/exported/{file}", env!("CARGO_MANIFEST_DIR"));
-    let asked = Asked {
-        source: &source,
-        vars: &[],
-        var_files: &[],
-        replace: &[],
-        allow_python: false,
-        no_process: false,
-        verify_tls: true,
-        control_files: &[],
-        settings: None,
-        validates: true,
-        purpose: crate::document::Purpose::Look,
-        log: std::sync::Arc::new(|_, _| {}),
-    };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let loaded = runtime.block_on(load(&asked)).unwrap_or_else(|errors| panic!("{errors:?}"));
+    let loaded = runtime.block_on(load(&Asked::of(&source))).unwrap_or_else(|errors| panic!("{errors:?}"));
     let (setup, needs) = (Some("steadfast::shop"), Some("embedded"));
     rust(&loaded, &Wanted { verdict, setup, needs, describe: crate::cli::described })
 }

@@ -15,7 +15,6 @@ use super::function::{self, Call, Change, Guards, Hand, Planned, Stage};
 use super::load::Loaded;
 use super::provider::{is_provider, named};
 use super::py;
-use super::run::{rollbacks_name, strategy_name};
 use super::substitute::Scope;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
@@ -117,8 +116,8 @@ pub(crate) async fn plan(question: Question<'_>) -> Result<Plan, ExperimentError
     Ok(Plan {
         title: text(&document["title"]),
         cluster: cluster.map(Environment::describe),
-        hypothesis_strategy: strategy_name(loaded.strategies.0),
-        rollbacks_strategy: rollbacks_name(loaded.strategies.1),
+        hypothesis_strategy: loaded.strategies.0.name(),
+        rollbacks_strategy: loaded.strategies.1.name(),
         measured,
         controls: controls(document),
         hypothesis: hypothesis.map(|hypothesis| text(&hypothesis.definition["title"])),

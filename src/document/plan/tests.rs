@@ -10,21 +10,7 @@ async fn loaded(document: &Value) -> Loaded {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("document.json");
     std::fs::write(&path, document.to_string()).expect("written");
-    let asked = Asked {
-        source: &path.display().to_string(),
-        vars: &[],
-        var_files: &[],
-        replace: &[],
-        allow_python: false,
-        no_process: false,
-        verify_tls: true,
-        control_files: &[],
-        settings: None,
-        validates: true,
-        purpose: crate::document::Purpose::Look,
-        log: std::sync::Arc::new(|_, _| {}),
-    };
-    load(&asked).await.unwrap_or_else(|errors| panic!("{errors:?}"))
+    load(&Asked::of(&path.display().to_string())).await.unwrap_or_else(|errors| panic!("{errors:?}"))
 }
 
 /// Plans on a lab with the shop, which is then as it was.

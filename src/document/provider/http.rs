@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use reqwest::Url;
 use serde_json::{Map, Value, json};
 
 use super::{Site, Trouble};
@@ -158,7 +159,7 @@ fn redirected(request: &Request, response: &Response) -> Result<Option<Request>,
     let place = response.headers.get(http::header::LOCATION).and_then(|place| place.to_str().ok());
     let (Some(place), 301 | 302 | 303 | 307 | 308) = (place, response.status) else { return Ok(None) };
     let Address::Url(from) = &request.address else { return Ok(None) };
-    let address = Address::from(joined(from, place).as_str());
+    let address = Address::from(joined(from, place)?.as_str());
     address.checked().map_err(|error| Trouble::Fatal(format!("redirected to {error}")))?;
     let mut next = request.clone();
     let origin = |uri: &Uri| (uri.scheme_str().map(str::to_owned), uri.authority().cloned());
@@ -185,18 +186,11 @@ fn redirected(request: &Request, response: &Response) -> Result<Option<Request>,
 }
 
 /// A place relative to a URL.
-fn joined(from: &Uri, place: &str) -> String {
-    let (scheme, authority) = (from.scheme_str().unwrap_or("http"), from.authority().map_or("", |a| a.as_str()));
-    if place.contains("://") {
-        place.to_owned()
-    } else if let Some(rest) = place.strip_prefix("//") {
-        format!("{scheme}://{rest}")
-    } else if place.starts_with('/') {
-        format!("{scheme}://{authority}{place}")
-    } else {
-        let folder = from.path().rsplit_once('/').map_or("", |(folder, _)| folder);
-        format!("{scheme}://{authority}{folder}/{place}")
-    }
+fn joined(from: &Uri, place: &str) -> Result<String, Trouble> {
+    let next = Url::parse(&from.to_string()).and_then(|from| from.join(place));
+    let next =
+        next.map_err(|error| Trouble::Fatal(format!("redirected to {place:?}, which leads nowhere: {error}")))?;
+    Ok(next.into())
 }
 
 fn returned(response: &Response, url: &str) -> Result<Value, Trouble> {
@@ -211,18 +205,9 @@ fn returned(response: &Response, url: &str) -> Result<Value, Trouble> {
     for name in response.headers.keys() {
         let values: Vec<_> =
             response.headers.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes())).collect();
-        headers.insert(spelt(name.as_str()), json!(values.join(", ")));
+        headers.insert(crate::http::canonical(name.as_str()), json!(values.join(", ")));
     }
     Ok(json!({"status": response.status, "headers": headers, "body": body}))
-}
-
-/// `content-type` as servers mostly spell it.
-fn spelt(name: &str) -> String {
-    let word = |word: &str| {
-        let mut letters = word.chars();
-        letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect::<String>()
-    };
-    name.split('-').map(word).collect::<Vec<_>>().join("-")
 }
 
 #[cfg(test)]
@@ -242,12 +227,7 @@ mod tests {
         let places =
             [("c", "http://h:1/a/c"), ("/c", "http://h:1/c"), ("//i/c", "http://i/c"), ("https://j/", "https://j/")];
         for (place, to) in places {
-            assert_eq!(joined(&from, place), to);
+            assert_eq!(joined(&from, place).expect("a URL"), to);
         }
-    }
-
-    #[test]
-    fn headers_are_spelt_as_servers_do() {
-        assert_eq!(spelt("content-type"), "Content-Type");
     }
 }

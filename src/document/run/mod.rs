@@ -41,9 +41,7 @@ use super::source::Source;
 use super::substitute::Scope;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
-use crate::experiment::{
-    Environment, ExperimentError, HypothesisStrategy, Phase, RollbackStrategy, Run, Signal, Store,
-};
+use crate::experiment::{Environment, ExperimentError, HypothesisStrategy, Phase, Run, Signal, Store};
 use crate::journal::{Ended, Journal, Reason};
 use log::{Level, Log};
 pub(crate) use machine::Machine;
@@ -287,8 +285,8 @@ impl Conductor {
         self.controls.configure().await;
         self.hide();
         let strategy = self.settings.hypothesis;
-        self.say(Level::Info, &format!("Steady-state strategy: {}", strategy_name(strategy)));
-        self.say(Level::Info, &format!("Rollbacks strategy: {}", rollbacks_name(self.settings.rollbacks)));
+        self.say(Level::Info, &format!("Steady-state strategy: {}", strategy.name()));
+        self.say(Level::Info, &format!("Rollbacks strategy: {}", self.settings.rollbacks.name()));
         let hypothesis = self.has_hypothesis();
         if !hypothesis {
             let line = "No steady state hypothesis defined. That's ok, just exploring.";
@@ -385,23 +383,3 @@ const SIGUSR2: i32 = 12;
 
 /// The code that a program exits with to have no rollbacks.
 const WITHOUT_ROLLBACKS: i64 = 30;
-
-pub(crate) fn strategy_name(strategy: HypothesisStrategy) -> &'static str {
-    match strategy {
-        HypothesisStrategy::Default => "default",
-        HypothesisStrategy::BeforeMethodOnly => "before-method-only",
-        HypothesisStrategy::AfterMethodOnly => "after-method-only",
-        HypothesisStrategy::DuringMethodOnly => "during-method-only",
-        HypothesisStrategy::Continuously => "continuously",
-        HypothesisStrategy::Skip => "skip",
-    }
-}
-
-pub(crate) fn rollbacks_name(strategy: RollbackStrategy) -> &'static str {
-    match strategy {
-        RollbackStrategy::Default => "default",
-        RollbackStrategy::Always => "always",
-        RollbackStrategy::Never => "never",
-        RollbackStrategy::Deviated => "deviated",
-    }
-}

@@ -18,14 +18,16 @@ pub(crate) enum Dry {
 }
 
 impl Dry {
-    /// As in the command and the journal.
+    /// All of them, by their names in the command and the journal.
+    pub(crate) const NAMES: [(&'static str, Self); 4] = [
+        ("probes", Self::Probes),
+        ("actions", Self::Actions),
+        ("activities", Self::Activities),
+        ("pause", Self::Pause),
+    ];
+
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Probes => "probes",
-            Self::Actions => "actions",
-            Self::Activities => "activities",
-            Self::Pause => "pause",
-        }
+        Self::NAMES.iter().find(|(_, dry)| *dry == self).map_or("", |(name, _)| name)
     }
 
     /// Whether a probe, or else an action, is passed over.

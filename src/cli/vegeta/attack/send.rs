@@ -120,13 +120,8 @@ fn status_line(status: u16) -> String {
 fn canonical(headers: &HeaderMap) -> BTreeMap<String, Vec<String>> {
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, value) in headers {
-        let mut begins = true;
-        let name = name.as_str().chars().map(|letter| {
-            let shown = if begins { letter.to_ascii_uppercase() } else { letter };
-            begins = letter == '-';
-            shown
-        });
-        all.entry(name.collect()).or_default().push(String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        all.entry(crate::http::canonical(name.as_str())).or_default().push(value);
     }
     all
 }
