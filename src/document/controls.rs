@@ -220,7 +220,7 @@ impl Controls {
         }
     }
 
-    /// Controls that cannot be called, and why, by the words of the validator's warning.
+    /// Controls whose modules are not there, by the words of the validator's warning.
     pub(crate) async fn unmet(&self) -> Vec<String> {
         let mut unmet = Vec::new();
         let document = self.living.document();
@@ -232,19 +232,55 @@ impl Controls {
     }
 
     async fn missing(&self, control: &Value) -> Option<String> {
-        let Declared { name, module, .. } = Declared::of(control)?;
-        if native(&module, &self.means, &self.watched).is_some() {
-            return None;
-        }
-        match &self.means.python {
-            None => Some(format!(
-                "the control '{name}' is not applied: its module '{module}' is Python's; allow it with --allow-python"
-            )),
-            Some(python) => python.hooks(&module).await.err().map(|_| format!(
+        let Declared { name, module, .. } = self.of_python(control)?;
+        let Some(python) = &self.means.python else {
+            return only_tells(&module).then(|| {
+                format!(
+                    "the control '{name}' is not applied: its module '{module}' is Python's, and only tells others of \
+                     the run; let Python run it with --allow-python"
+                )
+            });
+        };
+        python.hooks(&module).await.err().map(|_| {
+            format!(
                 "Could not find Python module '{module}' in control '{name}'. Did you install the Python module? The \
                  experiment will carry on running nonetheless."
-            )),
+            )
+        })
+    }
+
+    /// The global controls, or those of the document, that would silently not be applied: Python's, where Python is not
+    /// allowed. One of them may be what keeps the experiment safe, unless it is known to tell others of the run only.
+    pub(crate) fn unasked(&self, global: bool) -> Vec<String> {
+        if self.means.python.is_some() {
+            return Vec::new();
         }
+        let (all, remedy) = if global {
+            (self.globals(), "take it out of the settings or the control file (--settings names others)")
+        } else {
+            let remedy = "take it out of the experiment, or put one in its place that is built in, such as \
+                          chaosaddons.controls.safeguards";
+            (self.declared(), remedy)
+        };
+        let mut unasked = Vec::new();
+        for Declared { name, module, .. } in all.iter().filter_map(|control| self.of_python(control)) {
+            if only_tells(&module) {
+                continue;
+            }
+            let why = format!(
+                "the control '{name}' would not be applied, and may be what keeps the experiment safe: its module \
+                 '{module}' is not built in; let Python run it (--allow-python), or {remedy}"
+            );
+            if !unasked.contains(&why) {
+                unasked.push(why);
+            }
+        }
+        unasked
+    }
+
+    /// A control that needs Python.
+    fn of_python(&self, control: &Value) -> Option<Declared> {
+        Declared::of(control).filter(|declared| native(&declared.module, &self.means, &self.watched).is_none())
     }
 
     /// The global controls that still apply.
@@ -287,6 +323,11 @@ impl Controls {
     fn debug(&self, line: &str) {
         (self.means.log)(Level::Debug, line);
     }
+}
+
+/// Whether a module is known to do no more than to tell others of a run: traces.
+fn only_tells(module: &str) -> bool {
+    module.split('.').next() == Some("chaostracing")
 }
 
 /// The controls that need no Python.

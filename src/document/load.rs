@@ -165,9 +165,10 @@ async fn judged(
     replacements: &Replacements,
     env: &Env,
 ) -> Result<Vec<Invalid>, Vec<Invalid>> {
+    let refused = outside.refuse_controls(asked, source);
     let (broken, mut warnings) = outside.judge_controls(source).await;
     if !asked.validates {
-        return Ok(warnings);
+        return if refused.is_empty() { Ok(warnings) } else { Err(refused) };
     }
     let table = Table { replacements, allow_python: asked.allow_python };
     let rules = Rules { functions: &table, checks: &Languages, env, processes: !asked.no_process };
@@ -176,6 +177,7 @@ async fn judged(
         report.errors.extend(inspected(source, &table, python).await);
     }
     report.errors.extend(broken);
+    report.errors.extend(refused);
     if report.errors.is_empty() {
         warnings.extend(report.warnings);
         return Ok(warnings);
@@ -228,8 +230,10 @@ async fn misfit(activity: &Value, table: &Table<'_>, python: &Python) -> Option<
         Err(why) => return Some(why),
     };
     let message = inspection.message(module, func, kind, activity["name"].as_str().unwrap_or(func))?;
+    let meant = || function::meant(module, func).map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
     Some(match &inspection {
-        Inspection::NoModule(_) => format!("{message}: {}", inspection.remark().unwrap_or_default()),
+        Inspection::NoModule(_) => format!("{message}: {}{}", inspection.remark().unwrap_or_default(), meant()),
+        Inspection::NoFunction => message + &meant(),
         _ => message,
     })
 }
@@ -286,6 +290,10 @@ impl Functions for Table<'_> {
         } else {
             Known::Unknown
         }
+    }
+
+    fn meant(&self, module: &str, func: &str) -> Option<String> {
+        function::meant(module, func)
     }
 
     fn has_control(&self, _: &str) -> bool {

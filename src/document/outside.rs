@@ -24,6 +24,8 @@ pub(crate) enum Purpose {
     Look,
     Run,
     Validate,
+    /// To make something else of it, which has no controls.
+    Export,
 }
 
 /// All of it.
@@ -68,6 +70,11 @@ impl Outside {
         let means = Means { python: python.clone(), transport, clock, run: String::new(), log };
         let mut outside = Self { user, python, notifications, globals, warnings, means };
         let controls = outside.controls(Value::Null);
+        if asked.purpose != Purpose::Export
+            && let Some(why) = controls.unasked(true).into_iter().next()
+        {
+            return Err(Invalid::of("", why));
+        }
         for why in controls.unmet().await {
             outside.warnings.push(Invalid::of("", why));
         }
@@ -90,7 +97,16 @@ impl Outside {
         done.map_err(|stop| Invalid::of(name, format!("a control stopped the loading of the experiment: {stop}")))
     }
 
-    /// What is wrong with the controls of a document, and which of them are not applied.
+    /// Why the controls of a document cannot be done without, where they would not be applied.
+    pub(super) fn refuse_controls(&self, asked: &Asked<'_>, source: &Source) -> Vec<Invalid> {
+        if asked.purpose == Purpose::Export {
+            return Vec::new();
+        }
+        let unasked = self.controls(source.value.clone()).unasked(false).into_iter();
+        unasked.map(|why| Invalid::of(&*source.name, why)).collect()
+    }
+
+    /// What is wrong with the controls of a document, and which of them are not there.
     pub(super) async fn judge_controls(&self, source: &Source) -> (Vec<Invalid>, Vec<Invalid>) {
         let mut errors = Vec::new();
         let mut own = self.controls(source.value.clone());

@@ -146,7 +146,7 @@ impl Look<'_> {
 }
 
 /// The known key that is one or two slips away.
-fn meant<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(super) fn meant<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
     let plain = |key: &str| key.to_lowercase().replace(['_', ' '], "-");
     let far = |other: &&str| strsim::osa_distance(&plain(key), &plain(other));
     let nearest = known.iter().min_by_key(|other| far(other))?;

@@ -26,6 +26,11 @@ pub(crate) trait Functions {
     /// What there is for `module.func`.
     fn known(&self, module: &str, func: &str) -> Known;
 
+    /// The whole name of the function that was likely meant, where there is none of that name.
+    fn meant(&self, _module: &str, _func: &str) -> Option<String> {
+        None
+    }
+
     /// Whether a module can be loaded as a control.
     fn has_control(&self, module: &str) -> bool;
 }

@@ -9,6 +9,7 @@ use super::{Global, Source};
 use crate::cli::Exit;
 use crate::document::export::{Wanted, rust};
 use crate::document::run::log::Level;
+use crate::document::{Asked, Purpose};
 use crate::journal::write_atomically;
 
 /// Makes a Rust test of a Chaos Toolkit experiment.
@@ -63,7 +64,8 @@ fn go(options: &Options, global: &Global) -> Result<ExitCode, ExitCode> {
     global.enter()?;
     let said = Said::new(global, true)?;
     let runtime = super::runtime(false, &said)?;
-    let loaded = runtime.block_on(super::load(&options.source.asked(global, &said, true), &said))?;
+    let asked = Asked { purpose: Purpose::Export, ..options.source.asked(global, &said, true) };
+    let loaded = runtime.block_on(super::load(&asked, &said))?;
     said.keeps(loaded.redact.clone(), crate::clock::Clock::real());
     let verdict = match options.expect {
         Expected::Met => "Met",

@@ -29,7 +29,7 @@ pub(super) struct Source {
     /// Takes a native function for a Python one: `--replace 'module.func={"type": "growth", "at_most": 0}'`
     #[arg(long, value_name = "MODULE.FUNC=JSON")]
     replace: Vec<String>,
-    /// Calls Python functions that are not built in with this machine's Python
+    /// Calls Python functions and controls that are not built in with this machine's Python
     #[arg(long)]
     allow_python: bool,
     /// Refuses activities that run programs

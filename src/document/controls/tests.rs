@@ -206,14 +206,22 @@ async fn what_a_control_changes_is_changed_and_its_errors_are_passed_over() {
 }
 
 #[tokio::test]
-async fn without_python_its_controls_are_named() {
-    let document =
-        json!({"controls": [tells("c1"), control("b", "chaosaddons.controls.bypass", &json!({}))], "method": []});
-    let mut bench = bench(&document, &[], true);
+async fn without_python_its_controls_are_refused_by_their_names() {
+    let controls = [
+        tells("c1"),
+        control("b", "chaosaddons.controls.bypass", &json!({})),
+        control("spans", "chaostracing.oltp.control", &json!({})),
+    ];
+    let mut bench = bench(&json!({"controls": controls, "method": []}), &[], true);
     bench.controls.means.python = None;
-    let expected = "the control 'c1' is not applied: its module 'tells' is Python's; allow it with --allow-python";
-    assert_eq!(bench.controls.unmet().await, [expected]);
-    assert_eq!(bench.controls.before(At::Experiment, &Spot::whole()).await, Ok(()));
+    let [why] = &bench.controls.unasked(false)[..] else { panic!("one of them is Python's") };
+    for said in ["the control 'c1'", "'tells'", "--allow-python", "take it out of the experiment", "safeguards"] {
+        assert!(why.contains(said), "{why}");
+    }
+    assert!(bench.controls.unasked(true).is_empty());
+    // What only tells others of the run may be missed.
+    let [why] = &bench.controls.unmet().await[..] else { panic!("one of them is a tracer") };
+    assert!(why.contains("the control 'spans' is not applied") && why.contains("--allow-python"), "{why}");
 }
 
 #[tokio::test]

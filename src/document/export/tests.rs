@@ -5,8 +5,9 @@ use crate::document::{Asked, load};
 
 fn exported(file: &str, verdict: &str) -> String {
     let source = format!("{}/tests/fixtures/exported/{file}", env!("CARGO_MANIFEST_DIR"));
+    let asked = Asked { purpose: crate::document::Purpose::Export, ..Asked::of(&source) };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let loaded = runtime.block_on(load(&Asked::of(&source))).unwrap_or_else(|errors| panic!("{errors:?}"));
+    let loaded = runtime.block_on(load(&asked)).unwrap_or_else(|errors| panic!("{errors:?}"));
     let (setup, needs) = (Some("steadfast::shop"), Some("embedded"));
     rust(&loaded, &Wanted { verdict, setup, needs, describe: crate::cli::described })
 }

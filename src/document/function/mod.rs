@@ -19,6 +19,7 @@ use crate::cluster::Cluster;
 use crate::experiment::{Fault, Run, Scene};
 use crate::rollback::ObjectRef;
 
+use super::unknown;
 pub(crate) use super::validate::Parameter as Argument;
 pub(crate) use call::Call;
 pub(crate) use chaosk8s::log_selector;
@@ -87,6 +88,11 @@ pub(crate) struct Stage<'a> {
 }
 
 impl Function {
+    /// Its whole name.
+    fn name(&self) -> String {
+        format!("{}.{}", self.module, self.func)
+    }
+
     /// Carries it out.
     ///
     /// # Errors
@@ -145,6 +151,16 @@ pub(crate) fn find(module: &str, func: &str) -> Option<&'static Function> {
 /// The functions of a module, for a hint at what may have been meant.
 pub(crate) fn of_module(module: &str) -> impl Iterator<Item = &'static Function> {
     all().filter(move |function| function.module == module)
+}
+
+/// The function that was likely meant by a name that there is not: one that is a slip or two away, or is called the same in
+/// another module of its package.
+pub(crate) fn meant(module: &str, func: &str) -> Option<String> {
+    let package = |module: &str| module.split('.').next().map(str::to_owned);
+    let names: Vec<String> = all().map(Function::name).collect();
+    let known: Vec<&str> = names.iter().map(String::as_str).collect();
+    let near = unknown::meant(&format!("{module}.{func}"), &known).map(str::to_owned);
+    near.or_else(|| all().find(|one| one.func == func && package(one.module) == package(module)).map(Function::name))
 }
 
 /// A module's part of the table: `name(required; optional) = what carries it out`.

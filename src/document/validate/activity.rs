@@ -151,8 +151,9 @@ impl<'a> Judge<'a> {
             }
             Known::NoFunction => {
                 let kind = written(activity.get("type"));
+                let meant = self.meant(module, func);
                 let message = format!(
-                    "The python module '{module}' does not expose a function called '{func}' in {kind} '{name}'"
+                    "The python module '{module}' does not expose a function called '{func}' in {kind} '{name}'{meant}"
                 );
                 self.error(&path.key("func"), message);
             }
@@ -206,14 +207,21 @@ impl<'a> Judge<'a> {
                     let name = written(activity.get("name"));
                     let message = format!(
                         "could not find Python module '{module}' in activity '{name}': {module}.{func} is not a function \
-                         that is built in; say what to run instead of it (--replace {module}.{func}='{{…}}'), or let \
-                         Python run it (--allow-python)"
+                         that is built in{}; say what to run instead of it (--replace {module}.{func}='{{…}}'), or let \
+                         Python run it (--allow-python)",
+                        self.meant(module, func)
                     );
                     self.error(&path.key("func"), message);
                 }
             }
             _ => {}
         }
+    }
+
+    /// What was likely meant by the name of a function, as the end of a message; nothing where that is not known.
+    fn meant(&self, module: &str, func: &str) -> String {
+        let meant = self.rules.functions.meant(module, func);
+        meant.map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default()
     }
 
     /// A reference means something. The original looks only in the method, and dies of the others when it runs.

@@ -48,7 +48,7 @@ async fn available_and_healthy(call: Call<'_>, stage: Stage<'_>) -> Answer {
 
 async fn partially_available(call: Call<'_>, stage: Stage<'_>) -> Answer {
     let found = stage.matching(&call, DAEMON_SET, &call.namespace()?).await?;
-    Ok(json!(found.first().is_some_and(|found| Counts::of(found).ready >= 1)))
+    Ok(json!(found.first().is_some_and(|found| Counts::of(found).has_ready())))
 }
 
 async fn fully_available(call: Call<'_>, stage: Stage<'_>) -> Answer {

@@ -71,7 +71,7 @@ async fn partially_available(call: Call<'_>, stage: Stage<'_>) -> Answer {
         Err(Failed(why)) => return unless(raise, why),
     };
     let counts = Counts::of(&found[0]);
-    if counts.available >= 1 {
+    if counts.has_available() {
         return Ok(json!(true));
     }
     unless(raise, format!("deployment {} is not available at all: {}", name_of(&found[0]), counts.told()))

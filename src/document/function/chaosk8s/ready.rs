@@ -49,6 +49,16 @@ impl Counts {
         }
     }
 
+    /// At least one is ready, as its controller says of it as it is now.
+    pub(super) fn has_ready(&self) -> bool {
+        self.seen && self.ready >= 1
+    }
+
+    /// At least one is available, likewise.
+    pub(super) fn has_available(&self) -> bool {
+        self.seen && self.available >= 1
+    }
+
     /// All that it should have are available. None of none is all.
     pub(super) fn is_available(&self) -> bool {
         self.seen && self.available == self.wanted
@@ -109,6 +119,15 @@ mod tests {
             let counts = Counts::of(&found);
             (counts.is_available(), counts.is_full())
         };
+        let stale = |kind: &str, seen: u64| {
+            let status =
+                json!({"observedGeneration": seen, "availableReplicas": 2, "readyReplicas": 2, "numberReady": 2});
+            let found = json!({"kind": kind, "metadata": {"generation": 2}, "spec": {"replicas": 2}, "status": status});
+            let counts = Counts::of(&found);
+            (counts.has_available(), counts.has_ready())
+        };
+        assert_eq!((stale("Deployment", 2).0, stale("DaemonSet", 2).1), (true, true));
+        assert_eq!((stale("Deployment", 1).0, stale("DaemonSet", 1).1), (false, false), "of what it was before");
         let full = |seen: u64, updated: u64| json!({"observedGeneration": seen, "readyReplicas": 2, "availableReplicas": 2, "updatedReplicas": updated});
         assert_eq!(of("Deployment", json!({"replicas": 2}), full(2, 2)), (true, true));
         assert_eq!(of("Deployment", json!({"replicas": 2}), full(1, 2)), (false, false));

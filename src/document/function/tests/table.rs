@@ -24,3 +24,19 @@ fn a_function_is_found_with_its_arguments() {
     assert!(find("chaosk8s.networking.actions", "query").is_none());
     assert!(of_module("chaosk8s.networking.actions").any(|function| function.func == "deny_all_ingress"));
 }
+
+#[test]
+fn a_misspelt_function_is_told_what_was_meant() {
+    let meant = |module: &str, func: &str| super::super::meant(module, func);
+    let terminate = Some("chaosk8s.pod.actions.terminate_pods".to_owned());
+    for (module, func) in [
+        ("chaosk8s.pod.actions", "terminate_pod"),
+        ("chaosk8s.pod.action", "terminate_pods"),
+        ("chaosk8s.actions", "terminate_pods"),
+    ] {
+        assert_eq!(meant(module, func), terminate, "{module}.{func}");
+    }
+    for (module, func) in [("os", "getcwd"), ("acme.actions", "query"), ("chaosk8s.pod.actions", "make_them_dance")] {
+        assert_eq!(meant(module, func), None, "{module}.{func}");
+    }
+}
