@@ -12,7 +12,8 @@ use crate::kubernetes::Context;
 /// Undoes what dead runs have left on a cluster.
 ///
 /// What it undoes is proved ours: by a ledger of this user on this machine, or by the lease of a run in the cluster
-/// that has ended. Of a run of another machine it waits up to 30 s to see whether that is still heard of. Exits with 5
+/// that has ended. What runs have deleted and nothing replaces is made again at any age: a run that begins does so within
+/// 24 h only. Of a run of another machine it waits up to 30 s to see whether that is still heard of. Exits with 5
 /// if something could not be undone.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:

@@ -9,9 +9,10 @@ use tokio::sync::Mutex;
 
 use super::ClusterError;
 use super::network::NetworkCluster;
+use crate::clock::Clock;
 use crate::kubernetes::{Fate, Kubernetes, leftovers};
 use crate::rollback::{
-    Complaint, Finding, OWNER_LABEL, ObjectRef, PROCESS_ANNOTATION, StateDir, Undo, Undoer, is_dead, sweep,
+    Complaint, Finding, OWNER_LABEL, ObjectRef, PROCESS_ANNOTATION, StateDir, Sweeper, Undo, Undoer, is_dead, sweep,
 };
 
 /// How long opening a cluster may wait for it.
@@ -52,7 +53,8 @@ pub(super) async fn once(network: &NetworkCluster) -> Result<(), ClusterError> {
 
 /// What this user's ledgers say of runs whose process does not hold them any more.
 async fn by_ledger(state: &StateDir, uid: &str, undoer: &dyn Undoer, done: &mut Vec<String>) {
-    let found = match sweep(state, uid, undoer).await {
+    let by = Sweeper::Run { now: Clock::real().now() };
+    let found = match sweep(state, uid, undoer, by).await {
         Ok(found) => found,
         Err(error) => return done.push(format!("not all, for {error}")),
     };

@@ -7,7 +7,7 @@ use super::{ClusterError, Target};
 use crate::BoxError;
 use crate::clock::Clock;
 use crate::kubernetes::{Context, Fate, Kubernetes, Leftover, On, fates, leftovers};
-use crate::rollback::{Finding, OpenEntry, StateDir, Undo, UndoOutcome, list, sweep};
+use crate::rollback::{Finding, OpenEntry, StateDir, Sweeper, Undo, UndoOutcome, list, sweep};
 
 /// What a sweep does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,7 +170,12 @@ fn of_lease(left: &Leftover, life: Life, on: On) -> RunOnCluster {
 
 impl From<(Undo, UndoOutcome)> for Undone {
     fn from((undo, outcome): (Undo, UndoOutcome)) -> Self {
-        Self { undo: undo.to_string(), outcome }
+        let undo = match &undo {
+            // Whoever asks for it is to see how old it is.
+            Undo::Recreate { deleted, .. } => format!("{undo}, as it was before {deleted}"),
+            undo => undo.to_string(),
+        };
+        Self { undo, outcome }
     }
 }
 
@@ -197,7 +202,7 @@ async fn of_ledgers(
     }
     if mode == SweepMode::Undo {
         let undoer = network.undoer(&network.kubernetes()?);
-        let swept = match sweep(state, network.uid(), &*undoer).await {
+        let swept = match sweep(state, network.uid(), &*undoer, Sweeper::Person).await {
             Ok(swept) => swept,
             Err(error) => {
                 all.failed(error);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Check, Place, Switch};
 use crate::BoxError;
+use crate::clock::Timestamp;
 use crate::rollback::Undo;
 
 /// A right that a run needs, to inject or to undo.
@@ -53,6 +54,8 @@ pub struct Mark {
     /// The ledger entry: the value of [`OWNER_LABEL`](crate::rollback::OWNER_LABEL), unique for each
     /// fault and witness, and fit for the name of an object.
     pub owner: String,
+    /// When that is, by the run's clock.
+    pub at: Timestamp,
     /// The dead-man's switches that are on: what is created in their namespaces belongs to them.
     pub switches: Vec<Switch>,
 }
@@ -60,6 +63,11 @@ pub struct Mark {
 /// How long a fault's effect may take to show, and to go, unless it says otherwise: a policy bites within 0.1 s on kind, a
 /// pod starts within seconds.
 pub const SEEN_WITHIN: Duration = Duration::from_secs(15);
+
+/// The change was not made, for sure: what it was for had gone before, or the cluster has refused it.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Untouched(pub BoxError);
 
 /// Something that goes wrong on purpose.
 ///
@@ -130,6 +138,8 @@ pub struct Targets {
 }
 
 /// What a change made: the uids of created objects, in the order of its undos.
+///
+/// An error that is [`Untouched`] says that nothing was changed, so that nothing is made again.
 pub type Applied = Result<Vec<Option<String>>, BoxError>;
 
 /// Makes a change.

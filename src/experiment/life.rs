@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, watch};
 use super::interrupt::interrupted;
 use super::recorder::Recorder;
 use super::sight::{self, Look};
-use super::{Apply, Check, ExperimentError, Fault, Place, Proof, Targets};
+use super::{Apply, Check, ExperimentError, Fault, Place, Proof, Targets, Untouched};
 use crate::BoxError;
 use crate::clock::Timestamp;
 use crate::journal::{EventKind, FaultEnd, FaultRecord, FaultWindow, SightingTime, UndoRecord};
@@ -425,6 +425,13 @@ pub(super) fn write_down(
 
 /// Makes a change that is written down.
 pub(super) async fn make(guard: &mut UndoGuard, change: Apply, failed: &Failed<'_>) -> Result<(), ExperimentError> {
-    let uids = change().await.map_err(failed)?;
-    Ok(guard.applied(uids)?)
+    match change().await {
+        Ok(uids) => Ok(guard.applied(uids)?),
+        Err(error) => {
+            if error.is::<Untouched>() {
+                guard.applied(Vec::new())?;
+            }
+            Err(failed(error))
+        }
+    }
 }

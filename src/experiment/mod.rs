@@ -45,7 +45,7 @@ use crate::rollback::Undo;
 
 pub use environment::Environment;
 pub use error::ExperimentError;
-pub use fault::{Applied, Apply, Armed, Fault, Mark, Proof, Right, SEEN_WITHIN, Targets, Witness};
+pub use fault::{Applied, Apply, Armed, Fault, Mark, Proof, Right, SEEN_WITHIN, Targets, Untouched, Witness};
 use finally::Finally;
 pub use guard::FaultGuard;
 pub use hold::{Hold, Switch};

@@ -181,7 +181,8 @@ impl Recorder {
     fn mark_of(&self, numbers: &AtomicU32, kind: &str) -> Mark {
         let run = self.journal().run.clone();
         let number = numbers.fetch_add(1, Ordering::Relaxed) + 1;
-        Mark { owner: format!("steadfast-{run}-{kind}{number}"), run, switches: self.holds.switches() }
+        let owner = format!("steadfast-{run}-{kind}{number}");
+        Mark { owner, run, at: self.clock.now(), switches: self.holds.switches() }
     }
 
     pub(super) fn scene(&self, phase: Phase) -> Scene {

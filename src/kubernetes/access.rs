@@ -10,6 +10,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::client::Body;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 
+use super::undo::Silence;
 use super::{ObjectPatch, Selector, SelectorError};
 use crate::experiment::Right;
 use crate::rollback::ObjectRef;
@@ -48,6 +49,8 @@ pub struct Kubernetes {
     witness_image: String,
     /// How its user sweeps it.
     sweep: String,
+    /// Shared by all who undo there.
+    silence: Silence,
 }
 
 /// A failure of this module.
@@ -77,6 +80,20 @@ pub enum KubernetesError {
         /// The selector.
         selector: String,
         /// How many pods it matches.
+        selected: usize,
+        /// How many there are.
+        all: usize,
+        /// The cap.
+        percent: u8,
+    },
+    /// More pods are to be evicted than one experiment may touch.
+    #[error(
+        "this would evict {selected} of {all} pods in namespace {namespace}, more than {percent} %; take fewer, or lift the cap with `.at_most_percent(100)`"
+    )]
+    TooManyEvicted {
+        /// The namespace.
+        namespace: String,
+        /// How many pods of it.
         selected: usize,
         /// How many there are.
         all: usize,
@@ -193,7 +210,7 @@ impl Kubernetes {
         let witness_image =
             crate::variables::text(WITNESS_IMAGE_VARIABLE).unwrap_or_else(|| super::WITNESS_IMAGE.to_owned());
         let short = Arc::new(answering_within(&client, ANSWERS_WITHIN));
-        Self { client, short, witness_image, sweep: "steadfast sweep".to_owned() }
+        Self { client, short, witness_image, sweep: "steadfast sweep".to_owned(), silence: Silence::default() }
     }
 
     /// With less time for each request that is answered at once, if `within` is less than usual.
@@ -211,6 +228,10 @@ impl Kubernetes {
     /// The command that sweeps it.
     pub(crate) fn sweep(&self) -> &str {
         &self.sweep
+    }
+
+    pub(super) fn silence(&self) -> &Silence {
+        &self.silence
     }
 
     /// The client for requests that are answered at once, and whole: one that is not fails after 5 s. Not for watches,

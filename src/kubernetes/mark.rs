@@ -36,6 +36,7 @@ pub fn deletion(mark: &Mark, object: ObjectRef) -> Undo {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Timestamp;
     use crate::experiment::Switch;
 
     #[test]
@@ -48,7 +49,7 @@ mod tests {
             name: "switch".into(),
         };
         let switches = ["a", "b"].map(|namespace| Switch { object: object(namespace), uid: format!("in-{namespace}") });
-        let mark = Mark { run: "r".into(), owner: "o".into(), switches: switches.into() };
+        let mark = Mark { run: "r".into(), owner: "o".into(), at: Timestamp::UNIX_EPOCH, switches: switches.into() };
         let owners = json!([{"apiVersion": "batch/v1", "kind": "Job", "name": "switch", "uid": "in-b"}]);
         assert_eq!(metadata(&mark, "n", Some("b"))["ownerReferences"], owners);
         assert_eq!(metadata(&mark, "n", None)["ownerReferences"], Value::Null);

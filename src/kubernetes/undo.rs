@@ -1,16 +1,19 @@
 //! Undoing over a cluster's API.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{Kubernetes, copies};
 use crate::rollback::{
-    Connect, InDrop, Next, ObjectRef, Standing, Undo, UndoOutcome, Undoer, Writes, decide, keys, standing,
+    Connect, InDrop, Next, ObjectRef, Standing, Undo, UndoOutcome, Undoer, Writes, decide, home, keys, moved, remade,
+    standing,
 };
 
 /// How long an object may take to go once its deletion was accepted.
@@ -22,14 +25,46 @@ const READ_BACK_EVERY: Duration = Duration::from_millis(50);
 /// How often an object is written at most: others may write it in between, and a claim is a write too.
 const WRITES: usize = 6;
 
-/// How long an API that does not answer well is asked again. Whoever has less time ends it by dropping.
-const ASK_WITHIN: Duration = Duration::from_secs(20);
+/// How long an API that does not answer well is asked again, by all undos together. Whoever has less time ends it by
+/// dropping.
+const ASK_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long an undo that comes after that waits for a first answer.
+const LAST_LOOK: Duration = Duration::from_secs(1);
+
+/// How long nobody may have asked for a silence to be the same one: longer than a request and a wait take.
+const SAME_SILENCE: Duration = Duration::from_secs(10);
 
 /// How long to wait before the first time it is asked again; twice as long before each next one.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The longest such wait.
 const ASK_AGAIN_AT_MOST: Duration = Duration::from_secs(2);
+
+/// Since when a cluster has given undos no good answer. Those that are carried out one after another wait for it once, and
+/// not each anew.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Silence(Arc<Mutex<Option<(Instant, Instant)>>>);
+
+impl Silence {
+    /// Nobody answered just now; since when that is so.
+    fn goes_on(&self) -> Instant {
+        let (mut silence, now) = (self.0.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
+        let since = silence.filter(|(_, last)| now < *last + SAME_SILENCE).map_or(now, |(since, _)| since);
+        *silence = Some((since, now));
+        since
+    }
+
+    fn ends(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Whether an undo before has waited for it as long as any does.
+    fn was_waited_for(&self) -> bool {
+        let (silence, now) = (*self.0.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
+        silence.is_some_and(|(since, last)| now < last + SAME_SILENCE && last + ASK_AGAIN_AT_MOST >= since + ASK_WITHIN)
+    }
+}
 
 /// Carries out undos through a cluster's API.
 #[derive(Clone)]
@@ -69,11 +104,16 @@ impl KubeUndoer {
                     UndoOutcome::Reverted => continue,
                     held => return Ok(held),
                 },
-                Next::Create(manifest) => match create(&api, &manifest).await? {
-                    true => return Ok(UndoOutcome::Reverted),
-                    // Somebody was faster.
-                    false => continue,
-                },
+                Next::Create(manifest) => {
+                    if let Some(proof) = self.moved(undo).await? {
+                        return Ok(UndoOutcome::TargetGone { proof });
+                    }
+                    match create(&api, &manifest).await? {
+                        Some(made) => return Ok(remade(undo, &made)),
+                        // Somebody was faster.
+                        None => continue,
+                    }
+                }
                 Next::Claim(writes) => (writes, None),
                 Next::Restore(restoring) => (restoring.writes.clone(), Some(restoring)),
             };
@@ -93,6 +133,23 @@ impl KubeUndoer {
         }
         let why = format!("{object} was written by somebody else before each of {WRITES} attempts");
         Ok(UndoOutcome::Leaked { why })
+    }
+
+    /// Why the place of what is to be made again is another one by now, or going.
+    async fn moved(&self, undo: &Undo) -> Result<Option<String>, kube::Error> {
+        let Some(home) = home(undo) else { return Ok(None) };
+        let found = read(&self.kubernetes.objects(&home), &home).await?;
+        Ok(moved(undo, found.as_ref()))
+    }
+
+    /// Whether the API answers at all, at once.
+    async fn answers(&self, object: &ObjectRef) -> bool {
+        let api = self.kubernetes.objects(object);
+        match tokio::time::timeout(LAST_LOOK, read(&api, object)).await {
+            Ok(Ok(_)) => true,
+            Ok(Err(error)) => !is_no_answer(&error),
+            Err(_) => false,
+        }
     }
 
     /// Of what has lost its mark no copies of that are to stay.
@@ -120,14 +177,16 @@ async fn read(api: &Api<DynamicObject>, object: &ObjectRef) -> Result<Option<Val
     found.map(serde_json::to_value).transpose().map_err(kube::Error::SerdeError)
 }
 
-/// Makes an object again, and reads it back; false if there is one of its name already.
-async fn create(api: &Api<DynamicObject>, manifest: &Value) -> Result<bool, kube::Error> {
+/// Makes an object again: what was made, unless there is one of its name already, or it has gone at once.
+async fn create(api: &Api<DynamicObject>, manifest: &Value) -> Result<Option<Value>, kube::Error> {
     let body: DynamicObject = serde_json::from_value(manifest.clone()).map_err(kube::Error::SerdeError)?;
-    match api.create(&PostParams::default(), &body).await {
-        Ok(made) => Ok(api.get_opt(&made.metadata.name.unwrap_or_default()).await?.is_some()),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
-        Err(error) => Err(error),
-    }
+    let made = match api.create(&PostParams::default(), &body).await {
+        Ok(made) => made,
+        Err(kube::Error::Api(status)) if status.code == 409 => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let stands = api.get_opt(&made.name_any()).await?.is_some();
+    stands.then(|| serde_json::to_value(made)).transpose().map_err(kube::Error::SerdeError)
 }
 
 /// Deletes this very object, and waits until it has gone.
@@ -187,6 +246,15 @@ fn again(error: &kube::Error, wait: Duration) -> Option<Duration> {
     }
 }
 
+/// Whether an error says that nobody is there, or nobody who can answer.
+fn is_no_answer(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => matches!(status.code, 408 | 429 | 500..=599),
+        kube::Error::SerdeError(_) | kube::Error::Service(_) | kube::Error::HyperError(_) => true,
+        _ => false,
+    }
+}
+
 /// Puts a value into a merge patch; `None` takes the field away.
 pub(super) fn merge(patch: &mut Value, pointer: &str, value: Option<&Value>) {
     let place = keys(pointer).fold(patch, |at, key| &mut at[key]);
@@ -200,14 +268,32 @@ fn leaked(object: &ObjectRef, error: &kube::Error) -> UndoOutcome {
 impl Undoer for KubeUndoer {
     fn undo<'a>(&'a self, undo: &'a Undo) -> BoxFuture<'a, UndoOutcome> {
         Box::pin(async move {
-            let deadline = tokio::time::Instant::now() + ASK_WITHIN;
+            let (silence, began) = (self.kubernetes.silence(), Instant::now());
+            if silence.was_waited_for() && !self.answers(undo.object()).await {
+                silence.goes_on();
+                let why = format!(
+                    "{}: the API has not answered for {ASK_WITHIN:?}; undo it by hand when it does",
+                    undo.object()
+                );
+                return UndoOutcome::Leaked { why };
+            }
             let mut wait = ASK_AGAIN;
             loop {
                 let error = match self.once(undo).await {
-                    Ok(outcome) => return outcome,
+                    Ok(outcome) => {
+                        silence.ends();
+                        return outcome;
+                    }
                     Err(error) => error,
                 };
-                let then = again(&error, wait).map(|wait| tokio::time::Instant::now() + wait);
+                let deadline = match is_no_answer(&error) {
+                    true => silence.goes_on().min(began),
+                    false => {
+                        silence.ends();
+                        began
+                    }
+                } + ASK_WITHIN;
+                let then = again(&error, wait).map(|wait| Instant::now() + wait);
                 match then {
                     Some(then) if then < deadline => tokio::time::sleep_until(then).await,
                     _ => return leaked(undo.object(), &error),
@@ -220,8 +306,14 @@ impl Undoer for KubeUndoer {
     fn stands<'a>(&'a self, undo: &'a Undo) -> BoxFuture<'a, Result<Standing, String>> {
         Box::pin(async move {
             let object = undo.object();
-            let found = read(&self.kubernetes.objects(object), object).await;
-            Ok(standing(undo, found.map_err(|error| format!("{object}: {error}"))?.as_ref()))
+            let told = |error: kube::Error| format!("{object}: {error}");
+            let found = read(&self.kubernetes.objects(object), object).await.map_err(told)?;
+            if found.is_none()
+                && let Some(by) = self.moved(undo).await.map_err(told)?
+            {
+                return Ok(Standing::Gone { by });
+            }
+            Ok(standing(undo, found.as_ref()))
         })
     }
 
@@ -243,6 +335,55 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// A cluster that fails until then, and what it is asked to undo.
+    fn away_until(back: Option<Duration>) -> (KubeUndoer, Undo) {
+        let since = Instant::now();
+        let service = tower::service_fn(move |_: http::Request<Body>| async move {
+            if back.is_none_or(|back| since.elapsed() < back) {
+                return Err(std::io::Error::other("connection refused"));
+            }
+            let gone =
+                json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404});
+            Ok(http::Response::builder()
+                .status(404)
+                .body(Body::from(gone.to_string().into_bytes()))
+                .expect("a response"))
+        });
+        let undoer = KubeUndoer::awaited(Kubernetes::new(kube::Client::new(service, "default")));
+        let object = ObjectRef {
+            api_version: "v1".into(),
+            kind: "Pod".into(),
+            resource: "pods".into(),
+            namespace: Some("default".into()),
+            name: "w".into(),
+        };
+        (undoer, Undo::Delete { object, owner: "me".into(), uid: Some("1".into()), switch: None })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cluster_that_has_vanished_is_waited_for_once_by_all_undos_together() {
+        let (since, (undoer, undo)) = (Instant::now(), away_until(None));
+        for _ in 0..8 {
+            assert!(matches!(undoer.clone().undo(&undo).await, UndoOutcome::Leaked { .. }));
+        }
+        let took = since.elapsed();
+        assert!(took > ASK_WITHIN - ASK_AGAIN_AT_MOST && took < ASK_WITHIN + ASK_AGAIN_AT_MOST, "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cluster_that_comes_back_in_that_time_loses_no_undo() {
+        let (undoer, undo) = away_until(Some(ASK_WITHIN - ASK_AGAIN_AT_MOST));
+        assert!(undoer.undo(&undo).await.is_clean(), "the first waits for it");
+        let (undoer, undo) = away_until(Some(ASK_WITHIN + ASK_AGAIN_AT_MOST));
+        assert!(!undoer.undo(&undo).await.is_clean());
+        tokio::time::sleep(ASK_AGAIN_AT_MOST * 2).await;
+        assert!(undoer.undo(&undo).await.is_clean(), "those after it look again");
+        let (undoer, undo) = away_until(Some(ASK_WITHIN * 3));
+        assert!(!undoer.undo(&undo).await.is_clean());
+        tokio::time::sleep(ASK_WITHIN + ASK_WITHIN / 2).await;
+        assert!(undoer.undo(&undo).await.is_clean(), "another silence is waited for anew");
+    }
 
     /// A connection that is lost without a word, at its head or in the middle of an answer, is asked again.
     #[tokio::test(start_paused = true)]

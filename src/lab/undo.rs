@@ -10,7 +10,7 @@ use super::status::Status;
 use super::store::{Object, Part, Preconditions, Store};
 use crate::rollback::{
     InDrop, MARK, Next, ORIGINAL_ANNOTATION, ObjectRef, Original, Standing, Undo, UndoOutcome, Undoer, Writes, decide,
-    standing,
+    home, moved, remade, standing,
 };
 
 /// A claim, or the end of what is on its way out, and what follows from it.
@@ -56,7 +56,7 @@ impl LabUndoer {
             let Some((resource, found)) = found else {
                 return Ok(match next {
                     Next::End(outcome) => Some(outcome),
-                    Next::Create(manifest) => Some(self.create(object, namespace, manifest)?),
+                    Next::Create(manifest) => Some(self.create(undo, namespace, manifest)?),
                     _ => None,
                 });
             };
@@ -101,12 +101,22 @@ impl LabUndoer {
         }
     }
 
-    fn create(&self, object: &ObjectRef, namespace: &str, manifest: Value) -> Result<UndoOutcome, Status> {
+    /// Why the place of what is to be made again is another one by now, or going.
+    fn moved(&self, undo: &Undo) -> Option<String> {
+        let found = self.find(&home(undo)?);
+        moved(undo, found.as_ref().map(|(_, found)| &**found))
+    }
+
+    fn create(&self, undo: &Undo, namespace: &str, manifest: Value) -> Result<UndoOutcome, Status> {
+        if let Some(proof) = self.moved(undo) {
+            return Ok(UndoOutcome::TargetGone { proof });
+        }
+        let object = undo.object();
         let Some(resource) = self.resource(object) else {
             return Ok(UndoOutcome::Leaked { why: format!("{object}: its kind is not served any more") });
         };
-        self.store.create(resource, namespace, manifest, false)?;
-        Ok(UndoOutcome::Reverted)
+        let made = self.store.create(resource, namespace, manifest, false)?;
+        Ok(remade(undo, &made))
     }
 
     fn delete(
@@ -186,6 +196,11 @@ impl Undoer for LabUndoer {
 
     fn stands<'a>(&'a self, undo: &'a Undo) -> BoxFuture<'a, Result<Standing, String>> {
         let found = self.find(undo.object());
+        if found.is_none()
+            && let Some(by) = self.moved(undo)
+        {
+            return Box::pin(ready(Ok(Standing::Gone { by })));
+        }
         Box::pin(ready(Ok(standing(undo, found.as_ref().map(|(_, found)| &**found)))))
     }
 

@@ -58,14 +58,18 @@ impl Undoing {
         Self { undo, applied, done: Vec::new(), late_until: None }
     }
 
-    /// The changes were made; `uids` are those of created objects, in the order of the undos.
+    /// The changes were made; `uids` are those of created objects and of those that were really deleted, in the order of
+    /// the undos. What was not is not made again.
     pub(super) fn applied(&mut self, uids: Vec<Option<String>>) {
         self.applied = true;
+        let uids = uids.into_iter().chain(std::iter::repeat(None));
         for (undo, known) in self.undo.iter_mut().zip(uids) {
-            if let Undo::Delete { uid, .. } = undo
-                && known.is_some()
-            {
-                *uid = known;
+            match (&mut *undo, known) {
+                (Undo::Delete { uid, .. }, Some(known)) => *uid = Some(known),
+                (Undo::Recreate { object, uid, .. }, None) => {
+                    *undo = Undo::Deleted { object: object.clone(), uid: uid.clone() };
+                }
+                _ => {}
             }
         }
     }

@@ -27,7 +27,8 @@ pub(crate) enum Next {
         /// Its uid.
         uid: String,
     },
-    /// Make an object of this; that it was made is how it ended. Where one of its name is there by now, ask again.
+    /// Make an object of this, unless [`moved`] says otherwise; [`remade`] says how it ended. Where one of its name is
+    /// there by now, ask again.
     Create(Value),
     /// Write this, if the object is still as it was read; then read it and ask again. The change is not there, but its
     /// request may be on its way: after a write it comes for a version that is gone, and is refused.
@@ -75,6 +76,49 @@ pub(crate) fn decide(undo: &Undo, found: Option<&Value>) -> Next {
         Undo::Recreate { uid, .. } if is_going(found) => Next::Finish { uid: uid.clone() },
         // It was not deleted after all.
         Undo::Recreate { .. } => Next::End(UndoOutcome::Reverted),
+    }
+}
+
+/// The namespace in which something is to be made again.
+pub(crate) fn home(undo: &Undo) -> Option<ObjectRef> {
+    let Undo::Recreate { object, namespace: Some(_), .. } = undo else { return None };
+    let [api_version, kind, resource] = ["v1", "Namespace", "namespaces"].map(str::to_owned);
+    Some(ObjectRef { api_version, kind, resource, namespace: None, name: object.namespace.clone()? })
+}
+
+/// Why nothing is made again there, by what was found of its [`home`]: that is not the place any more, or is going.
+pub(crate) fn moved(undo: &Undo, found: Option<&Value>) -> Option<String> {
+    let (Undo::Recreate { namespace: Some(uid), .. }, Some(home)) = (undo, home(undo)) else { return None };
+    match found {
+        None => Some(format!("{home} is not found")),
+        Some(found) if uid_of(found) != uid => Some(format!("{home} is another one of that name by now")),
+        Some(found) if is_going(found) => Some(format!("{home} is being deleted")),
+        Some(_) => None,
+    }
+}
+
+/// How it ended that something was made again: it must be what it was.
+pub(crate) fn remade(undo: &Undo, made: &Value) -> UndoOutcome {
+    let Undo::Recreate { object, manifest, .. } = undo else { return UndoOutcome::Reverted };
+    let of = |object: &Value, key: &str| {
+        let counts = ["labels", "annotations", "ownerReferences", "finalizers"];
+        match key {
+            "metadata" => counts.iter().map(|key| object["metadata"][key].clone()).collect(),
+            _ => object[key].clone(),
+        }
+    };
+    let mut keys: Vec<&String> =
+        [manifest, made].into_iter().filter_map(Value::as_object).flat_map(|o| o.keys()).collect();
+    keys.sort();
+    keys.dedup();
+    let differ =
+        |key: &&String| !matches!(key.as_str(), "apiVersion" | "kind" | "status") && of(manifest, key) != of(made, key);
+    let differ: Vec<_> = keys.into_iter().filter(differ).map(String::as_str).collect();
+    if differ.is_empty() {
+        return UndoOutcome::Reverted;
+    }
+    UndoOutcome::Unverified {
+        why: format!("{object} was made again, but its {} is not as it was", differ.join(" and ")),
     }
 }
 
@@ -307,6 +351,11 @@ mod tests {
         found
     }
 
+    fn recreate(manifest: Value) -> Undo {
+        let (namespace, deleted) = (Some("home".to_owned()), crate::clock::Timestamp::UNIX_EPOCH);
+        Undo::Recreate { object: ObjectRef::front(), uid: "u".into(), namespace, deleted, manifest }
+    }
+
     fn good(name: &str) -> (String, Option<Value>) {
         (format!("/spec/{name}"), Some(json!("good")))
     }
@@ -392,7 +441,7 @@ mod tests {
     #[test]
     fn what_was_deleted_is_made_again_unless_one_of_its_name_stands() {
         let manifest = json!({"metadata": {"name": "front"}, "spec": {"a": 1}});
-        let undo = Undo::Recreate { object: ObjectRef::front(), uid: "u".into(), manifest: manifest.clone() };
+        let undo = recreate(manifest.clone());
         assert_eq!(decide(&undo, None), Next::Create(manifest));
         assert!(matches!(standing(&undo, None), Standing::Stands { .. }), "it is still deleted");
         let there = json!({"metadata": {"uid": "u"}});
@@ -416,6 +465,34 @@ mod tests {
             assert_eq!(proof, format!("service default/front stands again, {whose}"));
             assert!(matches!(standing(&undo, Some(&json!({"metadata": metadata}))), Standing::Gone { .. }));
         }
+    }
+
+    #[test]
+    fn nothing_is_made_again_in_another_namespace_of_that_name() {
+        let undo = recreate(json!({}));
+        assert_eq!(home(&undo).expect("it lies in one").to_string(), "namespace default");
+        let found = |uid: &str, going: Value| json!({"metadata": {"uid": uid, "deletionTimestamp": going}});
+        assert_eq!(moved(&undo, Some(&found("home", Value::Null))), None);
+        for (found, why) in [
+            (None, "namespace default is not found"),
+            (Some(found("other", Value::Null)), "namespace default is another one of that name by now"),
+            (Some(found("home", json!("2026-01-01T00:00:00Z"))), "namespace default is being deleted"),
+        ] {
+            assert_eq!(moved(&undo, found.as_ref()).as_deref(), Some(why));
+        }
+        assert_eq!(moved(&restore(None), None), None, "what is there shows itself where it is");
+    }
+
+    #[test]
+    fn what_was_made_again_must_be_what_it_was() {
+        let manifest = json!({"spec": {"a": 1}, "metadata": {"name": "front", "labels": {"a": "b"}}});
+        let undo = recreate(manifest.clone());
+        let mut made = manifest;
+        (made["kind"], made["status"], made["metadata"]["uid"]) = (json!("Service"), json!({"x": 1}), json!("v"));
+        assert_eq!(remade(&undo, &made), UndoOutcome::Reverted);
+        (made["spec"]["a"], made["metadata"]["labels"]) = (json!(2), json!({}));
+        let why = remade(&undo, &made).to_string();
+        assert_eq!(why, "unverified: service default/front was made again, but its metadata and spec is not as it was");
     }
 
     #[test]

@@ -51,7 +51,8 @@ impl UndoGuard {
         Ok(Self { name, since, ledger, entry, undoing, settled: false, undoer })
     }
 
-    /// The change was made; `uids` are those of created objects, in the order of the undos.
+    /// The change was made; `uids` are those of created objects and of those that were really deleted, in the order of the
+    /// undos.
     ///
     /// # Errors
     /// The ledger cannot be written. The guard undoes all the same.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::carry::Book;
 use super::line::{self, Record};
 use super::state::{create_private, sync_folder};
-use super::{StateDir, UNDO_VERSION, Undo, UndoOutcome};
+use super::{StateDir, Undo, UndoOutcome};
 use crate::clock::Timestamp;
 
 /// The number of an entry in its ledger.
@@ -259,8 +259,8 @@ impl Ledger {
             if std::mem::take(&mut disk.leashed) {
                 super::leash::hold(&disk.path);
             }
-            let (owner, name, undo) = (owner.to_owned(), name.to_owned(), line::to_values(undo));
-            disk.append(&Record::Armed { entry, version: UNDO_VERSION, owner, name, undo })?;
+            let (version, owner, name) = (line::version_of(undo), owner.to_owned(), name.to_owned());
+            disk.append(&Record::Armed { entry, version, owner, name, undo: line::to_values(undo) })?;
         }
         pages.next += 1;
         let (owner, name, undo) = (owner.to_owned(), name.to_owned(), undo.to_vec());
@@ -279,7 +279,10 @@ impl Ledger {
             open.applied = true;
         }
         match &mut pages.disk {
-            Some(disk) => disk.append(&Record::Applied { entry, version: UNDO_VERSION, undo: line::to_values(undo) }),
+            Some(disk) => {
+                let (version, undo) = (line::version_of(undo), line::to_values(undo));
+                disk.append(&Record::Applied { entry, version, undo })
+            }
             None => Ok(()),
         }
     }

@@ -28,13 +28,22 @@ pub(super) fn to_values(undo: &[Undo]) -> Vec<Value> {
     undo.iter().map(|undo| serde_json::to_value(undo).unwrap_or_default()).collect()
 }
 
+/// The version of a line: the oldest that all its undos can be read by.
+pub(super) fn version_of(undo: &[Undo]) -> u32 {
+    undo.iter().map(Undo::version).max().unwrap_or(1)
+}
+
 /// The undos of a line, if all of them are of a version and kind that are known here. `by` is the line's entry: lines of
 /// before a restoration named whose annotation it needs meant that of their own entry.
 pub(super) fn from_values(version: u32, undo: &[Value], by: &Author) -> Result<Vec<Undo>, String> {
-    if version != UNDO_VERSION {
-        return Err(format!("its format has version {version}, this steadfast knows {UNDO_VERSION}"));
+    if !(1..=UNDO_VERSION).contains(&version) {
+        return Err(format!("its format has version {version}, this steadfast knows 1 to {UNDO_VERSION}"));
     }
     let read = |value: &Value| {
+        if version == 1 && value["undo"] == "recreate" {
+            let name = value["object"]["name"].as_str().unwrap_or_default();
+            return Err(format!("its version 1 does not say in which namespace and when {name} was deleted"));
+        }
         let mut undo = serde_json::from_value(value.clone()).map_err(|error| error.to_string())?;
         if let Undo::Restore { by: unsaid @ None, .. } = &mut undo
             && value.get("by").is_none()

@@ -22,13 +22,14 @@ mod state;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod unasked;
 mod undo;
 
 #[cfg(feature = "cli")]
 pub(crate) use command::quoted;
 #[cfg(feature = "kubernetes")]
 pub(crate) use command::{IN_CLUSTER, sweep_command};
-pub(crate) use decide::{MARK, Next, Writes, decide, standing};
+pub(crate) use decide::{MARK, Next, Writes, decide, home, moved, remade, standing};
 pub use guard::UndoGuard;
 #[cfg(feature = "kubernetes")]
 pub(crate) use leash::leash_is_on;
@@ -40,9 +41,9 @@ use reading::read;
 pub use reading::{Complaint, Reading};
 pub(crate) use reaper::on_the_reaper;
 pub use state::{StateDir, this_host};
-pub use sweep::{Finding, Listed, Swept, list, sweep, sweep_ledger};
+pub use sweep::{Finding, Listed, Sweeper, Swept, list, sweep, sweep_ledger};
 pub(crate) use undo::keys;
 pub use undo::{
-    Author, Connect, Field, InDrop, ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, Original, RUN_LABEL, Standing,
-    UNDO_VERSION, Undo, UndoOutcome, Undoer, manifest,
+    Author, Connect, Field, InDrop, ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, Original, RECREATE_WITHIN, RUN_LABEL,
+    Standing, UNDO_VERSION, Undo, UndoOutcome, Undoer, manifest,
 };

@@ -12,10 +12,12 @@ use super::carry::{Book, Patience, undo_all};
 use super::ledger::Disk;
 use super::line::Record;
 use super::reaper::Reaper;
+use super::unasked::Unasked;
 use super::{
     Complaint, EntryId, Header, InDrop, Ledger, LedgerError, OpenEntry, Reading, StateDir, Undo, UndoOutcome, Undoer,
     read, this_host,
 };
+use crate::clock::Timestamp;
 
 /// How long undoing all open entries of a ledger of this process may take.
 const WITHIN: std::time::Duration = std::time::Duration::from_secs(3);
@@ -103,20 +105,38 @@ fn paths(state: &StateDir) -> Result<Vec<PathBuf>, LedgerError> {
     Ok(paths)
 }
 
+/// Who sweeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sweeper {
+    /// A run that begins now, and that nobody has asked to. It makes again what was deleted in the last 24 h
+    /// ([`RECREATE_WITHIN`]) and is known to have been, and tells of the rest.
+    Run {
+        /// The time.
+        now: Timestamp,
+    },
+    /// A person, who is told.
+    Person,
+}
+
 /// Undoes the open entries of all ledgers of `state` whose run is dead and whose cluster has this uid. Ledgers side by
 /// side: they are of different runs, and one that is stuck must not delay the others.
 ///
 /// # Errors
 /// The state folder cannot be read or written. What one ledger holds is no error but in its [`Swept`].
-pub async fn sweep(state: &StateDir, cluster: &str, undoer: &dyn Undoer) -> Result<Vec<Swept>, LedgerError> {
+pub async fn sweep(
+    state: &StateDir,
+    cluster: &str,
+    undoer: &dyn Undoer,
+    by: Sweeper,
+) -> Result<Vec<Swept>, LedgerError> {
     let key = &state.key()?;
-    let each = paths(state)?.into_iter().map(|path| sweep_one(path, key, cluster, undoer));
+    let each = paths(state)?.into_iter().map(|path| sweep_one(path, key, cluster, undoer, by));
     let swept: Vec<Option<Swept>> = futures_util::stream::iter(each).buffered(SIDE_BY_SIDE).collect().await;
     Ok(swept.into_iter().flatten().collect())
 }
 
 /// `None` if its run ended well, or another sweep did its work, since the folder was listed.
-async fn sweep_one(path: PathBuf, key: &hmac::Key, cluster: &str, undoer: &dyn Undoer) -> Option<Swept> {
+async fn sweep_one(path: PathBuf, key: &hmac::Key, cluster: &str, undoer: &dyn Undoer, by: Sweeper) -> Option<Swept> {
     let left = |path, finding| Some(Swept { path, header: None, finding, complaints: Vec::new(), unwritten: None });
     let mut orphan = match take(&path, key) {
         Ok(Taken::Orphan(orphan)) => orphan,
@@ -134,7 +154,13 @@ async fn sweep_one(path: PathBuf, key: &hmac::Key, cluster: &str, undoer: &dyn U
     if let Some(finding) = left_alone {
         return Some(Swept { path, header, finding, complaints, unwritten: None });
     }
-    let undone = undo_all(&mut *orphan, undoer, Patience::Once).await;
+    let undone = match (by, &header) {
+        (Sweeper::Run { now }, Some(header)) => {
+            let unasked = Unasked::new(undoer, now, header, &orphan.reading.open);
+            undo_all(&mut *orphan, &unasked, Patience::Once).await
+        }
+        _ => undo_all(&mut *orphan, undoer, Patience::Once).await,
+    };
     let undos = undone.undos().map(|(undo, outcome)| (undo.clone(), outcome.clone())).collect();
     let unwritten = undone.unwritten.or_else(|| orphan.end().err()).map(|error| error.to_string());
     Some(Swept { path, header, finding: Finding::Undone(undos), complaints, unwritten })

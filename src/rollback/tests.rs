@@ -23,6 +23,11 @@ fn delete(name: &str) -> Undo {
     Undo::Delete { object: object(name), owner: name.into(), uid: None, switch: None }
 }
 
+fn recreate(deleted: Timestamp) -> Undo {
+    let (namespace, manifest) = (Some("home".to_owned()), serde_json::json!({}));
+    Undo::Recreate { object: object("m"), uid: "u".into(), namespace, deleted, manifest }
+}
+
 fn header(run: &str) -> Header {
     Header {
         run: run.into(),
@@ -295,13 +300,13 @@ fn an_undo_of_an_unknown_version_or_kind_is_reported_and_not_guessed() {
         name: "future".into(),
         undo: vec![serde_json::json!({"undo": kind, "object": object("x")})],
     };
-    for (number, record) in [(6, from_the_future(2, "delete")), (7, from_the_future(1, "teleport"))] {
+    for (number, record) in [(6, from_the_future(3, "delete")), (7, from_the_future(1, "teleport"))] {
         bytes.extend(super::line::write(&key, "run", number, &record).unwrap().bytes());
     }
     let reading = read(&bytes, "run", &key);
     assert_eq!(reading.open.len(), 2, "what is known is read");
     assert!(
-        matches!(&reading.complaints[..], [Complaint::Unknown { why, .. }, Complaint::Unknown { .. }] if why.contains("version 2")),
+        matches!(&reading.complaints[..], [Complaint::Unknown { why, .. }, Complaint::Unknown { .. }] if why.contains("version 3")),
         "{:?}",
         reading.complaints
     );
@@ -315,12 +320,12 @@ async fn a_sweep_goes_on_behind_a_torn_line_and_keeps_what_leaks() {
     std::fs::remove_file(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() - 9]).unwrap();
     let stuck = Fake::new(Temper::Leaks);
-    let swept = sweep(&state, "c", &stuck).await.unwrap();
+    let swept = sweep(&state, "c", &stuck, Sweeper::Person).await.unwrap();
     assert_eq!(swept[0].complaints, [Complaint::Torn { line: 6 }]);
     assert_eq!(stuck.done(), ["b"], "the torn entry was never applied, the settled one is done");
     assert!(path.exists(), "what leaked is kept");
     let works = Fake::new(Temper::Undoes);
-    sweep(&state, "c", &works).await.unwrap();
+    sweep(&state, "c", &works, Sweeper::Person).await.unwrap();
     assert_eq!(works.done(), ["b"]);
     assert!(!path.exists());
 }
@@ -331,7 +336,7 @@ async fn a_ledger_that_cannot_be_read_keeps_no_other_from_being_swept() {
     let state = StateDir::at(folder.path());
     std::fs::create_dir(folder.path().join("ledger/a.jsonl")).unwrap();
     let works = Fake::new(Temper::Undoes);
-    let swept = sweep(&state, "c", &works).await.unwrap();
+    let swept = sweep(&state, "c", &works, Sweeper::Person).await.unwrap();
     assert!(matches!(swept[0].finding, Finding::Unreadable(_)), "{swept:?}");
     assert_eq!(works.done(), ["c", "b"]);
 }
@@ -383,7 +388,7 @@ fn a_line_that_fails_leaves_nothing_behind_and_admits_nothing_new() {
 /// A deletion of which nobody knows that it was made is looked for, too: the object is there until it comes.
 #[tokio::test(start_paused = true)]
 async fn a_deletion_on_its_way_is_looked_for() {
-    let undo = || vec![Undo::Recreate { object: object("m"), uid: "u".into(), manifest: serde_json::json!({}) }];
+    let undo = || vec![recreate(Timestamp::UNIX_EPOCH)];
     for applied in [true, false] {
         let fake = Fake::new(Temper::Undoes);
         let mut undoing = Undoing::of(undo(), applied);
@@ -392,6 +397,87 @@ async fn a_deletion_on_its_way_is_looked_for() {
         let looks = fake.done.lock().unwrap().len();
         assert_eq!(looks > 1, !applied, "looked {looks} times");
     }
+}
+
+/// What was not deleted by the run is not made again by it.
+#[tokio::test]
+async fn what_somebody_else_deleted_is_not_made_again() {
+    let both = vec![recreate(Timestamp::UNIX_EPOCH), recreate(Timestamp::UNIX_EPOCH)];
+    for (uids, made_again) in [(vec![Some("u".to_owned()), None], [true, false]), (Vec::new(), [false, false])] {
+        let mut undoing = Undoing::of(both.clone(), false);
+        undoing.applied(uids);
+        let kinds: Vec<_> = undoing.undo.iter().map(|undo| matches!(undo, Undo::Recreate { .. })).collect();
+        assert_eq!(kinds, made_again);
+    }
+}
+
+/// A run that begins makes nothing again that may be away by somebody's will; a person who asks for it has it.
+#[tokio::test]
+async fn what_was_deleted_long_ago_or_by_nobody_knows_whom_is_made_again_only_by_a_person() {
+    let deleted = Timestamp::UNIX_EPOCH;
+    let (limit, hour) = (RECREATE_WITHIN, Duration::from_secs(3600));
+    for (after, applied, unasked) in
+        [(hour, true, true), (limit, true, true), (limit + Duration::from_secs(1), true, false), (hour, false, false)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::at(folder.path());
+        let ledger = Ledger::create(&state, header("run")).unwrap();
+        let undo = [recreate(deleted)];
+        let entry = ledger.arm("o", "delete m", &undo).unwrap();
+        if applied {
+            ledger.applied(entry, &undo).unwrap();
+        }
+        drop(ledger);
+        let (works, by) = (Fake::new(Temper::Undoes), Sweeper::Run { now: crate::clock::later(deleted, after) });
+        let swept = sweep(&state, "c", &works, by).await.unwrap();
+        let Finding::Undone(undone) = &swept[0].finding else { panic!("{swept:?}") };
+        let outcome = undone[0].1.to_string();
+        assert_eq!((undone[0].1.is_clean(), works.done().is_empty()), (unasked, !unasked), "{after:?}: {outcome}");
+        if !unasked {
+            let why =
+                if applied { "1970-01-01T00:00:00Z, which is more than 24 h" } else { "died while it was deleting it" };
+            assert!(outcome.contains(why) && outcome.contains("`steadfast sweep --context x`"), "{outcome}");
+            let swept = sweep(&state, "c", &works, Sweeper::Person).await.unwrap();
+            assert!(matches!(&swept[0].finding, Finding::Undone(undone) if undone[0].1.is_clean()), "{swept:?}");
+            assert!(!works.done().is_empty());
+        }
+        assert!(!folder.path().join("ledger/run.jsonl").exists());
+    }
+}
+
+/// The first version did not say when and in which namespace: nothing is guessed.
+#[tokio::test]
+async fn a_recreation_of_the_first_version_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = StateDir::at(folder.path());
+    drop(Ledger::create(&state, header("run")).unwrap());
+    let path = folder.path().join("ledger/run.jsonl");
+    let mut undo = serde_json::to_value(recreate(Timestamp::UNIX_EPOCH)).unwrap();
+    let whole = undo.clone();
+    for key in ["namespace", "deleted"] {
+        undo.as_object_mut().unwrap().remove(key);
+    }
+    let mut bytes = std::fs::read(&path).unwrap();
+    // Whole or not: it is of a version that had neither.
+    for (number, undo) in [(1, undo), (2, whole)] {
+        let (version, owner, name) = (1, "o".to_owned(), "delete m".to_owned());
+        let record = super::line::Record::Armed { entry: number, version, owner, name, undo: vec![undo] };
+        bytes.extend(super::line::write(&state.key().unwrap(), "run", number, &record).unwrap().bytes());
+    }
+    std::fs::write(&path, bytes).unwrap();
+    let works = Fake::new(Temper::Undoes);
+    let swept = sweep(&state, "c", &works, Sweeper::Person).await.unwrap();
+    let told: Vec<_> = swept[0].complaints.iter().map(ToString::to_string).collect();
+    assert!(told.len() == 2 && told.iter().all(|told| told.contains("in which namespace and when m was")), "{told:?}");
+    assert_eq!(works.done(), Vec::<String>::new());
+    assert!(path.exists(), "it is kept for the steadfast that wrote it");
+}
+
+/// Lines that an older steadfast knows are written as it knows them.
+#[test]
+fn a_line_has_the_oldest_version_that_it_can_be_read_by() {
+    assert_eq!(super::line::version_of(&[delete("a")]), 1);
+    assert_eq!(super::line::version_of(&[delete("a"), recreate(Timestamp::UNIX_EPOCH)]), UNDO_VERSION);
 }
 
 fn lease() -> Undo {
@@ -440,11 +526,11 @@ async fn a_lease_is_not_given_back_where_a_fault_leaks() {
         }
         drop(ledger);
         if way == "sweep" {
-            sweep(&state, "c", &leaks).await.unwrap();
+            sweep(&state, "c", &leaks, Sweeper::Person).await.unwrap();
         }
         assert_eq!(leaks.done(), ["a"], "{way}");
         let works = Fake::new(Temper::Undoes);
-        sweep(&state, "c", &works).await.unwrap();
+        sweep(&state, "c", &works, Sweeper::Person).await.unwrap();
         assert_eq!(works.done(), ["a", "steadfast"], "{way}: with the fault the lease goes too");
     }
 }
@@ -502,7 +588,7 @@ async fn a_change_on_its_way_is_looked_for_by_whoever_undoes() {
                     sweep_ledger(&ledger, &undoer.in_drop(), &undoer);
                 } else {
                     drop(ledger);
-                    sweep(&state, "c", &undoer).await.unwrap();
+                    sweep(&state, "c", &undoer, Sweeper::Person).await.unwrap();
                 }
                 assert_eq!(*undoer.0.lock().unwrap(), ["late", "first", "late", "late"], "{way}: nobody waits for it");
             }

@@ -1,13 +1,23 @@
 //! An undo is data: it can be written down before the fault and carried out by whoever survives.
 
 use std::fmt;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The version of the [`Undo`] format that this crate writes.
-pub const UNDO_VERSION: u32 = 1;
+use crate::clock::Timestamp;
+
+/// The newest version of the [`Undo`] format. A line of a ledger has the oldest that all its undos can be read by.
+pub const UNDO_VERSION: u32 = 2;
+
+/// Until when after a deletion a run that begins makes the object again unasked, if nobody did before: 24 h. What was
+/// away for longer may be away by somebody's will by now; `steadfast sweep` makes it again.
+pub const RECREATE_WITHIN: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The version of what [`ORIGINAL_ANNOTATION`] holds.
+const ORIGINAL_VERSION: u32 = 1;
 
 /// The label that names the run on everything that a run creates.
 pub const RUN_LABEL: &str = "steadfast.dev/run";
@@ -95,6 +105,10 @@ pub enum Undo {
         object: ObjectRef,
         /// The uid that it had.
         uid: String,
+        /// The uid of its namespace, if it lies in one: one of that name made since is another place.
+        namespace: Option<String>,
+        /// When it was about to be deleted.
+        deleted: Timestamp,
         /// What to make it of: its manifest, as [`manifest`] cleans it.
         manifest: Value,
     },
@@ -109,6 +123,14 @@ impl Undo {
             | Self::Restore { object, .. }
             | Self::Deleted { object, .. }
             | Self::Recreate { object, .. } => object,
+        }
+    }
+
+    /// The oldest version that knows it: the first one made again what lay in any namespace of that name, at any time.
+    pub(super) fn version(&self) -> u32 {
+        match self {
+            Self::Delete { .. } | Self::Restore { .. } | Self::Deleted { .. } => 1,
+            Self::Recreate { .. } => UNDO_VERSION,
         }
     }
 
@@ -215,10 +237,10 @@ impl Original {
     pub fn read(text: &str) -> Result<Self, String> {
         let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
         // The first ones said no version.
-        let version = value.get("version").map_or(Some(UNDO_VERSION.into()), Value::as_u64);
-        if version != Some(UNDO_VERSION.into()) {
+        let version = value.get("version").map_or(Some(ORIGINAL_VERSION.into()), Value::as_u64);
+        if version != Some(ORIGINAL_VERSION.into()) {
             let version = &value["version"];
-            return Err(format!("its format has version {version}, this steadfast knows {UNDO_VERSION}"));
+            return Err(format!("its format has version {version}, this steadfast knows {ORIGINAL_VERSION}"));
         }
         serde_json::from_value(value).map_err(|error| error.to_string())
     }
@@ -227,7 +249,7 @@ impl Original {
     #[must_use]
     pub fn written(&self) -> String {
         let Self { by, uid, fields } = self;
-        serde_json::json!({"version": UNDO_VERSION, "run": by.run, "owner": by.owner, "uid": uid, "fields": fields})
+        serde_json::json!({"version": ORIGINAL_VERSION, "run": by.run, "owner": by.owner, "uid": uid, "fields": fields})
             .to_string()
     }
 }

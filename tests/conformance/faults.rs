@@ -12,9 +12,9 @@ use steadfast::journal::{FaultEnd, FaultRecord, Reason, SightingTime};
 use steadfast::kubernetes::ObjectPatch;
 use steadfast::prelude::*;
 use steadfast::process::exited;
-use steadfast::rollback::{ORIGINAL_ANNOTATION, ObjectRef, UndoOutcome};
+use steadfast::rollback::{ORIGINAL_ANNOTATION, UndoOutcome};
 
-use crate::support::{Place, deployment};
+use crate::support::{Place, deployment, reference};
 
 /// A hypothesis that holds whatever happens to the cluster.
 fn holds() -> Hypothesis {
@@ -197,7 +197,7 @@ async fn a_deletion_that_deletes_nothing_fails(cluster: Cluster) -> steadfast::R
     let _: Deployment = place.create(deployment("back", 1)).await?;
     place.rolled_out("back", 1).await;
     let delete = cluster.namespace(&place.name).pods("app=back").at_most_percent(100).delete();
-    let mark = Mark { run: "r".into(), owner: "o".into(), switches: vec![] };
+    let mark = Mark { run: "r".into(), owner: "o".into(), at: cluster.clock().now(), switches: vec![] };
     let Armed { apply, .. } = delete.arm(&mark).await?;
     let pods: Api<Pod> = place.api();
     pods.delete_collection(&DeleteParams::default().grace_period(0), &ListParams::default().labels("app=back")).await?;
@@ -335,7 +335,7 @@ async fn a_change_is_made_on_what_was_read(cluster: Cluster) -> steadfast::Resul
     let api: Api<Deployment> = place.api();
     let meanwhile = async |patch: Value| api.patch("back", &PatchParams::default(), &Patch::Merge(patch)).await;
     let scale = cluster.namespace(&place.name).deployment("back").scale(0);
-    let mark = Mark { run: "r".into(), owner: "o".into(), switches: vec![] };
+    let mark = Mark { run: "r".into(), owner: "o".into(), at: cluster.clock().now(), switches: vec![] };
 
     let Armed { undo, apply } = scale.arm(&mark).await?;
     meanwhile(json!({"metadata": {"labels": {"theirs": "kept"}}})).await?;
@@ -386,11 +386,6 @@ async fn bad_input_is_refused(cluster: Cluster) -> steadfast::Result {
         (Some(_), Err(error)) => assert!(error.to_string().contains("in the embedded lab only"), "{error}"),
     }
     place.end().await
-}
-
-fn reference(place: &Place, api_version: &str, kind: &str, resource: &str, name: &str) -> ObjectRef {
-    let (api_version, kind, resource) = (api_version.into(), kind.into(), resource.into());
-    ObjectRef { api_version, kind, resource, namespace: Some(place.name.clone()), name: name.into() }
 }
 
 /// An object of a manifest of the user's own, with what it says of itself beside our marks.

@@ -11,6 +11,7 @@ use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use steadfast::prelude::*;
+use steadfast::rollback::ObjectRef;
 
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -115,6 +116,12 @@ impl Place {
         };
         self.eventually(Duration::from_secs(60), &what, settled).await
     }
+}
+
+/// An object of a place, as undos and faults name it.
+pub fn reference(place: &Place, api_version: &str, kind: &str, resource: &str, name: &str) -> ObjectRef {
+    let (api_version, kind, resource) = (api_version.into(), kind.into(), resource.into());
+    ObjectRef { api_version, kind, resource, namespace: Some(place.name.clone()), name: name.into() }
 }
 
 /// A typed object of JSON.

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::api::{Api, Patch, PatchParams};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
+use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
-use steadfast::experiment::{Armed, Environment, Mark};
-use steadfast::kubernetes::KubeUndoer;
+use steadfast::BoxError;
+use steadfast::experiment::{Armed, Environment, Fault, Mark, Proof, Targets};
+use steadfast::kubernetes::{DeleteObject, KubeUndoer};
 use steadfast::prelude::*;
-use steadfast::rollback::{ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, Undo, UndoOutcome, Undoer};
+use steadfast::rollback::{ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, Standing, Undo, UndoOutcome, Undoer};
 
-use crate::support::{Place, deployment};
+use crate::support::{Place, deployment, reference};
 
 fn undoers(cluster: &Cluster) -> [Arc<dyn Undoer>; 2] {
     [Arc::new(KubeUndoer::awaited(cluster.kubernetes().clone())), cluster.undoer()]
@@ -32,7 +34,12 @@ impl Scaled {
 
     /// Armed by a run, and not yet on.
     async fn armed(&self, run: &str) -> Result<Armed, steadfast::Error> {
-        let mark = Mark { run: run.into(), owner: format!("steadfast-{run}-1"), switches: vec![] };
+        let mark = Mark {
+            run: run.into(),
+            owner: format!("steadfast-{run}-1"),
+            at: self.place.cluster.clock().now(),
+            switches: vec![],
+        };
         Ok(self.place.cluster.namespace(&self.place.name).deployment("back").scale(0).arm(&mark).await?)
     }
 
@@ -198,7 +205,12 @@ async fn what_was_deleted_is_made_again_once(cluster: Cluster) -> steadfast::Res
             namespace: Some(place.name.clone()),
             name: "m".into(),
         };
-        let mark = Mark { run: "first".into(), owner: "steadfast-first-1".into(), switches: vec![] };
+        let mark = Mark {
+            run: "first".into(),
+            owner: "steadfast-first-1".into(),
+            at: cluster.clock().now(),
+            switches: vec![],
+        };
         let Armed { undo, apply } = cluster.kubernetes().delete_object(object).arm(&mark).await?;
         let maps: Api<ConfigMap> = place.api();
         assert_eq!(undoer.undo(&undo[0]).await, UndoOutcome::Reverted);
@@ -214,16 +226,98 @@ async fn what_was_deleted_is_made_again_once(cluster: Cluster) -> steadfast::Res
         assert_eq!(maps.get("m").await?.metadata.uid, after.metadata.uid, "it is left alone");
         // Somebody holds it on its way out: it can be made again when it has gone.
         let hold = |held: Value| Patch::Merge(json!({"metadata": {"finalizers": held}}));
-        maps.patch("m", &PatchParams::default(), &hold(json!(["example.com/hold"]))).await?;
         let fault = cluster.kubernetes().delete_object(undo[0].object().clone());
         let Armed { undo, apply } = fault.arm(&mark).await?;
+        maps.patch("m", &PatchParams::default(), &hold(json!(["example.com/hold"]))).await?;
         apply().await?;
         let held = undoer.undo(&undo[0]).await;
         assert!(matches!(&held, UndoOutcome::Unverified { why } if why.contains("example.com/hold")), "{held}");
         maps.patch("m", &PatchParams::default(), &hold(json!(null))).await?;
         assert_eq!(undoer.undo(&undo[0]).await, UndoOutcome::Reverted);
-        assert_eq!(maps.get("m").await?.metadata.finalizers.unwrap_or_default(), ["example.com/hold"], "as it was");
-        maps.patch("m", &PatchParams::default(), &hold(json!(null))).await?;
+        assert_eq!(maps.get("m").await?.metadata.finalizers, None, "as it was");
+        place.end().await?;
+    }
+    Ok(())
+}
+
+/// The deletion of an object that somebody else deletes right before.
+struct Late {
+    fault: DeleteObject,
+    maps: Api<ConfigMap>,
+}
+
+impl Fault for Late {
+    fn describe(&self) -> String {
+        self.fault.describe()
+    }
+
+    fn resolve(&self) -> BoxFuture<'_, Result<Targets, BoxError>> {
+        self.fault.resolve()
+    }
+
+    fn arm<'a>(&'a self, mark: &'a Mark) -> BoxFuture<'a, Result<Armed, BoxError>> {
+        Box::pin(async move {
+            let (Armed { undo, apply }, maps) = (self.fault.arm(mark).await?, self.maps.clone());
+            let late = async move {
+                maps.delete("m", &DeleteParams::default()).await?;
+                apply().await
+            };
+            Ok(Armed { undo, apply: Box::new(move || Box::pin(late)) })
+        })
+    }
+
+    fn witness<'a>(&'a self, mark: &'a Mark) -> BoxFuture<'a, Result<Proof, BoxError>> {
+        self.fault.witness(mark)
+    }
+}
+
+/// What somebody else has deleted is not made again, and no fault that was.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn what_had_gone_before_it_was_deleted_stays_away(cluster: Cluster) -> steadfast::Result {
+    let place = Place::new(&cluster).await?;
+    place.map("m", json!({"a": "b"})).await?;
+    let object = reference(&place, "v1", "ConfigMap", "configmaps", "m");
+    let (fault, maps) = (cluster.kubernetes().delete_object(object), place.api::<ConfigMap>());
+    let run = Run::start("late", &cluster).await?;
+    let error = run.inject(Late { fault, maps: maps.clone() }).await.err().expect("there is nothing to delete");
+    assert!(error.to_string().contains("not found"), "{error}");
+    let journal = run.finish().await?;
+    assert!(journal.not_undone().is_empty(), "{}", journal.summary());
+    assert!(maps.get_opt("m").await?.is_none(), "it stays away");
+    place.end().await
+}
+
+/// A namespace that was made again is another one, and what lay in the old one is not made again there.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn nothing_is_made_again_in_another_namespace_of_that_name(cluster: Cluster) -> steadfast::Result {
+    for undoer in undoers(&cluster) {
+        let place = Place::new(&cluster).await?;
+        place.map("m", json!({"a": "b"})).await?;
+        let object = reference(&place, "v1", "ConfigMap", "configmaps", "m");
+        let mark = Mark { run: "first".into(), owner: "o".into(), at: cluster.clock().now(), switches: vec![] };
+        let Armed { undo, apply } = cluster.kubernetes().delete_object(object).arm(&mark).await?;
+        apply().await?;
+        let namespaces: Api<Namespace> = Api::all(cluster.kubernetes().client().clone());
+        let before = namespaces.get(&place.name).await?;
+        namespaces.delete(&place.name, &DeleteParams::default()).await?;
+        let gone = async || namespaces.get_opt(&place.name).await.ok()?.is_none().then_some(());
+        let going = target_gone(undoer.undo(&undo[0]).await);
+        assert!(going.contains("is being deleted") || going.contains("is not found"), "{going}");
+        place.eventually(secs(60), "the namespace has gone", gone).await;
+        assert!(target_gone(undoer.undo(&undo[0]).await).contains("is not found"));
+        let again = Namespace {
+            metadata: ObjectMeta {
+                name: Some(place.name.clone()),
+                labels: before.metadata.labels,
+                ..ObjectMeta::default()
+            },
+            ..Namespace::default()
+        };
+        namespaces.create(&PostParams::default(), &again).await?;
+        let proof = target_gone(undoer.undo(&undo[0]).await);
+        assert!(proof.contains("is another one of that name by now"), "{proof}");
+        assert!(matches!(undoer.stands(&undo[0]).await, Ok(Standing::Gone { by }) if by == proof));
+        assert!(place.api::<ConfigMap>().get_opt("m").await?.is_none());
         place.end().await?;
     }
     Ok(())
@@ -246,7 +340,12 @@ async fn a_bare_pod_is_made_again_while_the_old_one_stops(cluster: Cluster) -> s
             (status.phase.as_deref() == Some("Running")).then_some(())
         };
         place.eventually(secs(60), "it runs", ready).await;
-        let mark = Mark { run: "first".into(), owner: "steadfast-first-1".into(), switches: vec![] };
+        let mark = Mark {
+            run: "first".into(),
+            owner: "steadfast-first-1".into(),
+            at: cluster.clock().now(),
+            switches: vec![],
+        };
         let pods = cluster.namespace(&place.name).pods("app=bare").at_most_percent(100);
         let Armed { undo, apply } = pods.delete().bring_back_bare().arm(&mark).await?;
         apply().await?;

@@ -12,7 +12,7 @@ use steadfast::clock::{Clock, Seed};
 use steadfast::cluster::Target;
 use steadfast::lab::Lab;
 use steadfast::prelude::*;
-use steadfast::rollback::{Finding, StateDir, sweep};
+use steadfast::rollback::{Finding, StateDir, Sweeper, sweep};
 use tower::Service;
 
 /// The environment of a process is one: tests that set it take turns.
@@ -172,7 +172,7 @@ fn what_a_forgotten_guard_leaves_the_sweep_undoes() {
         let guard = run.inject(cut(&cluster)).await.unwrap();
 
         // Its owner is alive: a sweep leaves it alone.
-        let swept = sweep(&state, &uid, &*undoer).await.unwrap();
+        let swept = sweep(&state, &uid, &*undoer, Sweeper::Person).await.unwrap();
         assert_eq!(swept[0].finding, Finding::Alive);
         assert_eq!(served.policies(), 1);
 
@@ -184,10 +184,10 @@ fn what_a_forgotten_guard_leaves_the_sweep_undoes() {
         std::fs::copy(served.state().join("mac.key"), elsewhere.join("mac.key")).unwrap();
         std::fs::write(elsewhere.join("ledger").join(ledger.file_name().unwrap()), left).unwrap();
         let dead = StateDir::at(&elsewhere);
-        let other = sweep(&dead, "another cluster", &*undoer).await.unwrap();
+        let other = sweep(&dead, "another cluster", &*undoer, Sweeper::Person).await.unwrap();
         assert_eq!(other[0].finding, Finding::NotThisCluster);
         assert_eq!(served.policies(), 1);
-        let swept = sweep(&dead, &uid, &*undoer).await.unwrap();
+        let swept = sweep(&dead, &uid, &*undoer, Sweeper::Person).await.unwrap();
         assert!(
             matches!(&swept[0].finding, Finding::Undone(undone) if undone.len() == 3),
             "policy, switch and lease: {swept:?}"

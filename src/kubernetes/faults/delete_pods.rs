@@ -9,8 +9,11 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, Preconditions};
 use serde_json::json;
 
+use super::delete_object::{MADE_AGAIN, right_to_home, uid_of_namespace};
 use crate::BoxError;
-use crate::experiment::{Applied, Armed, Check, Fault, Finding, Mark, Place, Proof, Right, Scene, Targets, Witness};
+use crate::experiment::{
+    Applied, Armed, Check, Fault, Finding, Mark, Place, Proof, Right, Scene, Targets, Untouched, Witness,
+};
 use crate::journal::Reason;
 use crate::kubernetes::pods::name_of;
 use crate::kubernetes::{KubernetesError, Pods};
@@ -106,18 +109,26 @@ impl Fault for DeletePods {
         Box::pin(async move {
             let targets = self.targets().await?;
             let namespace = &self.pods.namespace;
-            Ok(Targets {
-                names: targets.iter().map(name_of).collect(),
-                rights: ["list", "get", "delete"].map(|verb| Right::new(verb, "", "pods", namespace)).into(),
-                notes: vec!["deleted pods are not brought back: their controllers replace them".to_owned()],
-            })
+            let mut rights: Vec<_> =
+                ["list", "get", "delete"].map(|verb| Right::new(verb, "", "pods", namespace)).into();
+            let mut notes = vec!["deleted pods are not brought back: their controllers replace them".to_owned()];
+            if self.bare == Bare::MadeAgain && !targets.iter().all(is_controlled) {
+                rights.extend([Right::new("create", "", "pods", namespace), right_to_home(namespace)]);
+                notes.push(format!("of pods without a controller, {MADE_AGAIN}; what they kept in themselves is lost"));
+            }
+            Ok(Targets { names: targets.iter().map(name_of).collect(), rights, notes })
         })
     }
 
-    fn arm<'a>(&'a self, _: &'a Mark) -> BoxFuture<'a, Result<Armed, BoxError>> {
+    fn arm<'a>(&'a self, mark: &'a Mark) -> BoxFuture<'a, Result<Armed, BoxError>> {
         Box::pin(async move {
             let namespace = &self.pods.namespace;
-            let undo = self.targets().await?.into_iter().map(|pod| {
+            let targets = self.targets().await?;
+            let home = match self.bare == Bare::MadeAgain && !targets.iter().all(is_controlled) {
+                true => Some(uid_of_namespace(&self.pods.kubernetes, namespace).await?),
+                false => None,
+            };
+            let undo = targets.into_iter().map(|pod| {
                 let object = ObjectRef {
                     api_version: "v1".into(),
                     kind: "Pod".into(),
@@ -128,7 +139,7 @@ impl Fault for DeletePods {
                 let uid = pod.metadata.uid.clone().unwrap_or_default();
                 if self.bare == Bare::MadeAgain && !is_controlled(&pod) {
                     let manifest = manifest(&serde_json::to_value(&pod)?);
-                    return Ok(Undo::Recreate { object, uid, manifest });
+                    return Ok(Undo::Recreate { object, uid, namespace: home.clone(), deleted: mark.at, manifest });
                 }
                 Ok(Undo::Deleted { object, uid })
             });
@@ -197,13 +208,13 @@ impl Check for Stand {
 /// # Errors
 /// One cannot be deleted, or there was none left to be.
 async fn delete(api: Api<Pod>, pods: Vec<Undo>, grace: Option<u32>) -> Applied {
-    let mut deleted = 0;
-    for pod in &pods {
+    let mut deleted = vec![None; pods.len()];
+    for (pod, deleted) in pods.iter().zip(&mut deleted) {
         let (Undo::Deleted { object, uid } | Undo::Recreate { object, uid, .. }) = pod else { continue };
         let preconditions = Some(Preconditions { uid: Some(uid.clone()), resource_version: None });
         let params = DeleteParams { grace_period_seconds: grace, preconditions, ..DeleteParams::default() };
         match api.delete(&object.name, &params).await {
-            Ok(_) => deleted += 1,
+            Ok(_) => *deleted = Some(uid.clone()),
             // It has gone by itself since it was selected, or another one has its name.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => continue,
             Err(error) => return Err(KubernetesError::api(format!("delete {object}"))(error).into()),
@@ -215,13 +226,10 @@ async fn delete(api: Api<Pod>, pods: Vec<Undo>, grace: Option<u32>) -> Applied {
             return Err(format!("{object} was deleted by the API's word, but is still there").into());
         }
     }
-    if deleted == 0 {
+    if deleted.iter().all(Option::is_none) {
         let all: Vec<_> = pods.iter().map(|pod| pod.object().to_string()).collect();
-        return Err(format!(
-            "none of the pods was deleted: all had gone since they were selected ({})",
-            all.join(", ")
-        )
-        .into());
+        let why = format!("none of the pods was deleted: all had gone since they were selected ({})", all.join(", "));
+        return Err(Untouched(why.into()).into());
     }
-    Ok(vec![None; pods.len()])
+    Ok(deleted)
 }
