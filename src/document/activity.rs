@@ -113,6 +113,11 @@ impl<'a> Activity<'a> {
         self.own("leave").is_some_and(|leave| *leave == true)
     }
 
+    /// `"x-steadfast": {"all": true}`: it may take more nodes and pods than a call may unasked.
+    pub(crate) fn takes_all(&self) -> bool {
+        self.own("all").is_some_and(|all| *all == true)
+    }
+
     /// `"x-steadfast": {"trust": "why"}`: the reason for which the fault is taken to work without being seen.
     pub(crate) fn trust(&self) -> Option<&'a str> {
         self.own("trust")?.as_str()

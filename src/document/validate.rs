@@ -244,7 +244,9 @@ impl<'a> Judge<'a> {
         for (key, value) in own {
             let path = path.key(key);
             match key.as_str() {
-                "leave" if !value.is_boolean() => self.error(&path, "x-steadfast.leave is true or false"),
+                "leave" | "all" if !value.is_boolean() => {
+                    self.error(&path, format!("x-steadfast.{key} is true or false"));
+                }
                 "trust" if value.as_str().is_none_or(|why| why.trim().is_empty()) => {
                     self.error(&path, "x-steadfast.trust says why, in a text that is not empty");
                 }

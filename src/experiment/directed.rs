@@ -28,6 +28,11 @@ impl Run {
         interrupt::interrupted().await
     }
 
+    /// Waits for a signal after the first: somebody wants it to be over now.
+    pub(crate) async fn interrupted_again(&self) {
+        interrupt::again().await;
+    }
+
     /// Where and when something looks.
     pub(crate) fn scene(&self, phase: Phase) -> Scene {
         self.recorder.scene(phase)

@@ -4,7 +4,7 @@
 //! One that the process ignores, as under `nohup`, stays ignored. The first signal stops the ledgers from admitting new entries and tells every run; engines undo, store their
 //! journals and report here; then the process ends with 128 + n, or with 5 if something leaked. Runs that no
 //! engine drives are undone and journalled from here, out of their ledgers. Further signals do not cut that short: they are told
-//! what is still being undone.
+//! what is still being undone. What a document does of its own after the first, its rollbacks and controls, the next one cuts.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -28,6 +28,10 @@ pub(crate) type Signal = (i32, &'static str);
 
 /// The first signal, once it came. Apart from the handlers: engines wait for it before there are any.
 static ARRIVED: LazyLock<watch::Sender<Option<Signal>>> = LazyLock::new(|| watch::Sender::new(None));
+
+/// Whether one more has come since.
+#[cfg(feature = "cli")]
+static AGAIN: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(false));
 
 struct Interrupts {
     state: Mutex<State>,
@@ -95,6 +99,13 @@ pub(super) async fn interrupted() -> Signal {
     }
 }
 
+/// Waits for a signal after the first.
+#[cfg(feature = "cli")]
+pub(super) async fn again() {
+    // The sender lives as long as the process.
+    let _ = AGAIN.subscribe().wait_for(|again| *again).await;
+}
+
 /// What the process is to end with after a signal that left nothing behind; otherwise 128 and its number.
 #[cfg(feature = "cli")]
 pub(super) fn leave_with(code: Option<i32>) {
@@ -152,7 +163,11 @@ impl Interrupts {
             tokio::select! {
                 biased;
                 done = &mut work => break done.unwrap_or(true),
-                (_, name) = signals.next() => self.tell_what_is_on(name),
+                (_, name) = signals.next() => {
+                    #[cfg(feature = "cli")]
+                    AGAIN.send_replace(true);
+                    self.tell_what_is_on(name);
+                }
             }
         };
         let agreed = self.lock().code;

@@ -36,7 +36,7 @@ pub use mark::{deletion, metadata};
 pub use node::Node;
 pub use pods::Pods;
 #[cfg(feature = "cli")]
-pub(crate) use pods::refuse_protected;
+pub(crate) use pods::{CAP_PERCENT, refuse_protected};
 pub use selector::{Selector, SelectorError};
 pub use service::{Service, ServiceAddresses};
 pub use undo::KubeUndoer;

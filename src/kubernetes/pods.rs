@@ -8,7 +8,7 @@ use kube::api::{Api, ListParams};
 use super::{Kubernetes, KubernetesError, PodLogs, Selector, SelectorError};
 
 /// The most pods of a namespace that a fault may touch, in percent, unless the experiment lifts it.
-const CAP_PERCENT: u8 = 80;
+pub(crate) const CAP_PERCENT: u8 = 80;
 
 /// Namespaces of the cluster itself.
 const PROTECTED: &[&str] = &["kube-system", "kube-public", "kube-node-lease"];
@@ -118,6 +118,14 @@ impl Pods {
         }
         Ok((selected, count))
     }
+}
+
+/// The pods of a namespace that run, and are none of ours.
+pub(super) async fn live(kubernetes: &Kubernetes, namespace: &str) -> Result<Vec<Pod>, KubernetesError> {
+    let api: Api<Pod> = Api::namespaced(kubernetes.client().clone(), namespace);
+    let all = api.list(&ListParams::default()).await;
+    let all = all.map_err(KubernetesError::api(format!("list the pods of namespace {namespace}")))?.items;
+    Ok(all.into_iter().filter(is_live).collect())
 }
 
 /// Refuses a namespace of the cluster itself.

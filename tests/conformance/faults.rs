@@ -501,8 +501,10 @@ async fn pods_are_evicted_as_their_budget_lets_them(cluster: Cluster) -> steadfa
         (object, pod.metadata.uid.clone().unwrap_or_default())
     };
     let before: Vec<_> = place.pods("app=back").await.iter().map(of).collect();
+    let error = refusal(cluster.kubernetes().evict(before.clone(), secs(30))).await;
+    assert!(error.contains("this would evict 1 of 1 pods") && error.contains("at_most_percent(100)"), "{error}");
     let journal = Experiment::new("evicted", holds())
-        .inject(cluster.kubernetes().evict(before.clone(), secs(30)))
+        .inject(cluster.kubernetes().evict(before.clone(), secs(30)).at_most_percent(100))
         .run(&cluster)
         .await?;
     journal.assert_verdict(Met);
@@ -514,8 +516,10 @@ async fn pods_are_evicted_as_their_budget_lets_them(cluster: Cluster) -> steadfa
     let budget = json!({"metadata": {"name": "keep"}, "spec": spec});
     let _: k8s_openapi::api::policy::v1::PodDisruptionBudget = place.create(budget).await?;
     cluster.clock().sleep(secs(2)).await;
-    let ran =
-        Experiment::new("kept", holds()).inject(cluster.kubernetes().evict(after.clone(), secs(6))).run(&cluster).await;
+    let ran = Experiment::new("kept", holds())
+        .inject(cluster.kubernetes().evict(after.clone(), secs(6)).at_most_percent(100))
+        .run(&cluster)
+        .await;
     let error = ran.expect_err("it is kept").to_string();
     assert!(error.contains("1 pods could not be evicted within 6s") && error.contains("disruption budget"), "{error}");
     let kept: Vec<_> = place.pods("app=back").await.iter().map(of).collect();

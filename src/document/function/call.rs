@@ -207,6 +207,10 @@ fn told(error: &KubernetesError) -> String {
             "this would take {selected} of {all} pods in namespace {namespace} (selector {selector:?}), more than {percent} %; \
              narrow it, or say `\"all\": true` if it is meant"
         ),
+        KubernetesError::TooManyEvicted { namespace, selected, all, percent } => format!(
+            "this would evict {selected} of {all} pods in namespace {namespace}, more than {percent} %; take a node with fewer, \
+             or say `\"x-steadfast\": {{\"all\": true}}` on the activity if it is meant"
+        ),
         KubernetesError::ForGood { .. } => format!(
             "{error}; if it may go, say `\"x-steadfast\": {{\"leave\": true}}` on the activity, or run with `--leave-faults`"
         ),

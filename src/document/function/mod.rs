@@ -83,6 +83,8 @@ pub(crate) struct Stage<'a> {
     /// Leaves what it changes as the original does: nobody undoes it. So the user may ask, and so are the activities of
     /// the document's own rollbacks carried out.
     pub(crate) leave: bool,
+    /// Whether the document says that all that is selected is meant, whatever the caps are.
+    pub(crate) all: bool,
     /// Why a fault may be believed without a proof, if the document says so.
     pub(crate) trust: Option<&'a str>,
 }

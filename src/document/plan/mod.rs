@@ -252,6 +252,7 @@ impl Planner<'_> {
             scene: &scene,
             guards: &self.guards,
             leave,
+            all: activity.takes_all(),
             trust: activity.trust(),
         };
         let on_before = self.guards.objects();

@@ -56,6 +56,8 @@ pub(crate) struct Site<'a> {
     pub(crate) guards: &'a Guards,
     /// Whether what it changes is nobody's to undo.
     pub(crate) leave: bool,
+    /// Whether it may take more nodes and pods than a call may unasked.
+    pub(crate) all: bool,
     /// Why a fault may be believed without a proof.
     pub(crate) trust: Option<&'a str>,
     /// Whether a tolerance judges what it returns: then nobody needs to be warned of it.
@@ -149,6 +151,7 @@ impl Providers {
             scene: &site.scene,
             guards: site.guards,
             leave: site.leave,
+            all: site.all,
             trust: site.trust,
         };
         Ok(function.call(call, stage).await?)

@@ -113,6 +113,7 @@ impl Conductor {
             guards: &self.guards,
             // Whatever the rollbacks of the document make, nobody is to take it back.
             leave: self.settings.leave_faults || activity.leaves() || matches!(phase, Phase::Recovery { .. }),
+            all: activity.takes_all(),
             trust: activity.trust(),
             judged: activity.tolerance().is_some() || activity.definition.get("tolerance").is_some(),
             log: &self.log,

@@ -212,7 +212,7 @@ impl Conductor {
         let code = if self.settings.original_codes { end.original_code() } else { end.code() };
         if late.is_some() {
             // After a signal the process ends with the journal.
-            self.tell(&self.run.evidence()).await;
+            self.until_a_signal(&mut late, self.tell(&self.run.evidence())).await;
         }
         let evidence = self.run.close(ended, Some(i32::from(code))).await?;
         self.tell(&evidence).await;
@@ -245,12 +245,13 @@ impl Conductor {
                 &format!("Caught {}: the remaining rollbacks are not run", signal.map_or("", |one| one.1)),
             );
             self.state().status = Some(Status::Interrupted);
-            self.close_what_was_cut().await;
+            self.until_a_signal(&mut signal, self.close_what_was_cut()).await;
         }
         signal
     }
 
-    /// Does something until the first signal; whether one cut it. After the first there is none to wait for.
+    /// Does something until the first signal or, after that, the next; whether one cut it. After the second nothing is done:
+    /// whoever sends it wants the faults undone, and nothing else.
     async fn until_a_signal(&self, signal: &mut Option<Signal>, work: impl Future<Output = ()>) -> bool {
         tokio::select! {
             biased;
@@ -258,6 +259,7 @@ impl Conductor {
                 *signal = Some(first);
                 true
             }
+            () = self.run.interrupted_again(), if signal.is_some() => true,
             () = work => false,
         }
     }

@@ -14,7 +14,7 @@ impl<'a> Judge<'a> {
         if !activity.is_object() {
             return self.error(path, "an activity is a mapping with type, name and provider, or with ref");
         }
-        self.own(activity, path, &["leave", "trust"]);
+        self.own(activity, path, &["leave", "all", "trust"]);
         match activity.get("ref") {
             None | Some(Value::Null) => {}
             Some(Value::String(name)) if !name.is_empty() => return,

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::BoxError;
 use crate::experiment::{Applied, Armed, Fault, Mark, Place, Proof, Right, Targets};
-use crate::kubernetes::pods::refuse_protected;
+use crate::kubernetes::pods::{CAP_PERCENT, live, refuse_protected};
 use crate::kubernetes::{Kubernetes, KubernetesError};
 use crate::rollback::{ObjectRef, Undo};
 
@@ -22,7 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 impl Kubernetes {
     /// A fault: these pods, of these uids, are evicted. See [`EvictPods`].
     pub fn evict(&self, pods: Vec<(ObjectRef, String)>, within: Duration) -> EvictPods {
-        EvictPods { kubernetes: self.clone(), pods, within }
+        EvictPods { kubernetes: self.clone(), pods, within, percent: CAP_PERCENT }
     }
 }
 
@@ -31,8 +31,8 @@ impl Kubernetes {
 /// - **Effect**: each pod is told to stop, as soon as its disruption budget lets it; its controller makes another. The
 ///   fault lands when all have gone; until its time is up, what a budget keeps is tried again.
 /// - **Undo**: nothing is brought back: the outcome is that the target has gone.
-/// - **Needs**: get on `pods`, create on `pods/eviction`.
-/// - **Caveats**: what has no controller stays away. If the time is over, some have gone and some have not.
+/// - **Needs**: list and get on `pods`, create on `pods/eviction`.
+/// - **Caveats**: more than 80 % of the pods of a namespace are refused unless that cap is lifted. What has no controller stays away. If the time is over, some have gone and some have not.
 #[derive(Clone)]
 #[must_use = "a fault does nothing until it is injected: `.inject(..)`"]
 pub struct EvictPods {
@@ -40,9 +40,30 @@ pub struct EvictPods {
     /// With their uids.
     pods: Vec<(ObjectRef, String)>,
     within: Duration,
+    percent: u8,
 }
 
 impl EvictPods {
+    /// Lifts or narrows the cap on how many of a namespace's pods it may take, 80 % by default.
+    pub fn at_most_percent(mut self, percent: u8) -> Self {
+        self.percent = percent;
+        self
+    }
+
+    /// Refuses too many pods, and those of the cluster itself.
+    pub(crate) async fn admit(&self) -> Result<(), KubernetesError> {
+        for namespace in self.namespaces() {
+            refuse_protected(&namespace)?;
+            let all = live(&self.kubernetes, &namespace).await?;
+            let is_meant = |pod: &&Pod| self.pods.iter().any(|(_, uid)| pod.metadata.uid.as_ref() == Some(uid));
+            let (selected, all, percent) = (all.iter().filter(is_meant).count(), all.len(), self.percent);
+            if selected * 100 > all * usize::from(percent) {
+                return Err(KubernetesError::TooManyEvicted { namespace, selected, all, percent });
+            }
+        }
+        Ok(())
+    }
+
     fn namespaces(&self) -> Vec<String> {
         let mut all: Vec<_> = self.pods.iter().filter_map(|(pod, _)| pod.namespace.clone()).collect();
         all.sort();
@@ -62,9 +83,10 @@ impl Fault for EvictPods {
 
     fn resolve(&self) -> BoxFuture<'_, Result<Targets, BoxError>> {
         Box::pin(async move {
+            self.admit().await?;
             let mut rights = Vec::new();
             for namespace in self.namespaces() {
-                refuse_protected(&namespace)?;
+                rights.push(Right::new("list", "", "pods", &namespace));
                 rights.push(Right::new("get", "", "pods", &namespace));
                 rights.push(Right::new("create", "", "pods/eviction", &namespace));
             }
@@ -78,6 +100,7 @@ impl Fault for EvictPods {
 
     fn arm<'a>(&'a self, _: &'a Mark) -> BoxFuture<'a, Result<Armed, BoxError>> {
         Box::pin(async move {
+            self.admit().await?;
             let undo = self.pods.iter().map(|(pod, uid)| Undo::Deleted { object: pod.clone(), uid: uid.clone() });
             let undo = undo.collect();
             let this = self.clone();

@@ -63,6 +63,11 @@ impl Conducted {
         }
     }
 
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
     fn has_written(&self, name: &str) -> bool {
         fs::read_to_string(self.folder.path().join(name)).is_ok_and(|text| text.ends_with('\n'))
     }
@@ -116,6 +121,30 @@ fn a_cluster_that_vanishes_is_told_with_what_may_be_left_on_it() {
     assert_eq!(undo["outcome"], "leaked", "{undo}");
     assert!(undo["why"].as_str().is_some_and(|why| why.contains("undo it by hand")), "{undo}");
     assert!(said.contains("networkpolicy default/chaostoolkit-deny-all-ingress"), "{said}");
+}
+
+/// The document's own rollbacks are played after the first signal, and hang: the next one cuts them, and the fault goes.
+#[test]
+fn a_second_signal_cuts_the_rollbacks_of_a_document_and_undoes_its_faults() {
+    on_a_runtime(async {
+        let site = Site::start().await;
+        for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+            let mut document = experiment(&[shell("wait", "echo here > here; exec sleep 600")]);
+            document["runtime"] = json!({"rollbacks": {"strategy": "always"}});
+            document["rollbacks"] = json!([shell("hang", "echo $$ > hangs; exec sleep 600")]);
+            let mut conducted = Conducted::start(&site.running.lab, &document, "");
+            conducted.waits_until("the wait", |one| one.has_written("here"));
+            conducted.signal(signal);
+            conducted.waits_until("the rollback", |one| one.has_written("hangs"));
+            assert_ne!(site.owned().await, Vec::<String>::new(), "the fault is on");
+            conducted.signal(signal);
+            let (status, journal) = conducted.ends();
+            let said = conducted.said();
+            assert_eq!((status.code(), &journal["status"]), (Some(code), &json!("interrupted")), "{said}");
+            assert_eq!(statuses(&journal, "rollbacks"), [pair("hang", "aborted")]);
+            assert_eq!(site.owned().await, Vec::<String>::new(), "{said}");
+        }
+    });
 }
 
 #[test]

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::super::{Answer, Failed};
-use super::node::{cordon, selected};
+use super::node::{cordon, taken};
 use super::objects::name_of;
-use super::{Call, POD, Stage, object};
-use crate::kubernetes::refuse_protected;
+use super::{Call, NODE, POD, Stage, object};
+use crate::kubernetes::{CAP_PERCENT, refuse_protected};
 use crate::rollback::{OWNER_LABEL, ObjectRef};
 
 /// What becomes of a pod of a node that is drained.
@@ -19,15 +19,50 @@ enum Fate {
     Refused(&'static str),
 }
 
-/// Cordons nodes and evicts what runs there. What cannot be evicted is found before anything is touched.
+/// Cordons nodes and evicts what runs there. What cannot be evicted is found before anything is touched; what is evicted is
+/// looked for once no more can come.
 pub(super) async fn drain_nodes(call: Call<'_>, stage: Stage<'_>) -> Answer {
     let (within, local) = (call.seconds("timeout", 120)?, call.flag("delete_pods_with_local_storage", false)?);
-    let nodes = selected(&call, &stage).await?;
+    let nodes = taken(&call, &stage).await?;
     let names: Vec<&str> = nodes.iter().map(name_of).collect();
-    let on_them = |pod: &&Value| pod["spec"]["nodeName"].as_str().is_some_and(|node| names.contains(&node));
+    let evicted = async || -> Result<_, Failed> {
+        let pods = on_them(&stage, &names, local).await?;
+        let objects: Vec<ObjectRef> = pods.iter().map(|(object, _)| object.clone()).collect();
+        let fault = stage.kubernetes().evict(pods, within).at_most_percent(if stage.all { 100 } else { CAP_PERCENT });
+        fault.admit().await?;
+        Ok((fault, objects))
+    };
+    // Nothing is touched yet.
+    drop(evicted().await?);
+    let mut cordoned = Vec::new();
+    for name in &names {
+        let node = object(NODE, None, name);
+        let was = stage.guards.holds(&node);
+        cordon(&stage, name).await?;
+        cordoned.extend(Some(node).filter(|_| !was));
+    }
+    match evicted().await {
+        Ok((_, objects)) if objects.is_empty() => {}
+        Ok((fault, objects)) => stage.inject(fault, objects).await?,
+        Err(why) => {
+            for node in cordoned.iter().rev() {
+                stage.guards.end(node).await?;
+            }
+            return Err(why);
+        }
+    }
+    Ok(json!(names))
+}
+
+/// The pods of nodes that are evicted, with their uids.
+///
+/// # Errors
+/// One of them cannot be.
+async fn on_them(stage: &Stage<'_>, names: &[&str], local: bool) -> Result<Vec<(ObjectRef, String)>, Failed> {
+    let is_on_them = |pod: &&Value| pod["spec"]["nodeName"].as_str().is_some_and(|node| names.contains(&node));
     let all = stage.list(POD, None, "").await?;
     let (mut evicted, mut refused) = (Vec::new(), Vec::new());
-    for pod in all.iter().filter(on_them) {
+    for pod in all.iter().filter(is_on_them) {
         let (namespace, name) = (pod["metadata"]["namespace"].as_str().unwrap_or_default(), name_of(pod));
         match fate(pod, local) {
             Fate::Evicted => evicted.push((object(POD, Some(namespace), name), uid(pod))),
@@ -35,17 +70,7 @@ pub(super) async fn drain_nodes(call: Call<'_>, stage: Stage<'_>) -> Answer {
             Fate::Refused(why) => refused.push(format!("pod {namespace}/{name} {why}")),
         }
     }
-    if !refused.is_empty() {
-        return Err(Failed(format!("nothing is drained: {}", refused.join("; "))));
-    }
-    for name in &names {
-        cordon(&stage, name).await?;
-    }
-    if !evicted.is_empty() {
-        let objects: Vec<ObjectRef> = evicted.iter().map(|(object, _)| object.clone()).collect();
-        stage.inject(stage.kubernetes().evict(evicted, within), objects).await?;
-    }
-    Ok(json!(names))
+    if refused.is_empty() { Ok(evicted) } else { Err(Failed(format!("nothing is drained: {}", refused.join("; ")))) }
 }
 
 fn uid(pod: &Value) -> String {

@@ -28,6 +28,9 @@ functions! { PROBES: "chaosk8s.node.probes", Probe, cluster: true {
     nodes_must_be_healthy(; label_selector) = nodes_must_be_healthy;
 } }
 
+/// How many nodes a call takes away unasked.
+const AT_MOST: usize = 1;
+
 /// The conditions of a node that tell that it is ill when they are true; Ready when it is not.
 const ILL: &[&str] = &[
     "FrequentKubeletRestart",
@@ -77,6 +80,22 @@ pub(super) async fn selected(call: &Call<'_>, stage: &Stage<'_>) -> Result<Vec<V
     Ok(nodes)
 }
 
+/// As [`selected`], for what takes nodes away: one, unless the call or the document says that more are meant.
+pub(super) async fn taken(call: &Call<'_>, stage: &Stage<'_>) -> Result<Vec<Value>, Failed> {
+    let nodes = selected(call, stage).await?;
+    let said = stage.all || call.flag("all", false)? || call.value("count").is_some();
+    if nodes.len() > AT_MOST && !said {
+        let names: Vec<&str> = nodes.iter().map(name_of).collect();
+        return Err(Failed(format!(
+            "this would take {} nodes ({}), and a call takes one; name one, or say `\"x-steadfast\": {{\"all\": true}}` on the \
+             activity if they are meant",
+            names.len(),
+            names.join(", ")
+        )));
+    }
+    Ok(nodes)
+}
+
 fn names(nodes: &[Value]) -> Value {
     nodes.iter().map(name_of).collect()
 }
@@ -92,7 +111,7 @@ async fn create_node(call: Call<'_>, stage: Stage<'_>) -> Answer {
 
 /// Only where they are left: nothing but its kubelet brings a node back.
 async fn delete_nodes(call: Call<'_>, stage: Stage<'_>) -> Answer {
-    let nodes = selected(&call, &stage).await?;
+    let nodes = taken(&call, &stage).await?;
     for node in &nodes {
         stage.delete(object(NODE, None, name_of(node))).await?;
     }
@@ -100,7 +119,7 @@ async fn delete_nodes(call: Call<'_>, stage: Stage<'_>) -> Answer {
 }
 
 async fn cordon_node(call: Call<'_>, stage: Stage<'_>) -> Answer {
-    let nodes = selected(&call, &stage).await?;
+    let nodes = taken(&call, &stage).await?;
     for node in &nodes {
         cordon(&stage, name_of(node)).await?;
     }

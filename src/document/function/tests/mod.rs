@@ -72,7 +72,7 @@ impl Ground {
 
     fn stage(&self) -> Stage<'_> {
         let Self { cluster, run, scene, guards, .. } = self;
-        Stage { hand: Hand::Run(run), cluster: Some(cluster), scene, guards, leave: false, trust: None }
+        Stage { hand: Hand::Run(run), cluster: Some(cluster), scene, guards, leave: false, all: false, trust: None }
     }
 
     /// Calls a function of the table.

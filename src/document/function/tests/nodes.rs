@@ -1,6 +1,9 @@
+use std::time::Duration;
+
 use serde_json::json;
 
-use super::{Ground, on_the_shop};
+use super::{Ground, Stage, on_the_shop};
+use crate::lab::resource::{NODES, PODS};
 
 const ACTIONS: &str = "chaosk8s.node.actions";
 const PROBES: &str = "chaosk8s.node.probes";
@@ -53,12 +56,72 @@ fn a_node_is_drained_of_what_comes_back_elsewhere() {
         };
         let before = pods();
         let drained = json!({"pod_label_selector": "app=back", "pod_namespace": "default", "timeout": 60});
-        assert_eq!(ground.call(ACTIONS, "drain_nodes", drained).await, Ok(json!([name])));
+        let why = ground.refused(ACTIONS, "drain_nodes", drained.clone()).await;
+        assert!(why.contains("in namespace default, more than 80 %") && why.contains("\"all\": true"), "{why}");
+        assert!(ground.guards.objects().is_empty() && pods() == before, "nothing was touched");
+        let all = Stage { all: true, ..ground.stage() };
+        assert_eq!(ground.call_on(all, ACTIONS, "drain_nodes", drained).await, Ok(json!([name])));
         ground.wait(5).await;
         let after = pods();
         assert!(after.iter().all(|(pod, on)| on.is_null() && before.iter().all(|(old, _)| old != pod)), "{after:?}");
         assert!(ground.guards.undo_all().await.is_empty());
         ground.wait(30).await;
+    });
+}
+
+/// What was put onto a node before it was cordoned is drained with the rest, however late.
+#[test]
+fn a_pod_that_comes_while_its_node_is_cordoned_is_evicted_too() {
+    on_the_shop(async |ground| {
+        let name = node(ground);
+        let uid = ground.found("Service", "back").expect("it is there")["metadata"]["uid"].clone();
+        let store = ground.cluster.lab().expect("the lab").store();
+        let comes = async {
+            // Looked at in each turn, so that it comes before anybody else knows of the cordon.
+            for turn in 1.. {
+                let found = store.find(&NODES, "", &name).expect("it is there");
+                if found["spec"]["unschedulable"] == true {
+                    break;
+                }
+                match turn % 1000 {
+                    0 => ground.scene.clock.sleep(Duration::from_millis(1)).await,
+                    _ => tokio::task::yield_now().await,
+                }
+            }
+            let owner =
+                json!([{"apiVersion": "v1", "kind": "Service", "name": "back", "uid": uid, "controller": true}]);
+            let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "late", "ownerReferences": owner},
+                "spec": {"nodeName": name, "containers": [{"name": "c", "image": "none"}]}});
+            store.create(&PODS, "default", pod, false).expect("it is made");
+        };
+        let all = Stage { all: true, ..ground.stage() };
+        let drained = ground.call_on(all, ACTIONS, "drain_nodes", json!({"name": name, "timeout": 60}));
+        let (drained, ()) = tokio::join!(drained, comes);
+        assert_eq!(drained, Ok(json!([name])));
+        assert_eq!(ground.found("Pod", "late"), None);
+        assert!(ground.guards.undo_all().await.is_empty());
+        ground.wait(30).await;
+    });
+}
+
+/// One node is what a call takes unasked.
+#[test]
+fn more_than_one_node_is_taken_only_where_that_is_said() {
+    on_the_shop(async |ground| {
+        for more in ["more", "most"] {
+            ground.leave(ACTIONS, "create_node", json!({"meta": {"name": more, "labels": {"a": "b"}}})).await.unwrap();
+        }
+        let both = json!({"label_selector": "a=b"});
+        for func in ["cordon_node", "drain_nodes", "delete_nodes"] {
+            let why = ground.refused(ACTIONS, func, both.clone()).await;
+            assert!(why.contains("2 nodes (more, most)") && why.contains("\"all\": true"), "{func}: {why}");
+        }
+        let all = Stage { all: true, ..ground.stage() };
+        let cordoned = ground.call_on(all, ACTIONS, "cordon_node", both.clone()).await;
+        assert_eq!(cordoned, Ok(json!(["more", "most"])));
+        assert_eq!(ground.call(ACTIONS, "uncordon_node", both.clone()).await, Ok(json!(["more", "most"])));
+        let counted = json!({"label_selector": "a=b", "count": 2});
+        ground.leave(ACTIONS, "delete_nodes", counted).await.expect("they are counted");
     });
 }
 
