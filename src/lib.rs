@@ -66,6 +66,7 @@ pub mod prelude;
 pub mod process;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;
+pub mod report;
 pub mod rollback;
 #[cfg(feature = "shop")]
 #[doc(hidden)]

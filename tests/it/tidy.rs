@@ -22,6 +22,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("services", &[]),
     ("cluster", &["experiment", "kubernetes", "prometheus", "lab", "services", "error"]),
     ("document", &["cluster", "load", "http", "process", "prometheus", "variables"]),
+    ("report", &["journal"]),
     ("error", &[]),
 ];
 

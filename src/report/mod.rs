@@ -1,0 +1,18 @@
+//! Reports: a stored run, told to people and to CI.
+//!
+//! A report reads a [`Journal`](crate::journal::Journal) and nothing else: no cluster, no clock, no network. Called by
+//! tests, by the command and by CI's steps. It promises: equal bytes for equal journals; a sentence that never says
+//! "met" without evidence and never hides what is left; whatever the system under test said is data, never markup.
+
+mod numbers;
+mod sentence;
+mod text;
+
+pub use numbers::{FaultTimes, LoadNumbers, Numbers, PartNumbers};
+pub use sentence::{Rollback, RollbackState};
+
+/// A run of lab4 with all that can be measured beside it, for tests.
+#[cfg(test)]
+pub(crate) fn sample() -> crate::journal::Journal {
+    serde_json::from_str(include_str!("sample.json")).expect("it is a journal")
+}
