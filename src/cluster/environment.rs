@@ -7,9 +7,10 @@ use futures_util::future::BoxFuture;
 
 use super::{Cluster, Ground};
 use crate::BoxError;
-use crate::clock::{Clock, Seed};
+use crate::clock::{Clock, Seed, Timestamp};
 use crate::experiment::{Environment, Hold, Place, Right};
-use crate::kubernetes::{KubeUndoer, PlaceHold};
+use crate::journal::ClusterEvent;
+use crate::kubernetes::{KubeUndoer, PlaceHold, events};
 use crate::rollback::{Ledger, Undoer, leash_is_on};
 use crate::transport::Transport;
 
@@ -87,6 +88,26 @@ impl Environment for Cluster {
 
     fn hold_rights(&self, place: &Place) -> (Vec<Right>, Vec<Right>) {
         (PlaceHold::rights(place), PlaceHold::switch_rights(place).unwrap_or_default())
+    }
+
+    fn reported<'a>(
+        &'a self,
+        places: &'a [Place],
+        from: Timestamp,
+    ) -> BoxFuture<'a, Result<Vec<ClusterEvent>, BoxError>> {
+        Box::pin(async move {
+            let mut all = Vec::new();
+            for place in places {
+                // What befalls a node is an event in `default`, which its lease lies in as well.
+                let namespace = match place {
+                    Place::Namespace(name) => name,
+                    Place::Node(_) => "default",
+                };
+                all.extend(events(&self.inner.kubernetes, namespace, from).await?);
+            }
+            all.sort_by_key(|event| event.at);
+            Ok(all)
+        })
     }
 
     fn outputs(&self) -> PathBuf {

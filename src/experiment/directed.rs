@@ -118,7 +118,11 @@ impl Run {
         for life in self.recorder.lives.all().into_iter().rev() {
             life.lock().await.end(FaultEnd::Rollback).await;
         }
+        let places = self.recorder.holds.places();
         self.recorder.holds.give_back().await;
+        if interrupt::arrived().is_none() {
+            self.recorder.measure(&places).await;
+        }
     }
 
     /// Ends the run and stores its journal; after a signal the process then ends with `code`.

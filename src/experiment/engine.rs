@@ -118,7 +118,15 @@ pub(super) async fn run(
             crate::journal::complain(&format!("rollback failed, a fault may be left: {}", left.join("; ")));
         }
     }
+    let places = recorder.holds.places();
     recorder.holds.give_back().await;
+    if signal.is_none() {
+        tokio::select! {
+            biased;
+            _ = interrupted() => {}
+            () = recorder.measure(&places) => {}
+        }
+    }
     let stored = recorder.finish(ended);
     if signal.is_some() {
         // Whoever handles the signal ends the process now: the body must not go on, nor fail with a code of its own.

@@ -7,8 +7,8 @@ use futures_util::future::BoxFuture;
 
 use super::{Hold, Place, Right};
 use crate::BoxError;
-use crate::clock::{Clock, Seed};
-use crate::journal::{Event, Journal};
+use crate::clock::{Clock, Seed, Timestamp};
+use crate::journal::{ClusterEvent, Event, Journal};
 use crate::rollback::{Ledger, Undoer};
 use crate::transport::Transport;
 
@@ -59,6 +59,16 @@ pub trait Environment: Send + Sync {
     /// The file in it for the journal of one more run: another one each time, so that none is overwritten.
     fn journal_file(&self) -> PathBuf {
         PathBuf::from("journal.json")
+    }
+
+    /// What the cluster itself reported of these places since `from`, for reports, in the order of time.
+    fn reported<'a>(
+        &'a self,
+        places: &'a [Place],
+        from: Timestamp,
+    ) -> BoxFuture<'a, Result<Vec<ClusterEvent>, BoxError>> {
+        let _ = (places, from);
+        Box::pin(async { Ok(Vec::new()) })
     }
 
     /// Something happened in a run, now.

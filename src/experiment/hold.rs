@@ -74,6 +74,11 @@ impl Holds {
         self.with(|held| held.iter().find(|held| held.place == *place).map(|held| held.hold.clone()))
     }
 
+    /// The places that are held.
+    pub(super) fn places(&self) -> Vec<Place> {
+        self.with(|held| held.iter().map(|held| held.place.clone()).collect())
+    }
+
     /// The switches that are on.
     pub(super) fn switches(&self) -> Vec<Switch> {
         self.with(|held| held.iter().filter_map(|held| held.hold.switch()).collect())

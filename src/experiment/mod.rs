@@ -33,6 +33,7 @@ mod scene;
 mod sight;
 mod step;
 mod strategy;
+mod telemetry;
 
 use std::panic::Location;
 use std::path::PathBuf;
@@ -66,6 +67,8 @@ pub use safeguard::Safeguard;
 pub use scene::{Faults, Phase, Scene};
 use step::{Step, Work};
 pub use strategy::{HypothesisStrategy, RollbackStrategy};
+pub(crate) use telemetry::Measured;
+pub use telemetry::Stretch;
 
 /// A hypothesis and a method, ready to be planned and run.
 ///

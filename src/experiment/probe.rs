@@ -4,9 +4,8 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Scene;
+use super::{Scene, Stretch};
 use crate::BoxError;
-use crate::clock::Timestamp;
 use crate::journal::{MetricSeries, Reason};
 use crate::tolerance::{Judgement, Tolerance};
 
@@ -63,12 +62,16 @@ pub trait Probe: Send + Sync + 'static {
         Box::pin(async { Ok(Vec::new()) })
     }
 
-    /// The series that it looks at, from `from` on until now, for reports.
+    /// The series that it looks at, for reports: from so long before the run's start until now.
     ///
     /// # Errors
     /// They cannot be had now.
-    fn series<'a>(&'a self, scene: &'a Scene, from: Timestamp) -> BoxFuture<'a, Result<Vec<MetricSeries>, BoxError>> {
-        let _ = (scene, from);
+    fn timeline<'a>(
+        &'a self,
+        scene: &'a Scene,
+        run: &'a Stretch,
+    ) -> BoxFuture<'a, Result<Vec<MetricSeries>, BoxError>> {
+        let _ = (scene, run);
         Box::pin(async { Ok(Vec::new()) })
     }
 
@@ -109,12 +112,16 @@ pub trait Check: Send + Sync + 'static {
         Box::pin(async { Ok(Vec::new()) })
     }
 
-    /// As [`Probe::series`], with the bounds that it expects.
+    /// As [`Probe::timeline`], with the bounds of the values that it expects.
     ///
     /// # Errors
     /// They cannot be had now.
-    fn series<'a>(&'a self, scene: &'a Scene, from: Timestamp) -> BoxFuture<'a, Result<Vec<MetricSeries>, BoxError>> {
-        let _ = (scene, from);
+    fn timeline<'a>(
+        &'a self,
+        scene: &'a Scene,
+        run: &'a Stretch,
+    ) -> BoxFuture<'a, Result<Vec<MetricSeries>, BoxError>> {
+        let _ = (scene, run);
         Box::pin(async { Ok(Vec::new()) })
     }
 
@@ -159,8 +166,19 @@ where
         self.probe.examine(scene)
     }
 
-    fn series<'a>(&'a self, scene: &'a Scene, from: Timestamp) -> BoxFuture<'a, Result<Vec<MetricSeries>, BoxError>> {
-        self.probe.series(scene, from)
+    fn timeline<'a>(
+        &'a self,
+        scene: &'a Scene,
+        run: &'a Stretch,
+    ) -> BoxFuture<'a, Result<Vec<MetricSeries>, BoxError>> {
+        Box::pin(async move {
+            let mut series = self.probe.timeline(scene, run).await?;
+            // What counts is judged by its growth, which is no line on its values.
+            for one in series.iter_mut().filter(|one| !one.counter) {
+                one.bounds = self.tolerance.bounds();
+            }
+            Ok(series)
+        })
     }
 
     fn check<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Finding, BoxError>> {

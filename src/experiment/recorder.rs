@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::hold::Holds;
 use super::interrupt::{ENGINES_WITHIN, Interruptible, Ticket};
 use super::life::Lives;
-use super::{Environment, ExperimentError, Faults, Hypothesis, Mark, Phase, Remarks, Scene};
+use super::{Environment, ExperimentError, Faults, Hypothesis, Mark, Measured, Phase, Remarks, Scene};
 use crate::clock::{Clock, Timestamp};
 use crate::journal::{
     CheckRecord, Ended, Evaluation, Event, EventKind, FaultWindow, JOURNAL_VERSION, Journal, JournalError, Reason,
@@ -41,6 +41,8 @@ pub(super) struct Recorder {
     ticket: Mutex<Option<Ticket>>,
     journal: Mutex<Journal>,
     faults: Faults,
+    /// What is measured for the journal's telemetry.
+    pub(super) measured: Measured,
     pub(super) holds: Holds,
     /// The faults that are on.
     pub(super) lives: Lives,
@@ -131,6 +133,7 @@ impl Recorder {
             ticket: Mutex::new(None),
             journal: Mutex::new(journal),
             faults: Faults::default(),
+            measured: Measured::default(),
             holds: Holds::default(),
             lives: Lives::default(),
             observer,
@@ -193,6 +196,7 @@ impl Recorder {
             outputs: self.outputs.clone(),
             faults: self.faults.clone(),
             remarks: Remarks::default(),
+            measured: self.measured.clone(),
         }
     }
 
@@ -304,6 +308,7 @@ impl Recorder {
         hypothesis: &Hypothesis,
         phase: Phase,
     ) -> Result<Evaluation, ExperimentError> {
+        self.measured.look_at(hypothesis.checks.iter().map(|(check, _)| check));
         self.event(EventKind::EvaluationStarted, &hypothesis.title, phase.name());
         let scene = self.scene(phase);
         let told = |check: &CheckRecord| self.event(EventKind::CheckJudged, &check.check, &check.phrase);
@@ -358,6 +363,7 @@ impl Recorder {
         let mut journal = self.journal();
         journal.ended = ended;
         journal.finished = self.clock.now();
+        journal.telemetry = self.measured.taken();
         let left = journal.finally.iter().any(|step| step.error.is_some());
         let stored = (self.store)(&mut journal);
         self.environment.ended(&journal);

@@ -281,7 +281,9 @@ impl Run {
     /// Something was not undone, or is not back as it was, or the journal cannot be stored.
     pub async fn finish(self) -> Result<Journal, ExperimentError> {
         undo(self.recorder.lives.all()).await;
+        let places = self.recorder.holds.places();
         self.recorder.holds.give_back().await;
+        self.recorder.measure(&places).await;
         let stopped = self.recorder.stopped_by().map(|by| by.1);
         self.recorder.finish(stopped.unwrap_or(Ended::Completed))?;
         self.recorder.outcome()

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Environment, Remarks};
+use super::{Environment, Measured, Remarks};
 use crate::BoxError;
 use crate::clock::{Clock, Timestamp};
 use crate::journal::{FaultWindow, WATCHED};
@@ -94,6 +94,8 @@ pub struct Scene {
     pub faults: Faults,
     /// What sources of evidence say beside their answers.
     pub remarks: Remarks,
+    /// What is measured for reports.
+    pub(crate) measured: Measured,
 }
 
 impl Scene {
@@ -114,6 +116,7 @@ impl Scene {
             outputs: environment.outputs(),
             faults: Faults::default(),
             remarks: Remarks::default(),
+            measured: Measured::default(),
         }
     }
 }

@@ -13,7 +13,13 @@ use super::{KubernetesError, Pods};
 use crate::BoxError;
 use crate::clock::Timestamp;
 use crate::experiment::{Action, Scene};
-use crate::journal::write_atomically;
+use crate::journal::{self, LogExcerpt, write_atomically};
+
+/// The most lines of one container that a journal keeps: the last ones. The file has all.
+const MOST_LINES: usize = 200;
+
+/// The most letters of one such line.
+const MOST_LETTERS: usize = 1000;
 
 /// The logs of pods: as an action they are stored in the outputs folder, one file for the selection; a test reads them
 /// by [`lines`](Self::lines). Finished pods have logs too.
@@ -95,9 +101,8 @@ impl PodLogs {
         let mut lines = Vec::new();
         for (pod, container, text) in self.of_containers().await? {
             for line in text.lines() {
-                let (at, text) = line.split_once(' ').unwrap_or((line, ""));
-                let (pod, container, at, text) = (pod.clone(), container.clone(), at.parse().ok(), text.to_owned());
-                lines.push(LogLine { pod, container, at, text });
+                let (at, text) = stamped(line);
+                lines.push(LogLine { pod: pod.clone(), container: container.clone(), at, text: text.to_owned() });
             }
         }
         Ok(lines)
@@ -126,6 +131,22 @@ impl PodLogs {
     }
 }
 
+/// The last lines of a log whose lines begin with their times.
+fn excerpt(source: String, log: &str) -> LogExcerpt {
+    let left_out = log.lines().count().saturating_sub(MOST_LINES);
+    let line = |line: &str| {
+        let (at, text) = stamped(line);
+        journal::LogLine { at, text: text.chars().take(MOST_LETTERS).collect() }
+    };
+    LogExcerpt { source, lines: log.lines().skip(left_out).map(line).collect(), left_out: left_out as u64 }
+}
+
+/// The time that a line begins with, and the rest.
+fn stamped(line: &str) -> (Option<Timestamp>, &str) {
+    let (at, text) = line.split_once(' ').unwrap_or((line, ""));
+    (at.parse().ok(), text)
+}
+
 impl Action for PodLogs {
     fn describe(&self) -> String {
         format!("logs of {}", self.pods.describe())
@@ -138,11 +159,19 @@ impl Action for PodLogs {
 
     fn act<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Value, BoxError>> {
         Box::pin(async move {
-            let logs = self.read().await?;
-            let (mut text, mut lines) = (String::new(), serde_json::Map::new());
-            for (pod, log) in &logs {
-                writeln!(text, "==> pod {}/{pod} <==\n{}", self.pods.namespace, log.trim_end())?;
-                lines.insert(pod.clone(), json!(log.lines().count()));
+            let (mut text, mut lines, mut of) = (String::new(), serde_json::Map::new(), String::new());
+            for (pod, container, log) in self.of_containers().await? {
+                if of != pod {
+                    writeln!(text, "==> pod {}/{pod} <==", self.pods.namespace)?;
+                    of.clone_from(&pod);
+                }
+                if !log.trim_end().is_empty() {
+                    writeln!(text, "{}", log.trim_end())?;
+                }
+                let before = lines.get(&pod).and_then(Value::as_u64).unwrap_or_default();
+                lines.insert(pod.clone(), json!(before + log.lines().count() as u64));
+                let source = format!("pod {}/{pod}, container {container}", self.pods.namespace);
+                scene.measured.log(excerpt(source, &log));
             }
             let file = self.file();
             write_atomically(&scene.outputs.join(&file), text.as_bytes())?;

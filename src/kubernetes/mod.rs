@@ -15,6 +15,7 @@ mod logs;
 mod mark;
 mod node;
 mod pods;
+mod reported;
 mod selector;
 mod service;
 mod undo;
@@ -37,6 +38,7 @@ pub use node::Node;
 pub use pods::Pods;
 #[cfg(feature = "cli")]
 pub(crate) use pods::{CAP_PERCENT, refuse_protected};
+pub(crate) use reported::events;
 pub use selector::{Selector, SelectorError};
 pub use service::{Service, ServiceAddresses};
 pub use undo::KubeUndoer;

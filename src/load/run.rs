@@ -152,6 +152,7 @@ impl Load {
             None => self.in_place(&scene).await?,
         };
         let summary = serde_json::to_value(recording.summary())?;
+        scene.measured.load(recording.timeline(self.described()));
         self.state.send_replace(State::Ended(Arc::new(recording)));
         drop(guard);
         Ok(summary)

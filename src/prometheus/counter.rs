@@ -13,11 +13,12 @@ use super::examine::{self, Type};
 use super::growth::{Growth, SeriesGrowth};
 use super::recovers::StopsWithin;
 use super::selection::{Selection, labels};
+use super::timeline::{self, Kind};
 use super::value::{Number, parsed};
 use super::window::{Anchor, Look};
 use crate::BoxError;
-use crate::experiment::{Observed, Probe, Scene};
-use crate::journal::Reason;
+use crate::experiment::{Observed, Probe, Scene, Stretch};
+use crate::journal::{MetricSeries, Reason};
 use crate::tolerance::AsNumber;
 
 /// A counter, by its name and labels.
@@ -181,6 +182,14 @@ impl Probe for CounterGrowth {
         Box::pin(examine::selection(&self.counter.selection, scene, Type::Counter, window))
     }
 
+    fn timeline<'a>(
+        &'a self,
+        scene: &'a Scene,
+        run: &'a Stretch,
+    ) -> BoxFuture<'a, Result<Vec<MetricSeries>, BoxError>> {
+        Box::pin(timeline::of_selection(&self.counter.selection, Kind::Counter, scene, run))
+    }
+
     fn observe<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Observed<Growth>, BoxError>> {
         Box::pin(async move { seen(self.look(scene).await, |growth| self.doubt(growth)) })
     }
@@ -331,6 +340,14 @@ impl Probe for CounterRate {
 
     fn examine<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Vec<String>, BoxError>> {
         self.growth.examine(scene)
+    }
+
+    fn timeline<'a>(
+        &'a self,
+        scene: &'a Scene,
+        run: &'a Stretch,
+    ) -> BoxFuture<'a, Result<Vec<MetricSeries>, BoxError>> {
+        self.growth.timeline(scene, run)
     }
 
     fn observe<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Observed<Rate>, BoxError>> {

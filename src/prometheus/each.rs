@@ -7,8 +7,8 @@ use futures_util::future::BoxFuture;
 use super::decode::Labels;
 use super::growth::Shown;
 use crate::BoxError;
-use crate::experiment::{Check, Finding, Probe, Scene, found};
-use crate::journal::Reason;
+use crate::experiment::{Check, Finding, Probe, Scene, Stretch, found};
+use crate::journal::{MetricSeries, Reason};
 use crate::tolerance::{Judgement, Outcome, Tolerance};
 
 /// What a probe saw of several series.
@@ -126,6 +126,20 @@ where
 
     fn examine<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Vec<String>, BoxError>> {
         self.probe.examine(scene)
+    }
+
+    fn timeline<'a>(
+        &'a self,
+        scene: &'a Scene,
+        run: &'a Stretch,
+    ) -> BoxFuture<'a, Result<Vec<MetricSeries>, BoxError>> {
+        Box::pin(async move {
+            let mut series = self.probe.timeline(scene, run).await?;
+            for one in series.iter_mut().filter(|one| !one.counter) {
+                one.bounds = Tolerance::<<P::Output as PerSeries>::One>::bounds(&self.tolerance);
+            }
+            Ok(series)
+        })
     }
 
     fn check<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Finding, BoxError>> {

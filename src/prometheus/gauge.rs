@@ -15,11 +15,12 @@ use super::examine::{self, Type};
 use super::growth::{At, FaultOn, Shown, Time};
 use super::selection::{Selection, labels};
 use super::stays::{RecoversWithin, Stays};
+use super::timeline::{self, Kind};
 use super::value::Number;
 use super::window::{Anchor, Look};
 use crate::BoxError;
-use crate::experiment::{Observed, Probe, Scene};
-use crate::journal::Reason;
+use crate::experiment::{Observed, Probe, Scene, Stretch};
+use crate::journal::{MetricSeries, Reason};
 use crate::tolerance::{AsNumber, Tolerance, Unit, Unitless};
 
 /// A gauge, by its name and labels.
@@ -193,6 +194,14 @@ impl Probe for GaugeValue {
 
     fn examine<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Vec<String>, BoxError>> {
         Box::pin(examine::selection(&self.gauge.selection, scene, Type::Gauge, None))
+    }
+
+    fn timeline<'a>(
+        &'a self,
+        scene: &'a Scene,
+        run: &'a Stretch,
+    ) -> BoxFuture<'a, Result<Vec<MetricSeries>, BoxError>> {
+        Box::pin(timeline::of_selection(&self.gauge.selection, Kind::Gauge, scene, run))
     }
 
     fn observe<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Observed<GaugeValues>, BoxError>> {

@@ -28,6 +28,7 @@ mod settle;
 mod stays;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod value;
 mod window;
 

@@ -8,11 +8,12 @@ use super::client::NoData;
 use super::counter::{seen, unknown};
 use super::examine::{self, Type};
 use super::growth::Growth;
+use super::timeline::{self, Kind};
 use super::value::Number;
 use super::window::{Anchor, Look};
 use crate::BoxError;
-use crate::experiment::{Observed, Probe, Scene};
-use crate::journal::Reason;
+use crate::experiment::{Observed, Probe, Scene, Stretch};
+use crate::journal::{MetricSeries, Reason};
 use crate::tolerance::AsNumber;
 
 /// A probe: the growth of `part` by the growth of `whole`, such as failed requests by all requests; 0 to 1 where one is
@@ -101,6 +102,18 @@ impl Probe for CounterRatio {
             let mut notes = examine::selection(&self.part.selection, scene, Type::Counter, None).await?;
             notes.extend(examine::selection(&self.whole.selection, scene, Type::Counter, None).await?);
             Ok(notes)
+        })
+    }
+
+    fn timeline<'a>(
+        &'a self,
+        scene: &'a Scene,
+        run: &'a Stretch,
+    ) -> BoxFuture<'a, Result<Vec<MetricSeries>, BoxError>> {
+        Box::pin(async move {
+            let mut series = timeline::of_selection(&self.part.selection, Kind::Counter, scene, run).await?;
+            series.extend(timeline::of_selection(&self.whole.selection, Kind::Counter, scene, run).await?);
+            Ok(series)
         })
     }
 

@@ -12,7 +12,7 @@ use super::selection::Selection;
 use super::settle::{Settle, Watched};
 use super::stays::{ended, over_time};
 use crate::experiment::{Finding, Scene};
-use crate::journal::Reason;
+use crate::journal::{Bound, Reason};
 use crate::tolerance::{Judgement, Outcome, Tolerance, at_most};
 
 /// A check that a counter stops to grow. Made by [`Counter::recovers_within`](super::Counter::recovers_within).
@@ -32,6 +32,11 @@ impl StopsWithin {
 
     fn taken_for(&self) -> (Type, Option<Duration>) {
         (Type::Counter, Some(self.within))
+    }
+
+    /// That it stops growing is no line on its values.
+    fn bounds(&self) -> Vec<Bound> {
+        Vec::new()
     }
 
     fn expected(&self) -> String {

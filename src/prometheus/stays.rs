@@ -15,7 +15,7 @@ use super::window::{Anchor, Look};
 use crate::BoxError;
 use crate::clock::Timestamp;
 use crate::experiment::{Check, Finding, Phase, Scene};
-use crate::journal::Reason;
+use crate::journal::{Bound, Reason};
 use crate::tolerance::{Judgement, Outcome, Tolerance};
 
 /// A check that every sample is within tolerance. Made by [`Gauge::stays`](super::Gauge::stays).
@@ -35,6 +35,10 @@ impl<T: Tolerance<SeriesValue> + 'static> Stays<T> {
 
     fn taken_for(&self) -> (Type, Option<Duration>) {
         (Type::Gauge, None)
+    }
+
+    fn bounds(&self) -> Vec<Bound> {
+        self.tolerance.bounds()
     }
 
     fn expected(&self) -> String {
@@ -112,7 +116,8 @@ fn nothing(selection: &Selection, expected: &str) -> Judgement {
 pub(super) const NO_SAFEGUARD: &str = "it is judged when the faults are over; guard what the series do under them: \
     `.growth_over(..)` of a counter, `.value()` or `.stays(..)` of a gauge";
 
-/// A check that looks at series over time, by its own `selection`, `taken_for`, `expected` and `look`; `AFTER_FAULTS` says
+/// A check that looks at series over time, by its own `selection`, `taken_for`, `bounds`,
+/// `expected` and `look`; `AFTER_FAULTS` says
 /// whether it means nothing before they are over.
 macro_rules! over_time {
     ($name:ident $(<$tolerance:ident>)?) => {
@@ -137,6 +142,22 @@ macro_rules! over_time {
                         scene.no_safeguard(super::stays::NO_SAFEGUARD)?;
                     }
                     super::examine::selection(&self.selection, scene, taken_for, window).await
+                })
+            }
+
+            fn timeline<'a>(
+                &'a self,
+                scene: &'a crate::experiment::Scene,
+                run: &'a crate::experiment::Stretch,
+            ) -> futures_util::future::BoxFuture<'a, Result<Vec<crate::journal::MetricSeries>, crate::BoxError>> {
+                let kind = match self.taken_for().0 {
+                    super::examine::Type::Counter => super::timeline::Kind::Counter,
+                    super::examine::Type::Gauge | super::examine::Type::Histogram => super::timeline::Kind::Gauge,
+                };
+                Box::pin(async move {
+                    let mut series = super::timeline::of_selection(&self.selection, kind, scene, run).await?;
+                    series.iter_mut().for_each(|one| one.bounds = self.bounds());
+                    Ok(series)
                 })
             }
 
@@ -184,6 +205,10 @@ impl<T: Tolerance<SeriesValue> + 'static> RecoversWithin<T> {
 
     fn taken_for(&self) -> (Type, Option<Duration>) {
         (Type::Gauge, None)
+    }
+
+    fn bounds(&self) -> Vec<Bound> {
+        self.tolerance.bounds()
     }
 
     fn expected(&self) -> String {

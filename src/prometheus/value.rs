@@ -12,10 +12,11 @@ use super::counter::seen;
 use super::decode::{Series, Shape};
 use super::selection::{JOB, TARGET_LABELS, selector};
 use super::settle::{Settle, Watched};
+use super::timeline;
 use super::window::{Anchor, window};
 use crate::BoxError;
-use crate::experiment::{Observed, Probe, Scene};
-use crate::journal::Reason;
+use crate::experiment::{Observed, Probe, Scene, Stretch};
+use crate::journal::{MetricSeries, Reason};
 
 /// A probe of what a query is worth, as soon as what it selects was scraped after what it has to see: the method's end
 /// under the fault, the undo after the rollback, now before the method. Several series, or none, are no number:
@@ -116,6 +117,14 @@ impl Probe for InstantValue {
         Box::pin(super::examine::of_query(&self.prometheus, scene, &self.query))
     }
 
+    fn timeline<'a>(
+        &'a self,
+        scene: &'a Scene,
+        run: &'a Stretch,
+    ) -> BoxFuture<'a, Result<Vec<MetricSeries>, BoxError>> {
+        Box::pin(timeline::of_query(&self.prometheus, &self.query, scene, run))
+    }
+
     fn observe<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Observed<Number>, BoxError>> {
         Box::pin(async move { seen(self.look(scene).await, |_| None) })
     }
@@ -174,6 +183,14 @@ impl Probe for RangeValues {
 
     fn examine<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Vec<String>, BoxError>> {
         Box::pin(super::examine::of_query(&self.prometheus, scene, &self.query))
+    }
+
+    fn timeline<'a>(
+        &'a self,
+        scene: &'a Scene,
+        run: &'a Stretch,
+    ) -> BoxFuture<'a, Result<Vec<MetricSeries>, BoxError>> {
+        Box::pin(timeline::of_query(&self.prometheus, &self.query, scene, run))
     }
 
     fn observe<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Observed<Vec<Number>>, BoxError>> {

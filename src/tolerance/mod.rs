@@ -13,7 +13,7 @@ mod text;
 
 use serde::{Deserialize, Serialize};
 
-use crate::journal::Reason;
+use crate::journal::{Bound as Line, Reason};
 
 pub use combine::{All, Any, Not, Tolerances, all, any, not};
 pub use json::{AsJson, JsonPath, json_path};
@@ -104,6 +104,11 @@ pub trait Tolerance<T: ?Sized>: Send + Sync {
     fn judge_partial(&self, observed: &T, why: &Reason) -> Judgement {
         let _ = observed;
         Judgement::inconclusive(why.clone(), &self.expected())
+    }
+
+    /// The lines that values should not cross, for reports; none where what it expects is no line.
+    fn bounds(&self) -> Vec<Line> {
+        Vec::new()
     }
 
     /// What is expected, in a few words: `status 200`.

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use super::{Judgement, Tolerance};
-use crate::journal::Reason;
+use crate::journal::{Bound as Line, Reason};
 
 /// What a bound is in.
 pub trait Unit: Send + Sync + 'static {
@@ -176,6 +176,10 @@ impl<B: Bound, T: AsNumber<B::Unit>> Tolerance<T> for AtMost<B> {
         judge_partial::<B::Unit, T>(observed, f64::NEG_INFINITY, self.0, why, &Tolerance::<T>::expected(self))
     }
 
+    fn bounds(&self) -> Vec<Line> {
+        vec![Line { value: self.0, meaning: Tolerance::<T>::expected(self) }]
+    }
+
     fn expected(&self) -> String {
         format!("at most {}", B::Unit::shown(self.0))
     }
@@ -190,6 +194,10 @@ impl<B: Bound, T: AsNumber<B::Unit>> Tolerance<T> for AtLeast<B> {
         judge_partial::<B::Unit, T>(observed, self.0, f64::INFINITY, why, &Tolerance::<T>::expected(self))
     }
 
+    fn bounds(&self) -> Vec<Line> {
+        vec![Line { value: self.0, meaning: Tolerance::<T>::expected(self) }]
+    }
+
     fn expected(&self) -> String {
         format!("at least {}", B::Unit::shown(self.0))
     }
@@ -202,6 +210,11 @@ impl<B: Bound, T: AsNumber<B::Unit>> Tolerance<T> for Between<B> {
 
     fn judge_partial(&self, observed: &T, why: &Reason) -> Judgement {
         judge_partial::<B::Unit, T>(observed, self.0, self.1, why, &Tolerance::<T>::expected(self))
+    }
+
+    fn bounds(&self) -> Vec<Line> {
+        let of = |value, word| Line { value, meaning: format!("{word} {}", B::Unit::shown(value)) };
+        vec![of(self.0, "at least"), of(self.1, "at most")]
     }
 
     fn expected(&self) -> String {

@@ -241,6 +241,7 @@ impl Planner<'_> {
             outputs: Environment::outputs(cluster),
             faults: Faults::default(),
             remarks: Remarks::default(),
+            measured: crate::experiment::Measured::default(),
         };
         let secrets = (!activity.secrets().is_empty()).then(|| self.names.secrets_of(&activity.secrets()));
         let call = Call { arguments: &arguments, secrets: secrets.as_ref(), configuration: &self.names.configuration };

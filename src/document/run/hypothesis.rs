@@ -18,8 +18,8 @@ use crate::document::controls::{At, Spot};
 use crate::document::function;
 use crate::document::marks::Path;
 use crate::document::tolerance::{Judged, ProbeTolerance, SeriesTolerance, Tolerance};
-use crate::experiment::{Check, Finding, Hypothesis, Scene};
-use crate::journal::{Evaluation, Reason};
+use crate::experiment::{Check, Finding, Hypothesis, Probe, Scene, Stretch};
+use crate::journal::{Evaluation, MetricSeries, Reason};
 use crate::tolerance::{Judgement, Outcome};
 
 /// What a look at the whole hypothesis came to.
@@ -80,6 +80,28 @@ impl Check for Steady {
                 }
             };
             Ok(Finding { judgement, evidence: look.state })
+        })
+    }
+
+    fn timeline<'a>(
+        &'a self,
+        scene: &'a Scene,
+        run: &'a Stretch,
+    ) -> BoxFuture<'a, Result<Vec<MetricSeries>, BoxError>> {
+        Box::pin(async move {
+            let mut series = Vec::new();
+            let names = self.conductor.names.now();
+            let prometheus = function::chaosprometheus::server(&names.configuration);
+            for probe in self.conductor.living.at(&Spot::hypothesis())["probes"].as_array().into_iter().flatten() {
+                let provider = &probe["provider"];
+                let query = names.put_into_arguments(&provider["arguments"]["query"]);
+                if let ("chaosprometheus.probes", Some(query)) =
+                    (provider["module"].as_str().unwrap_or(""), query.as_str())
+                {
+                    series.extend(prometheus.query(query).timeline(scene, run).await?);
+                }
+            }
+            Ok(series)
         })
     }
 }

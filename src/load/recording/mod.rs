@@ -12,6 +12,7 @@ mod seconds;
 mod spans;
 mod stats;
 mod summary;
+mod timeline;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -65,6 +65,7 @@ impl Ground {
             outputs: cluster.outputs(),
             faults: Faults::default(),
             remarks: Remarks::default(),
+            measured: crate::experiment::Measured::default(),
         };
         let (guards, configuration) = (Guards::default(), Map::new());
         Ok(Self { cluster: cluster.clone(), run, scene, guards, configuration })
