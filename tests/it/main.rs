@@ -39,6 +39,7 @@ mod run;
 mod safeguard;
 mod series;
 mod support;
+mod telemetry;
 mod tidy;
 mod time;
 mod ui;

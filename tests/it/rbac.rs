@@ -11,13 +11,15 @@ use steadfast::prelude::*;
 
 use crate::support::{client_of, front_answers, objects};
 
-/// What is needed beside the faults: who the cluster is, services' addresses, ports that are forwarded, sweeps.
+/// What is needed beside the faults: who the cluster is, services' addresses, ports that are forwarded, what
+/// the cluster reports, sweeps.
 const BESIDE: &[(&str, &str, &str, Where)] = &[
     ("get", "", "namespaces", Where::Anywhere),
     ("get", "", "services", Where::InNamespace),
     ("list", "", "services", Where::InNamespace),
     ("get", "", "pods/portforward", Where::InNamespace),
     ("create", "", "pods/portforward", Where::InNamespace),
+    ("list", "", "events", Where::InNamespace),
     ("list", "coordination.k8s.io", "leases", Where::Anywhere),
 ];
 
@@ -58,6 +60,7 @@ async fn the_rights_of_the_docs_are_enough_and_none_is_left_over(cluster: Cluste
         }
         let journal = experiment.run(&robot).await?;
         assert!(journal.faults[0].proved && journal.faults[0].is_undone(), "{}", journal.summary());
+        assert_eq!(journal.telemetry.missing, [""; 0]);
     }
 
     // What `steadfast sweep` does first.
