@@ -14,7 +14,7 @@ use crate::journal::{LoadSeries, LogExcerpt, MOST_SERIES, MetricSeries, Telemetr
 const WITHIN: Duration = Duration::from_secs(5);
 
 /// The most time before a run that is drawn of its series.
-const MOST_BEFORE: Duration = Duration::from_mins(5);
+const MOST_BEFORE: Duration = Duration::from_secs(300);
 
 /// The most cluster events that are kept: the last ones.
 const MOST_EVENTS: usize = 500;

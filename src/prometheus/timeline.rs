@@ -114,7 +114,6 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::cast_precision_loss, reason = "thousands")]
     fn a_long_series_keeps_its_ends_and_its_extremes() {
         let mut samples: Vec<_> = (0..10_000).map(|n| (f64::from(n), Some((n % 7) as f64))).collect();
         samples[4321].1 = Some(1000.0);
