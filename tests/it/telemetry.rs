@@ -1,6 +1,5 @@
 //! What a journal keeps of its run for reports.
 
-use steadfast::experiment::Environment;
 use steadfast::journal::{Journal, MetricSeries};
 use steadfast::prelude::*;
 
