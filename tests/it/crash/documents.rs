@@ -4,6 +4,8 @@ use std::fs;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Service;
+use kube::api::Api;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use steadfast::clock::Stopwatch;
@@ -38,11 +40,16 @@ fn shell(name: &str, script: &str) -> Value {
 impl Conducted {
     /// Starts it; `sh` has a script that ends in the command's own line, or nothing.
     fn start(lab: &Lab, document: &Value, sh: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), lab, document, sh)
+    }
+
+    /// As [`start`](Self::start), with the ledgers of whoever was in this folder before.
+    fn start_in(folder: TempDir, lab: &Lab, document: &Value, sh: &str) -> Self {
         fs::write(folder.path().join("experiment.json"), document.to_string()).unwrap();
         let mut command = Command::new("sh");
         command.args(["-c", &format!("{sh} exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_steadfast")]);
         command.args(["run", "--cluster", "context:steadfast-lab", "experiment.json"]);
+        command.args(document.get("controls").map(|_| "--allow-python")).env("PYTHONPATH", folder.path());
         command.current_dir(folder.path()).env("KUBECONFIG", &lab.kubeconfig).env("HOME", folder.path());
         command.env("STEADFAST_STATE_DIR", folder.path().join("state"));
         let out = |name: &str| fs::File::create(folder.path().join(name)).unwrap();
@@ -121,6 +128,67 @@ fn a_cluster_that_vanishes_is_told_with_what_may_be_left_on_it() {
     assert_eq!(undo["outcome"], "leaked", "{undo}");
     assert!(undo["why"].as_str().is_some_and(|why| why.contains("undo it by hand")), "{undo}");
     assert!(said.contains("networkpolicy default/chaostoolkit-deny-all-ingress"), "{said}");
+}
+
+/// What is called after an activity that was cut.
+const HANGS: &str = "
+import time
+
+def after_activity_control(context, **_):
+    if context['name'] == 'wait':
+        with open('hangs', 'w') as file:
+            print(1, file=file)
+        time.sleep(600)
+";
+
+/// Controls are called after what the first signal has cut, and one hangs: the next signal cuts it, and the fault goes.
+#[test]
+fn a_second_signal_cuts_what_controls_do_and_undoes_the_faults_of_a_document() {
+    on_a_runtime(async {
+        let site = Site::start().await;
+        let mut document = experiment(&[shell("wait", "echo here > here; exec sleep 600")]);
+        document["controls"] = json!([{"name": "hangs", "provider": {"type": "python", "module": "hangs"}}]);
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("hangs.py"), HANGS).unwrap();
+        let mut conducted = Conducted::start_in(folder, &site.running.lab, &document, "");
+        conducted.waits_until("the wait", |one| one.has_written("here"));
+        conducted.signal(Signal::TERM);
+        conducted.waits_until("the control", |one| one.has_written("hangs"));
+        assert_ne!(site.owned().await, Vec::<String>::new(), "the fault is on");
+        conducted.signal(Signal::INT);
+        let (status, journal) = conducted.ends();
+        let said = conducted.said();
+        assert_eq!((status.code(), &journal["status"]), (Some(143), &json!("interrupted")), "{said}");
+        assert_eq!(site.owned().await, Vec::<String>::new(), "{said}");
+    });
+}
+
+/// Neither the document nor a leash lives on: the next run that opens the cluster makes it again, out of the ledger.
+#[test]
+fn what_a_killed_document_has_deleted_is_made_again_by_the_next_run() {
+    on_a_runtime(async {
+        let site = Site::start().await;
+        let services: Api<Service> = Api::namespaced(site.client.clone(), "default");
+        let before = services.get("back").await.unwrap();
+        let delete = json!({"type": "action", "name": "delete", "provider": {"type": "python",
+            "module": "chaosk8s.service.actions", "func": "delete_service", "arguments": {"name": "back"}}});
+        let wait = shell("wait", "echo here > here; exec sleep 600");
+        let mut document = experiment(&[]);
+        document["method"] = json!([delete, wait]);
+        let mut conducted = Conducted::start(&site.running.lab, &document, "export STEADFAST_LEASH=off;");
+        conducted.waits_until("the wait", |one| one.has_written("here"));
+        assert!(services.get_opt("back").await.unwrap().is_none(), "it is deleted");
+        conducted.child.kill().unwrap();
+        conducted.child.wait().unwrap();
+        let folder = std::mem::replace(&mut conducted.folder, tempfile::tempdir().unwrap());
+        let mut next = Conducted::start_in(folder, &site.running.lab, &experiment(&[]), "");
+        let (status, _) = next.ends();
+        let said = next.said();
+        assert_eq!(status.code(), Some(0), "{said}");
+        assert!(said.contains("make service default/back again"), "{said}");
+        assert_eq!(services.get("back").await.unwrap().spec, before.spec);
+        assert_eq!(site.owned().await, Vec::<String>::new(), "{said}");
+    });
 }
 
 /// The document's own rollbacks are played after the first signal, and hang: the next one cuts them, and the fault goes.

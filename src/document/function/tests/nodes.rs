@@ -145,6 +145,8 @@ fn a_node_is_made_and_probed() {
             let why = ground.refused(PROBES, func, json!({"label_selector": "nobody"})).await;
             assert!(why.contains("no node is selected"), "{why}");
         }
+        ground.call(ACTIONS, "cordon_node", json!({"name": "more"})).await.unwrap();
+        assert_eq!(ground.found("Node", "more").expect("it is there")["spec"]["unschedulable"], true);
         let of_us = json!({"label_selector": "a=b", "rand": true});
         let deleted = ground.call(ACTIONS, "delete_nodes", of_us).await;
         assert_eq!(deleted, Ok(json!(["more"])), "the document has made it");
