@@ -9,7 +9,7 @@ use super::{Cluster, Ground};
 use crate::BoxError;
 use crate::clock::{Clock, Seed, Timestamp};
 use crate::experiment::{Environment, Hold, Place, Right};
-use crate::journal::ClusterEvent;
+use crate::journal::{ClusterEvent, Journal};
 use crate::kubernetes::{KubeUndoer, PlaceHold, events};
 use crate::rollback::{Ledger, Undoer, leash_is_on};
 use crate::transport::Transport;
@@ -115,6 +115,12 @@ impl Environment for Cluster {
     }
 
     fn journal_file(&self) -> PathBuf {
-        self.next_journal()
+        let file = self.next_journal();
+        crate::report::began(&super::outputs::root(), &self.inner.outputs.join(&file));
+        file
+    }
+
+    fn ended(&self, journal: &Journal) {
+        crate::report::ended(&super::outputs::root(), journal);
     }
 }

@@ -2,17 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
-/// `$STEADFAST_OUT/<test>`, else `steadfast/<test>` in the target folder of the executable, else in `target`.
+/// The folder of one test in the [`root`].
 pub(crate) fn folder(test: &str) -> PathBuf {
-    let base = match crate::variables::path("STEADFAST_OUT") {
+    root().join(file_name(test))
+}
+
+/// `$STEADFAST_OUT`, else `steadfast` in the target folder of the executable, else in `target`.
+pub(crate) fn root() -> PathBuf {
+    match crate::variables::path("STEADFAST_OUT") {
         Some(out) => out,
         None => {
             let executable = std::env::current_exe().ok();
             let target = executable.as_deref().and_then(target_of);
             target.unwrap_or_else(|| PathBuf::from("target")).join("steadfast")
         }
-    };
-    base.join(file_name(test))
+    }
 }
 
 /// Cargo marks its target folder by these files, whatever it is called; by the first only if it made the folder.

@@ -113,36 +113,6 @@ impl Journal {
         let faults = self.faults.iter().filter_map(|fault| Some((fault, fault.lingers()?)));
         faults.map(|(fault, last)| format!("{}: {}", fault.window.fault, last.saw)).collect()
     }
-
-    /// Fails the test unless the hypothesis held again after the rollback, with evidence.
-    ///
-    /// # Panics
-    /// It did not, nothing shows that it did, or it was not judged again; a rollback failed.
-    #[track_caller]
-    pub fn assert_recovered(&self) {
-        self.assert_as_before();
-        let recovered = self.recovered;
-        assert!(recovered == Verdict::Met, "expected recovery, which is {recovered}:\n{}", self.summary());
-    }
-
-    /// Fails the test unless the verdict is `expected`, with a summary of what happened.
-    /// It fails always when something was not undone.
-    ///
-    /// # Panics
-    /// The verdict is another one, a rollback failed, or the system did not come back from it.
-    #[track_caller]
-    pub fn assert_verdict(&self, expected: Verdict) {
-        self.assert_as_before();
-        assert!(self.verdict == expected, "expected the verdict {expected}:\n{}", self.summary());
-    }
-
-    #[track_caller]
-    fn assert_as_before(&self) {
-        let not_undone = self.not_undone();
-        assert!(not_undone.is_empty(), "rollback failed, a fault may be left:\n{}", self.summary());
-        let not_back = self.not_back();
-        assert!(not_back.is_empty(), "everything is undone, but not back as it was:\n{}", self.summary());
-    }
 }
 
 /// Says on standard error what has no other way to the user.

@@ -3,12 +3,26 @@
 //! A report reads a [`Journal`](crate::journal::Journal) and nothing else: no cluster, no clock, no network. Called by
 //! tests, by the command and by CI's steps. It promises: equal bytes for equal journals; a sentence that never says
 //! "met" without evidence and never hides what is left; whatever the system under test said is data, never markup.
+#![cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "without clusters no run ends by itself"))]
 
+mod assertions;
+mod cases;
+mod escape;
+mod github;
+mod index;
+mod junit;
+mod markdown;
 mod numbers;
+mod publish;
 mod sentence;
+mod session;
+mod settings;
+mod summary;
 mod text;
 
 pub use numbers::{FaultTimes, LoadNumbers, Numbers, PartNumbers};
+#[cfg(feature = "kubernetes")]
+pub(crate) use publish::{began, ended};
 pub use sentence::{Rollback, RollbackState};
 
 /// A run of lab4 with all that can be measured beside it, for tests.

@@ -35,6 +35,7 @@ mod recovery;
 #[cfg(all(feature = "cli", target_os = "linux"))]
 #[path = "../replay/mod.rs"]
 mod replay;
+mod report;
 mod run;
 mod safeguard;
 mod series;

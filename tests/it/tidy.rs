@@ -20,7 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("kubernetes", &["experiment", "rollback", "tolerance", "transport"]),
     ("lab", &["transport", "rollback", "kubernetes"]),
     ("services", &[]),
-    ("cluster", &["experiment", "kubernetes", "prometheus", "lab", "services", "error"]),
+    ("cluster", &["experiment", "kubernetes", "prometheus", "lab", "services", "report", "error"]),
     ("document", &["cluster", "load", "http", "process", "prometheus", "variables"]),
     ("report", &["journal"]),
     ("error", &[]),

@@ -1,0 +1,111 @@
+//! GitHub's step summary and annotations.
+//!
+//! A journal does not know what its test expects: one that expects a deviation passes. So what a run alone can say is
+//! annotated by what it means whatever was expected: an error for what fails every test (something may be left behind),
+//! a warning for what nobody can have wanted to find out (a run that broke off, a verdict that is not known), and nothing
+//! for a deviation, which stands in the summary. That a verdict is not the expected one, `assert_verdict` knows, and it
+//! knows the line: there it is an error.
+
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::panic::Location;
+use std::path::Path;
+
+use super::escape::{bounded, command_data, command_property};
+use super::junit::place;
+use super::markdown;
+use super::settings::on_github;
+use super::summary::{CaseResult, Summary};
+use super::text::line;
+use crate::journal::Verdict;
+
+/// GitHub drops a summary of more than 1 MiB whole.
+const MOST_SUMMARY: u64 = 900 * 1024;
+
+/// Ends a summary that would be too long.
+const FULL: &str = "- More experiments are not listed here, since GitHub drops a summary of more than 1 MiB.\n";
+
+/// The most letters of an annotation's message.
+const MOST_MESSAGE: usize = 2_000;
+
+/// Adds a run to the summary of this step.
+///
+/// # Errors
+/// The file cannot be written.
+pub(super) fn add_to_step_summary(path: &Path, summary: &Summary) -> io::Result<()> {
+    let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+    // Tests run side by side, in processes of their own.
+    file.lock()?;
+    let length = file.seek(SeekFrom::End(0))?;
+    let entry = markdown::entry(summary);
+    let room = length + (entry.len() + FULL.len()) as u64 <= MOST_SUMMARY;
+    if room {
+        // A list ends what another program has written before only behind an empty line.
+        let lead = if length == 0 || ends_with(&mut file, length, "\n")? { "" } else { "\n\n" };
+        return file.write_all(format!("{lead}{entry}").as_bytes());
+    }
+    if ends_with(&mut file, length, FULL)? { Ok(()) } else { file.write_all(FULL.as_bytes()) }
+}
+
+fn ends_with(file: &mut File, length: u64, end: &str) -> io::Result<bool> {
+    let Some(at) = length.checked_sub(end.len() as u64) else { return Ok(false) };
+    file.seek(SeekFrom::Start(at))?;
+    let mut found = Vec::new();
+    file.read_to_end(&mut found)?;
+    Ok(found == end.as_bytes())
+}
+
+/// The annotations of a run, each a line.
+pub(crate) fn annotations(summary: &Summary) -> String {
+    let mut out = String::new();
+    let title = |what: &str| format!("{what}: {}", line(&summary.experiment, 200));
+    let location = summary.cases.iter().filter(|case| case.result > CaseResult::Skipped);
+    let location = location.filter_map(|case| case.location.as_deref()).next();
+    if !summary.not_undone.is_empty() {
+        let message = summary.not_undone.join("\n");
+        annotate(&mut out, "error", &title("a fault may be left"), location, &message);
+    } else if !summary.not_back.is_empty() {
+        let message = summary.not_back.join("\n");
+        annotate(&mut out, "error", &title("undone, but not back as it was"), location, &message);
+    }
+    let broke_off = !matches!(summary.ended.as_str(), "completed" | "gate-missed" | "stopped");
+    if broke_off || summary.verdict == Verdict::Inconclusive {
+        annotate(&mut out, "warning", &title(&markdown::headline(summary)), location, &summary.sentence);
+    }
+    out
+}
+
+fn annotate(out: &mut String, level: &str, title: &str, location: Option<&str>, message: &str) {
+    let _ = write!(out, "::{level} title={}", command_property(title));
+    if let Some((file, line)) = location.and_then(place) {
+        let _ = write!(out, ",file={},line={line}", command_property(&within_the_workspace(file)));
+    }
+    let _ = writeln!(out, "::{}", command_data(&bounded(message, MOST_MESSAGE)));
+}
+
+/// GitHub shows an annotation beside a line by its path from the repository's root.
+fn within_the_workspace(file: &str) -> String {
+    let workspace = crate::variables::path("GITHUB_WORKSPACE");
+    let below = workspace.as_deref().and_then(|root| Path::new(file).strip_prefix(root).ok());
+    below.map_or_else(|| file.to_owned(), |below| below.to_string_lossy().into_owned())
+}
+
+/// Prints annotations where GitHub reads them, past the capture of libtest, on lines of their own.
+pub(super) fn print(annotations: &str) -> io::Result<()> {
+    if annotations.is_empty() || !on_github() {
+        return Ok(());
+    }
+    // libtest may have begun a line.
+    io::stdout().lock().write_all(format!("\n{annotations}").as_bytes())
+}
+
+/// Annotates the line of an assertion on a verdict that fails.
+pub(super) fn assertion_failed(experiment: &str, what: &str, at: &Location<'_>) {
+    let mut out = String::new();
+    let title = format!("{}: {}", line(what, 200), line(experiment, 200));
+    let place = format!("{}:{}", at.file(), at.line());
+    annotate(&mut out, "error", &title, Some(&place), what);
+    // A closed standard output is nothing to fail of, least of all here.
+    let _ = print(&out);
+}

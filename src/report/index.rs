@@ -1,0 +1,144 @@
+//! The merged files in the root of the outputs: all experiments of the last session, in the order of their folders.
+//!
+//! Nobody is told that a session has ended, so each run's end makes them anew, under a lock: tests run side by side, in
+//! processes of their own. What they hold is what the session has noted, so that nothing is lost whoever comes first, and
+//! nothing of an older session is taken for a result of this one.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::publish::beside;
+use super::settings::{Format, Settings};
+use super::summary::{Counts, SCHEMA_VERSION, Summary, to_json};
+use super::{junit, session};
+use crate::BoxError;
+use crate::journal::write_atomically;
+
+/// The merged summary's file.
+const FILE: &str = "summary.json";
+
+/// Who holds it writes the merged files.
+const LOCK: &str = ".summary.lock";
+
+/// The merged summary.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Index {
+    pub(crate) schema_version: u32,
+    /// The call of `cargo test` or of nextest that these belong to.
+    pub(crate) session: String,
+    pub(crate) counts: Counts,
+    pub(crate) experiments: Vec<Entry>,
+}
+
+/// One experiment of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    /// The folder of its files, from the root.
+    pub(crate) folder: String,
+    /// The files that there are, by format.
+    pub(crate) files: BTreeMap<String, String>,
+    /// What it came to, without its cases.
+    #[serde(flatten)]
+    pub(crate) summary: Summary,
+}
+
+/// Makes the merged files anew, with the run of this journal.
+///
+/// # Errors
+/// The lock or a file cannot be had.
+pub(super) fn add(settings: &Settings, root: &Path, session: &str, journal: &Path) -> Result<(), BoxError> {
+    fs::create_dir_all(root)?;
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(root.join(LOCK))?;
+    lock.lock()?;
+    let file = root.join(FILE);
+    // One that is torn or of another version is made anew of the summaries that it is of.
+    let old = fs::read(&file).ok().and_then(|bytes| serde_json::from_slice::<Index>(&bytes).ok());
+    let old = old.filter(|old| old.session == session && old.schema_version == SCHEMA_VERSION);
+    let known: BTreeMap<PathBuf, Entry> = old.into_iter().flat_map(|old| old.experiments).map(keyed).collect();
+    let mut experiments = Vec::new();
+    for path in in_order(session::journals(root, session)) {
+        let below = path.strip_prefix(root).unwrap_or(&path);
+        let entry = match known.get(below) {
+            Some(known) if path != journal => Some(known.clone()),
+            _ => entry(&path, below),
+        };
+        // One that has begun and not ended has no summary yet.
+        experiments.extend(entry);
+    }
+    let mut counts = Counts::default();
+    experiments.iter().for_each(|entry| counts.add(entry.summary.counts));
+    let index = Index { schema_version: SCHEMA_VERSION, session: session.to_owned(), counts, experiments };
+    write_atomically(&file, to_json(&index).as_bytes())?;
+    if settings.has(Format::Junit) {
+        write_atomically(&root.join("junit.xml"), merged_junit(root, &index).as_bytes())?;
+    }
+    Ok(())
+}
+
+fn keyed(entry: Entry) -> (PathBuf, Entry) {
+    let file = entry.files.get("journal").map(String::as_str).unwrap_or_default();
+    (Path::new(&entry.folder).join(file), entry)
+}
+
+/// `journal-2.json` before `journal-10.json`.
+fn in_order(paths: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
+    let key = |path: &PathBuf| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        (path.parent().map(Path::to_owned), name.len(), name)
+    };
+    let mut paths: Vec<_> = paths.into_iter().collect();
+    paths.sort_by_cached_key(key);
+    paths
+}
+
+fn entry(journal: &Path, below: &Path) -> Option<Entry> {
+    let text = fs::read(beside(journal, FILE)).ok()?;
+    let mut summary: Summary = serde_json::from_slice(&text).ok()?;
+    summary.cases = Vec::new();
+    let mut files = BTreeMap::new();
+    for (format, name) in
+        [("junit", "junit.xml"), ("markdown", "report.md"), ("html", "report.html"), ("summary", "summary.json")]
+    {
+        let path = beside(journal, name);
+        if path.is_file() {
+            files.insert(format.to_owned(), name_of(&path));
+        }
+    }
+    files.insert("journal".to_owned(), name_of(journal));
+    let folder = below.parent().map(|folder| folder.to_string_lossy().into_owned()).unwrap_or_default();
+    Some(Entry { folder, files, summary })
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The suites of all experiments in one file, out of their own.
+fn merged_junit(root: &Path, index: &Index) -> String {
+    let (mut counts, mut seconds, mut suites) = (Counts::default(), 0.0, String::new());
+    for (id, entry) in index.experiments.iter().enumerate() {
+        let Some(file) = entry.files.get("junit") else { continue };
+        let Ok(text) = fs::read_to_string(root.join(&entry.folder).join(file)) else { continue };
+        let Some(suite) = junit::suites_of(&text, id) else { continue };
+        counts.add(entry.summary.counts);
+        seconds += entry.summary.seconds;
+        suites += &suite;
+    }
+    junit::frame(counts, seconds, &suites)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_run_comes_before_the_tenth() {
+        let paths = ["b/journal.json", "a/journal-10.json", "a/journal.json", "a/journal-2.json"].map(PathBuf::from);
+        let expected = ["a/journal.json", "a/journal-2.json", "a/journal-10.json", "b/journal.json"].map(PathBuf::from);
+        assert_eq!(in_order(paths), expected);
+    }
+}

@@ -1,0 +1,109 @@
+//! Markdown as GitHub reads it: a report for a pull request, and an entry for the summary of a step.
+
+use std::fmt::Write;
+
+use super::escape::{block, code, prose};
+use super::summary::{Case, CaseResult, Summary};
+
+/// The most bytes of a report: a comment on GitHub holds 65,536 characters.
+const MOST: usize = 55_000;
+
+/// The most letters of a name or a phrase.
+const MOST_NAME: usize = 300;
+
+/// The most cases of an entry that are told.
+const MOST_TOLD: usize = 10;
+
+/// The report of one run.
+pub(crate) fn report(summary: &Summary) -> String {
+    let mut out =
+        format!("## {}: {}\n\n{}\n\n", code(&summary.experiment, MOST_NAME), headline(summary), found(summary));
+    for left in &summary.not_undone {
+        let _ = writeln!(out, "- **may be left behind**: {}", code(left, 1_000));
+    }
+    for (name, value) in [
+        ("hypothesis", summary.hypothesis.as_deref()),
+        ("reason", summary.reason.as_ref().map(|why| why.text.as_str())),
+        ("ended", Some(summary.ended.as_str())),
+        ("because", summary.error.as_deref()),
+        ("recovered", Some(summary.recovered.to_string().as_str())),
+        ("cluster", summary.cluster.as_deref()),
+        ("run", summary.run.as_deref()),
+        ("seed", summary.seed.as_deref()),
+    ] {
+        if let Some(value) = value {
+            let _ = writeln!(out, "- {name}: {}", code(value, 1_000));
+        }
+    }
+    let _ = writeln!(out, "- time: {:.3} s, {}\n", summary.seconds, summary.time);
+    table(&mut out, summary);
+    let left = MOST.saturating_sub(out.len() + 200);
+    // A block of code costs no more than its text: nothing in it is escaped.
+    let text = super::escape::bounded(&summary.text, left / 4);
+    let _ = write!(out, "\n<details><summary>Evidence</summary>\n\n{}\n</details>\n", block(&text));
+    out
+}
+
+/// The verdict in a word or two, whatever is worst first.
+pub(super) fn headline(summary: &Summary) -> String {
+    let verdict = summary.verdict.to_string();
+    if !summary.not_undone.is_empty() {
+        return format!("rollback failed ({verdict})");
+    }
+    match summary.ended.as_str() {
+        "completed" => verdict,
+        "gate-missed" => format!("{verdict} (gate missed)"),
+        other => format!("{verdict} ({other})"),
+    }
+}
+
+fn found(summary: &Summary) -> String {
+    prose(&summary.sentence)
+}
+
+fn table(out: &mut String, summary: &Summary) {
+    if summary.cases.is_empty() {
+        return;
+    }
+    out.push_str("| phase | what had to be so | result | seen |\n|---|---|---|---|\n");
+    // What is wrong first, so that it is what a long table keeps.
+    let rest = summary.cases.iter().filter(|case| case.result <= CaseResult::Skipped);
+    let all: Vec<&Case> = summary.wrong().into_iter().chain(rest).collect();
+    for (at, case) in all.iter().enumerate() {
+        let (name, seen) = (code(&case.name, MOST_NAME), code(&case.message, MOST_NAME));
+        let row = format!("| {} | {name} | {} | {seen} |\n", code(&case.phase, 40), result(case.result));
+        if out.len() + row.len() > MOST / 2 {
+            let _ = writeln!(out, "\n{} more are in the journal.", all.len() - at);
+            return;
+        }
+        out.push_str(&row);
+    }
+}
+
+fn result(result: CaseResult) -> &'static str {
+    match result {
+        CaseResult::Passed => "as it should be",
+        CaseResult::Skipped => "skipped",
+        CaseResult::Error => "**not known**",
+        CaseResult::Failed => "**not met**",
+    }
+}
+
+/// An entry of a list of experiments, of a few kilobytes at most.
+pub(super) fn entry(summary: &Summary) -> String {
+    let name = code(&summary.experiment, MOST_NAME);
+    let mut out = format!("- **{}** {name}: {}\n", headline(summary), prose(&bounded_sentence(summary)));
+    let wrong = summary.wrong();
+    for case in wrong.iter().take(MOST_TOLD) {
+        let seen = code(&case.message, MOST_NAME);
+        let _ = writeln!(out, "  - {} {}: {seen}", case.phase, code(&case.name, MOST_NAME));
+    }
+    if wrong.len() > MOST_TOLD {
+        let _ = writeln!(out, "  - and {} more", wrong.len() - MOST_TOLD);
+    }
+    out
+}
+
+fn bounded_sentence(summary: &Summary) -> String {
+    super::escape::bounded(&summary.sentence, 1_000).into_owned()
+}

@@ -1,0 +1,134 @@
+//! What is made of a run when its journal is stored.
+//!
+//! A test must not fail, hang or end early because a report cannot be written: it is done on a thread of its own, waited
+//! for no longer than [`WITHIN`], and what goes wrong is said on standard error.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Once, OnceLock};
+use std::time::Duration;
+
+use super::settings::{Format, STEP_SUMMARY, Settings};
+use super::summary::Summary;
+use super::{github, index, junit, markdown, session};
+use crate::journal::{Journal, complain, write_atomically};
+
+/// How long the end of a run waits for its reports, which take milliseconds unless a disk hangs.
+const WITHIN: Duration = Duration::from_secs(5);
+
+/// A run begins whose journal will be there. One outside of the outputs is the business of who put it there.
+pub(crate) fn began(root: &Path, journal: &Path) {
+    let Some((root, told)) = below(root, journal) else { return };
+    if let Err(error) = session::note(&root, session_here(), &told) {
+        static ONCE: Once = Once::new();
+        // The journal will say it again if it cannot be written either.
+        ONCE.call_once(|| complain(&format!("failed to note the run in {}: {error}", root.display())));
+    }
+}
+
+/// The root, and the journal's path from there.
+fn below(root: &Path, journal: &Path) -> Option<(PathBuf, PathBuf)> {
+    let (root, journal) = (std::path::absolute(root).ok()?, std::path::absolute(journal).ok()?);
+    let below = journal.strip_prefix(&root).ok()?.to_owned();
+    Some((root, below))
+}
+
+fn session_here() -> &'static str {
+    static SESSION: OnceLock<String> = OnceLock::new();
+    SESSION.get_or_init(session::of_this_process)
+}
+
+/// A run has ended whose journal is stored. The outputs of all runs lie in `root`.
+pub(crate) fn ended(root: &Path, journal: &Journal) {
+    let (settings, complaints) = Settings::from_env();
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| complaints.iter().for_each(complain));
+    let Some(path) = journal.path().map(Path::to_owned) else { return };
+    began(root, &path);
+    if settings.formats.is_empty() {
+        return;
+    }
+    let (root, journal) = (root.to_owned(), journal.clone());
+    let (sender, done) = channel();
+    let work = move || {
+        // Nobody may wait any more.
+        let _ = sender.send(publish(&settings, &root, &path, &journal));
+    };
+    if let Err(error) = std::thread::Builder::new().name("steadfast-report".to_owned()).spawn(work) {
+        return complain(&format!("no report is written: {error}"));
+    }
+    match done.recv_timeout(WITHIN) {
+        Ok(complaints) => complaints.iter().for_each(complain),
+        Err(RecvTimeoutError::Timeout) => complain(&format!("the reports are not written after {WITHIN:?}")),
+        // It has said why on standard error.
+        Err(RecvTimeoutError::Disconnected) => complain("writing the reports panicked"),
+    }
+}
+
+/// Writes what is asked for, as far as it goes, and says what did not go.
+fn publish(settings: &Settings, root: &Path, path: &Path, journal: &Journal) -> Vec<String> {
+    let summary = Summary::of(journal);
+    let mut complaints = Vec::new();
+    if settings.has(Format::Github) {
+        let annotated = github::print(&github::annotations(&summary));
+        let listed =
+            crate::variables::path(STEP_SUMMARY).map_or(Ok(()), |path| github::add_to_step_summary(&path, &summary));
+        for error in [annotated, listed].into_iter().filter_map(Result::err) {
+            complaints.push(format!("failed to tell GitHub of {:?}: {error}", journal.experiment));
+        }
+    }
+    if !settings.has_files() {
+        return complaints;
+    }
+    for (name, text) in files(settings, &summary) {
+        if let Err(error) = write_atomically(&beside(path, name), text.as_bytes()) {
+            complaints.push(error.to_string());
+        }
+    }
+    let Some((root, below)) = below(root, path) else { return complaints };
+    if let Err(error) = index::add(settings, &root, session_here(), &root.join(below)) {
+        complaints.push(format!("failed to write the index of {}: {error}", root.display()));
+    }
+    complaints
+}
+
+/// The files of a run. The summary is always among them: the index is made of it.
+fn files(settings: &Settings, summary: &Summary) -> Vec<(&'static str, String)> {
+    let mut files = vec![("summary.json", summary.to_json())];
+    if settings.has(Format::Junit) {
+        files.push(("junit.xml", junit::file(std::slice::from_ref(summary))));
+    }
+    if settings.has(Format::Markdown) {
+        files.push(("report.md", markdown::report(summary)));
+    }
+    files
+}
+
+/// The file of that name for one journal: `journal-2.json` has `junit-2.xml`, `front.json` has `front-junit.xml`.
+pub(super) fn beside(journal: &Path, name: &str) -> PathBuf {
+    let stem = journal.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let (base, extension) = name.split_once('.').unwrap_or((name, ""));
+    let number = stem.strip_prefix("journal").filter(|rest| rest.is_empty() || rest.starts_with('-'));
+    let name = match number {
+        Some(number) => format!("{base}{number}.{extension}"),
+        None => format!("{stem}-{name}"),
+    };
+    journal.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_follow_their_journal() {
+        for (journal, file) in [
+            ("a/journal.json", "a/junit.xml"),
+            ("a/journal-2.json", "a/junit-2.xml"),
+            ("front.json", "front-junit.xml"),
+            ("journals.json", "journals-junit.xml"),
+        ] {
+            assert_eq!(beside(Path::new(journal), "junit.xml"), Path::new(file));
+        }
+    }
+}

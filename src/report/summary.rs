@@ -1,0 +1,202 @@
+//! What a run came to, for machines: `summary.json`, as docs/summary.schema.json has it. All other formats are made of it.
+
+use serde::{Deserialize, Serialize};
+
+use super::cases;
+use crate::journal::{Ended, Journal, Verdict};
+
+/// The version of `summary.json`; it grows when a field goes or means something else.
+pub(crate) const SCHEMA_VERSION: u32 = 1;
+
+/// What wrote the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Source {
+    /// This crate.
+    Steadfast,
+    /// Chaos Toolkit: nobody has seen its faults.
+    ChaosToolkit,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Summary {
+    pub(crate) schema_version: u32,
+    pub(crate) source: Source,
+    pub(crate) experiment: String,
+    pub(crate) hypothesis: Option<String>,
+    /// The verdict in one sentence.
+    pub(crate) sentence: String,
+    pub(crate) verdict: Verdict,
+    pub(crate) reason: Option<Why>,
+    pub(crate) recovered: Verdict,
+    /// How it ended: `completed`, `gate-missed`, `failed`.
+    pub(crate) ended: String,
+    /// What ended it, where that was not its own plan.
+    pub(crate) error: Option<String>,
+    /// What may be left behind, in words.
+    pub(crate) not_undone: Vec<String>,
+    /// What is undone, but was not seen to be back.
+    pub(crate) not_back: Vec<String>,
+    pub(crate) run: Option<String>,
+    pub(crate) seed: Option<String>,
+    pub(crate) cluster: Option<String>,
+    /// `virtual` or `real`.
+    pub(crate) time: String,
+    pub(crate) started: Option<String>,
+    pub(crate) finished: Option<String>,
+    pub(crate) seconds: f64,
+    pub(crate) counts: Counts,
+    /// The file beside this one.
+    pub(crate) journal: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) cases: Vec<Case>,
+    /// The verdict with its evidence, for people.
+    #[serde(skip)]
+    pub(crate) text: String,
+}
+
+/// Why a verdict is inconclusive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Why {
+    /// Its kind: `no data`.
+    pub(crate) kind: String,
+    /// In words.
+    pub(crate) text: String,
+}
+
+/// How many cases ended how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Counts {
+    pub(crate) cases: u64,
+    pub(crate) failed: u64,
+    pub(crate) errors: u64,
+    pub(crate) skipped: u64,
+}
+
+/// One thing that had to be so: a check in a phase, a fault, an undo, a safeguard, the run itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Case {
+    /// `before`, `method`, `during`, `after`, `fault`, `undo`, `safeguard`, `run`.
+    pub(crate) phase: String,
+    /// What it is; no two of a phase are the same.
+    pub(crate) name: String,
+    pub(crate) result: CaseResult,
+    /// What was seen, in one phrase.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) message: String,
+    /// How long it was judged, or on.
+    pub(crate) seconds: f64,
+    /// Where it stands in the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) location: Option<String>,
+}
+
+/// How a case ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum CaseResult {
+    /// It was so.
+    Passed,
+    /// Not reached, or it does not apply.
+    Skipped,
+    /// Nobody knows.
+    Error,
+    /// It was not so.
+    Failed,
+}
+
+impl Summary {
+    /// Of a journal of this crate.
+    pub(crate) fn of(journal: &Journal) -> Self {
+        let cases = cases::of(journal);
+        let (ended, error) = ended(&journal.ended);
+        let file = journal.path().and_then(std::path::Path::file_name);
+        Self {
+            schema_version: SCHEMA_VERSION,
+            source: Source::Steadfast,
+            experiment: journal.experiment.clone(),
+            hypothesis: journal.hypothesis.clone(),
+            sentence: journal.sentence(),
+            verdict: journal.verdict,
+            reason: journal.reason.as_ref().map(|why| Why { kind: why.kind().to_owned(), text: why.to_string() }),
+            recovered: journal.recovered,
+            ended: ended.to_owned(),
+            error,
+            not_undone: journal.not_undone(),
+            not_back: journal.not_back(),
+            run: Some(journal.run.clone()),
+            seed: Some(journal.seed.0.to_string()),
+            cluster: Some(journal.cluster.clone()),
+            time: match journal.time {
+                crate::clock::Time::Virtual => "virtual".to_owned(),
+                crate::clock::Time::Real => "real".to_owned(),
+            },
+            started: Some(journal.started.to_string()),
+            finished: Some(journal.finished.to_string()),
+            seconds: seconds(journal.finished.duration_since(journal.started)),
+            counts: Counts::of(&cases),
+            journal: file.map(|file| file.to_string_lossy().into_owned()),
+            cases,
+            text: journal.summary(),
+        }
+    }
+
+    /// As indented JSON with a final newline.
+    pub(crate) fn to_json(&self) -> String {
+        to_json(self)
+    }
+
+    /// The cases that are not as they should be, the worst first.
+    pub(crate) fn wrong(&self) -> Vec<&Case> {
+        let mut wrong: Vec<_> = self.cases.iter().filter(|case| case.result > CaseResult::Skipped).collect();
+        wrong.sort_by_key(|case| std::cmp::Reverse(case.result));
+        wrong
+    }
+}
+
+/// Indented JSON with a final newline.
+pub(crate) fn to_json(value: &impl Serialize) -> String {
+    let mut text = serde_json::to_string_pretty(value).expect("it holds nothing that JSON lacks");
+    text.push('\n');
+    text
+}
+
+impl Counts {
+    pub(crate) fn of(cases: &[Case]) -> Self {
+        let of = |result| cases.iter().filter(|case| case.result == result).count() as u64;
+        Self {
+            cases: cases.len() as u64,
+            failed: of(CaseResult::Failed),
+            errors: of(CaseResult::Error),
+            skipped: of(CaseResult::Skipped),
+        }
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.cases += other.cases;
+        self.failed += other.failed;
+        self.errors += other.errors;
+        self.skipped += other.skipped;
+    }
+}
+
+/// Milliseconds are enough, and print alike everywhere.
+pub(crate) fn seconds(duration: jiff::SignedDuration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round().max(0.0) / 1000.0
+}
+
+/// How a run ended, in one word, and what ended it.
+pub(crate) fn ended(ended: &Ended) -> (&'static str, Option<String>) {
+    match ended {
+        Ended::Running => ("running", Some("the run has not ended: it was killed, or is still going on".to_owned())),
+        Ended::Completed => ("completed", None),
+        Ended::GateMissed => ("gate-missed", None),
+        Ended::Failed { error } => ("failed", Some(error.clone())),
+        Ended::Panicked { message } => ("panicked", Some(message.clone())),
+        Ended::Interrupted { signal } => ("interrupted", Some(format!("interrupted by {signal}"))),
+        Ended::Stopped { by } => ("stopped", Some(format!("stopped by {by}"))),
+        Ended::Cancelled => ("cancelled", Some("the run was dropped before its end".to_owned())),
+    }
+}
