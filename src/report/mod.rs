@@ -9,6 +9,8 @@ mod assertions;
 mod cases;
 mod escape;
 mod github;
+#[cfg(feature = "report")]
+mod html;
 mod index;
 mod junit;
 mod markdown;

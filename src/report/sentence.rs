@@ -198,8 +198,7 @@ impl Journal {
         let judged: Vec<_> = self.judged().collect();
         let all_met = judged.iter().all(|evaluation| evaluation.verdict == Verdict::Met);
         let checks: Vec<_> = judged.iter().flat_map(|e| &e.checks).filter(|check| check.outcome == "met").collect();
-        let unproved = self.faults.iter().find(|fault| !fault.proved && fault.trusted.is_none());
-        if let (true, Some(fault)) = (all_met, unproved) {
+        if let (true, Some(fault)) = (all_met, self.unproved()) {
             return format!("the journal says met, but nothing in it shows that {} had an effect", fault_name(fault));
         }
         if !all_met || checks.is_empty() {
@@ -212,6 +211,20 @@ impl Journal {
         };
         let times = if judged.len() > 1 { format!(" each of {} times", judged.len()) } else { String::new() };
         format!("{}{held}{times}", self.lead())
+    }
+
+    /// Whether the journal holds what a verdict of "met" rests on.
+    #[cfg(feature = "report")]
+    pub(super) fn shows_met(&self) -> bool {
+        let met = |check: &CheckRecord| check.outcome == "met";
+        self.unproved().is_none()
+            && self.judged().all(|evaluation| evaluation.verdict == Verdict::Met)
+            && self.judged().flat_map(|evaluation| &evaluation.checks).any(met)
+    }
+
+    /// A fault that nothing showed and that nobody believes without that.
+    fn unproved(&self) -> Option<&FaultRecord> {
+        self.faults.iter().find(|fault| !fault.proved && fault.trusted.is_none())
     }
 
     fn deviated(&self) -> String {
@@ -457,7 +470,7 @@ fn command(undo: &str) -> Option<String> {
 }
 
 /// Whether a shell takes it as it is: what is copied from a report must do what it says.
-fn is_plain(word: &str) -> bool {
+pub(super) fn is_plain(word: &str) -> bool {
     let letter = |letter: char| letter.is_ascii_alphanumeric() || "-._:@/".contains(letter);
     word.chars().next().is_some_and(|first| first.is_ascii_alphanumeric()) && word.chars().all(letter)
 }

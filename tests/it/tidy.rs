@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 /// Which module may import which; `journal` and `clock` stand for themselves. A row includes what its imports may import.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("variables", &[]),
+    ("page", &[]),
     ("clock", &["variables"]),
     ("journal", &["clock", "rollback"]),
     ("tolerance", &["journal"]),
     ("transport", &["clock"]),
     ("rollback", &["journal", "clock"]),
     ("experiment", &["clock", "journal", "tolerance", "transport", "rollback"]),
-    ("load", &["experiment", "tolerance", "transport"]),
+    ("load", &["experiment", "tolerance", "transport", "page"]),
     ("http", &["experiment", "tolerance", "transport"]),
     ("process", &["experiment", "tolerance", "transport"]),
     ("prometheus", &["experiment", "tolerance", "transport"]),
@@ -22,7 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("services", &[]),
     ("cluster", &["experiment", "kubernetes", "prometheus", "lab", "services", "report", "error"]),
     ("document", &["cluster", "load", "http", "process", "prometheus", "variables"]),
-    ("report", &["journal"]),
+    ("report", &["journal", "page"]),
     ("error", &[]),
 ];
 

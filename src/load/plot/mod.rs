@@ -7,22 +7,21 @@
 mod grid;
 mod panels;
 mod recorded;
-mod scale;
 mod series;
 
 use std::fmt::Write;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 
 pub(super) use recorded::page;
 pub(crate) use series::{Phase, Series};
 
+use crate::page;
+use crate::page::escaped;
+use crate::page::scale::latency_label;
 use panels::{ACROSS, Common, LEFT};
-use scale::latency_label;
 
-const STYLE: &str = include_str!("page.css");
+const STYLE: &str = concat!(include_str!("../../page/page.css"), include_str!("page.css"));
 const SCRIPT: &str = include_str!("page.js");
 
 /// How many dots show the shape of a load.
@@ -61,12 +60,8 @@ impl Page {
     }
 
     fn write(&mut self, out: &mut String) -> std::fmt::Result {
-        let title = escaped(&self.title);
-        write!(out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">")?;
-        write!(out, "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; ")?;
-        write!(out, "style-src 'sha256-{}'; script-src 'sha256-{}'\">", hash(STYLE), hash(SCRIPT))?;
-        write!(out, "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">")?;
-        writeln!(out, "<title>{title}</title><style>{STYLE}</style></head>\n<body><h1>{title}</h1>")?;
+        page::begin(out, &self.title, STYLE, SCRIPT)?;
+        writeln!(out, "<h1>{}</h1>", escaped(&self.title))?;
         if !self.note.is_empty() {
             writeln!(out, "<p>{}</p>", escaped(&self.note))?;
         }
@@ -88,7 +83,7 @@ impl Page {
         for series in self.series.iter_mut().filter(|series| !series.points.is_empty()) {
             section(out, series, &common, several)?;
         }
-        writeln!(out, "<script>{SCRIPT}</script></body></html>")
+        page::end(out, SCRIPT)
     }
 }
 
@@ -116,13 +111,13 @@ fn section(out: &mut String, series: &mut Series, common: &Common, named: bool) 
     tables(out, series)
 }
 
-/// What the script shows of each interval, as JSON that cannot end its element.
+/// What the script shows of each interval.
 fn read_out(series: &mut Series, common: &Common) -> String {
     let outcomes: Vec<_> = series.outcomes.iter().map(|outcome| outcome.name.clone()).collect();
     let bands: Vec<_> =
         series.bands.iter().map(|band| json!({"name": band.name, "from": band.from, "to": band.to})).collect();
     let intervals = series.intervals(common.end);
-    let row = |row: &series::Interval| {
+    let row = |row: &page::chart::Interval| {
         let latencies = row.latencies.map(|latencies| latencies.map(latency_label));
         json!({"n": row.counts.iter().sum::<u64>(), "c": row.counts, "p": latencies})
     };
@@ -131,7 +126,7 @@ fn read_out(series: &mut Series, common: &Common) -> String {
         "left": LEFT, "across": ACROSS, "end": common.end, "width": intervals.width,
         "outcomes": outcomes, "bands": bands, "rows": rows,
     });
-    data.to_string().replace('<', "\\u003c")
+    page::data(&data)
 }
 
 fn tables(out: &mut String, series: &Series) -> std::fmt::Result {
@@ -162,27 +157,6 @@ fn tables(out: &mut String, series: &Series) -> std::fmt::Result {
     }
     out.push_str("</tbody></table></div></div>\n");
     Ok(())
-}
-
-/// The hash by which the page's policy knows its own style and script.
-fn hash(text: &str) -> String {
-    BASE64_STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()))
-}
-
-/// Text that is safe in HTML, in attributes too.
-fn escaped(text: &str) -> String {
-    let mut safe = String::new();
-    for letter in text.chars() {
-        match letter {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            other => safe.push(other),
-        }
-    }
-    safe
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub(in crate::load) fn page(recording: &Recording, faults: &[FaultWindow]) -> St
     series.fact("succeeded", summary.succeeded.to_string());
     series.fact("failed", (summary.requests - summary.succeeded).to_string());
     for (term, percent) in [("median", 50.0), ("95 %", 95.0), ("99 %", 99.0), ("longest", 100.0)] {
-        series.fact(term, super::scale::latency_label(super::series::nanos(recording.percentile(percent).0)));
+        series.fact(term, crate::page::scale::latency_label(super::series::nanos(recording.percentile(percent).0)));
     }
     for hit in &recording.drawn() {
         series.add(hit.intended, hit.latency(), &hit.outcome.name(), hit.outcome.is_success());

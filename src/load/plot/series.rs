@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::scale::time_step;
+use crate::page::chart::{Interval, Intervals};
+use crate::page::scale::time_step;
 
 /// Outcomes that are told apart; further ones are drawn as one.
 const MOST_OUTCOMES: usize = 8;
@@ -63,22 +64,6 @@ pub(crate) struct Phase {
     pub(crate) latencies: [Duration; 4],
 }
 
-/// Figures of all requests by intervals of one length.
-pub(super) struct Intervals {
-    /// The length in seconds.
-    pub width: f64,
-    pub rows: Vec<Interval>,
-}
-
-/// The requests of one interval.
-#[derive(Clone, Default)]
-pub(super) struct Interval {
-    /// By outcome.
-    pub counts: Vec<u64>,
-    /// Median, 90 %, 99 % and the longest, in nanoseconds.
-    pub latencies: Option<[u64; 4]>,
-}
-
 impl Series {
     pub(crate) fn new(name: impl Into<String>) -> Self {
         Self {
@@ -130,7 +115,7 @@ impl Series {
             all.push(Interval { counts, latencies: latencies.map(|latencies| latencies.map(nanos)) });
         }
         all.iter_mut().for_each(|row| row.counts.resize(self.outcomes.len(), 0));
-        self.intervals = Some(Intervals { width: length.as_secs_f64(), rows: all });
+        self.intervals = Some(Intervals { from: 0.0, width: length.as_secs_f64(), rows: all });
     }
 
     /// A fault, shaded from `from` to `to`, or to the end.
@@ -220,7 +205,7 @@ impl Series {
             let at = |percent: usize| requests[(requests.len() * percent).div_ceil(100).max(1) - 1].0;
             interval.latencies = Some([at(50), at(90), at(99), at(100)]);
         }
-        Intervals { width, rows: intervals }
+        Intervals { from: 0.0, width, rows: intervals }
     }
 }
 

@@ -8,13 +8,13 @@ const TIME_STEPS: [f64; 19] = [
 ];
 
 /// A step of time of which at most `most` fit into `seconds`.
-pub(super) fn time_step(seconds: f64, most: f64) -> f64 {
+pub(crate) fn time_step(seconds: f64, most: f64) -> f64 {
     let least = seconds / most;
     TIME_STEPS.into_iter().find(|step| *step >= least).unwrap_or_else(|| (least / 3600.0).ceil() * 3600.0)
 }
 
 /// `0.5 s`, `90 s`, `2:30`, `1:00:00`: seconds up to two minutes, a clock after.
-pub(super) fn time_label(seconds: f64, end: f64) -> String {
+pub(crate) fn time_label(seconds: f64, end: f64) -> String {
     if end <= 120.0 {
         return format!("{} s", round(seconds));
     }
@@ -25,7 +25,7 @@ pub(super) fn time_label(seconds: f64, end: f64) -> String {
 
 /// A latency with three digits and the unit that fits: `1.25 ms`.
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-pub(super) fn latency_label(nanos: u64) -> String {
+pub(crate) fn latency_label(nanos: u64) -> String {
     let (value, unit) = match nanos {
         0 => return "0 ms".to_owned(),
         1..1_000 => (nanos as f64, "ns"),
@@ -46,12 +46,12 @@ pub(super) fn latency_label(nanos: u64) -> String {
 }
 
 /// A number without the digits that binary fractions add.
-pub(super) fn round(value: f64) -> f64 {
+pub(crate) fn round(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
 }
 
 /// A logarithmic axis of latencies, upwards, from and to a round number.
-pub(super) struct Latencies {
+pub(crate) struct Latencies {
     low: f64,
     high: f64,
     top: f64,
@@ -61,7 +61,7 @@ pub(super) struct Latencies {
 impl Latencies {
     /// An axis that holds `least` to `most` nanoseconds, drawn from `top + height` up to `top`.
     #[expect(clippy::cast_precision_loss, reason = "a place on the page")]
-    pub(super) fn new(least: u64, most: u64, top: f64, height: f64) -> Self {
+    pub(crate) fn new(least: u64, most: u64, top: f64, height: f64) -> Self {
         let low = Self::round_numbers().rev().find(|round| *round <= least.max(1)).unwrap_or(1);
         let high = Self::round_numbers().find(|round| *round >= most).unwrap_or(u64::MAX).max(low.saturating_mul(2));
         Self { low: (low as f64).log10(), high: (high as f64).log10(), top, height }
@@ -69,14 +69,14 @@ impl Latencies {
 
     /// The height of a latency; what lies below the axis is drawn on its lowest line.
     #[expect(clippy::cast_precision_loss, reason = "a place on the page")]
-    pub(super) fn y(&self, nanos: u64) -> f64 {
+    pub(crate) fn y(&self, nanos: u64) -> f64 {
         let part = ((nanos.max(1) as f64).log10() - self.low) / (self.high - self.low);
         self.top + self.height * (1.0 - part.clamp(0.0, 1.0))
     }
 
     /// Round numbers with their heights: powers of ten, and those between where there is room.
     #[expect(clippy::cast_precision_loss, reason = "a place on the page")]
-    pub(super) fn marks(&self) -> impl Iterator<Item = (u64, f64)> {
+    pub(crate) fn marks(&self) -> impl Iterator<Item = (u64, f64)> {
         let roomy = self.height / (self.high - self.low) >= 80.0;
         Self::round_numbers()
             .filter(|round| {
@@ -95,7 +95,7 @@ impl Latencies {
 }
 
 /// The next of 1, 2, 4, 5, 10, 20, 40 …: round, and round in halves.
-pub(super) fn nice(value: f64) -> f64 {
+pub(crate) fn nice(value: f64) -> f64 {
     let power = 10_f64.powf(value.max(1e-9).log10().floor());
     [1.0, 2.0, 4.0, 5.0, 10.0].map(|factor| factor * power).into_iter().find(|next| *next >= value).unwrap_or(value)
 }

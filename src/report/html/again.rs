@@ -1,0 +1,64 @@
+//! How to run it again, and the journal itself.
+
+use std::fmt::{Result, Write};
+
+use super::text;
+use crate::clock::Time;
+use crate::journal::Journal;
+use crate::page::base64;
+use crate::report::sentence::is_plain;
+
+/// A journal of more bytes is named by its path instead of being carried along.
+const MOST: usize = 500_000;
+
+pub(super) fn write(out: &mut String, journal: &Journal) -> Result {
+    writeln!(out, "<section id=\"again\"><h2>Run it again</h2>")?;
+    writeln!(out, "<pre tabindex=\"0\">{}</pre>", text(&command(journal), 400))?;
+    let time = match journal.time {
+        Time::Virtual => "virtual: the same seed gives the same journal",
+        Time::Real => "real: the seed gives the same choices, not the same times",
+    };
+    writeln!(out, "<dl><div><dt>seed</dt><dd>{}</dd></div><div><dt>time</dt><dd>{time}</dd></div>", journal.seed.0)?;
+    writeln!(out, "<div><dt>cluster</dt><dd>{}</dd></div>", text(&journal.cluster, 200))?;
+    writeln!(out, "<div><dt>run</dt><dd>{}</dd></div>", text(&journal.run, 100))?;
+    writeln!(out, "<div><dt>started</dt><dd>{}</dd></div>", journal.started)?;
+    writeln!(out, "<div><dt>finished</dt><dd>{}</dd></div>", journal.finished)?;
+    if let Some(first) = journal.steps.first() {
+        writeln!(out, "<div><dt>source</dt><dd>{}</dd></div>", text(&first.location, 200))?;
+    }
+    writeln!(out, "<div><dt>journal</dt><dd>version {}</dd></div>", journal.version)?;
+    writeln!(out, "<div><dt>report</dt><dd>steadfast {}</dd></div></dl>", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "<h3>The journal itself</h3>")?;
+    let path = journal.path().map(|path| path.display().to_string());
+    let json = serde_json::to_string(journal).unwrap_or_default();
+    if json.len() <= MOST {
+        write!(
+            out,
+            "<p><a download=\"journal.json\" href=\"data:application/json;base64,{}\">",
+            base64(json.as_bytes())
+        )?;
+        writeln!(out, "journal.json</a> ({} bytes)</p>", json.len())?;
+    } else {
+        let bytes = json.len();
+        writeln!(
+            out,
+            "<p>It has {bytes} bytes, too many to be carried along: it lies in the file from which this was made.</p>"
+        )?;
+    }
+    if let Some(path) = path {
+        writeln!(out, "<p class=\"faint\">{}</p>", text(&path, 400))?;
+    }
+    writeln!(out, "</section>")
+}
+
+/// The command that runs it with the same choices, as far as the journal tells.
+fn command(journal: &Journal) -> String {
+    let seed = journal.seed.0;
+    let source = journal.steps.first().map_or("", |step| step.location.as_str());
+    let file = source.split(':').next().unwrap_or_default();
+    if file.ends_with(".rs") || !is_plain(file) {
+        format!("STEADFAST_SEED={seed} cargo test")
+    } else {
+        format!("STEADFAST_SEED={seed} steadfast run {file}")
+    }
+}

@@ -1,0 +1,328 @@
+//! The panels of series: samples as they came, with their bounds, gaps, resets, starts and evaluated windows.
+
+use std::cmp::Reverse;
+use std::fmt::Write;
+
+use super::axis::Axis;
+use super::drawing::TITLE;
+use super::{text, within};
+use crate::clock::Timestamp;
+use crate::journal::{Journal, MetricSeries};
+use crate::page::chart::{Frame, LETTER};
+use crate::page::scale::{nice, round};
+use crate::report::text::line;
+
+/// The series that have a panel of their own; the others are small ones below.
+pub(super) const MOST_PANELS: usize = 8;
+
+const HEIGHT: f64 = 84.0;
+
+/// A small panel: its size, and the room for its labels.
+const SMALL: (f64, f64) = (340.0, 64.0);
+const SMALL_LEFT: f64 = 52.0;
+
+/// A longer time between two samples than so many intervals is a gap.
+const GAP: f64 = 1.6;
+
+/// Marks of one kind in one panel.
+const MOST_MARKS: usize = 40;
+
+/// Samples that are each drawn as a dot, too.
+const FEW: usize = 120;
+
+/// The small panels' room in the page.
+const ROOM: usize = 700_000;
+
+type Result = std::result::Result<f64, std::fmt::Error>;
+
+/// The series in the order in which they tell most: those of checks that failed first, then of those not known.
+pub(super) fn ordered(journal: &Journal) -> Vec<&MetricSeries> {
+    let judged: Vec<_> = journal.judged().flat_map(|evaluation| &evaluation.checks).collect();
+    let of = |series: &MetricSeries, outcome: &str| {
+        judged.iter().any(|record| record.outcome == outcome && series.checks.contains(&record.check))
+    };
+    let mut all: Vec<_> = journal.telemetry.series.iter().filter(|series| !series.samples.is_empty()).collect();
+    all.sort_by_cached_key(|series| {
+        Reverse((of(series, "not-met"), of(series, "inconclusive"), !series.checks.is_empty()))
+    });
+    all
+}
+
+/// The query, with the labels that it does not name.
+pub(super) fn title(series: &MetricSeries) -> String {
+    let own = |(name, value): &(&String, &String)| *name != "__name__" && !series.query.contains(&format!("{value:?}"));
+    let labels = series.labels.iter().filter(own).map(|(name, value)| format!("{name}={}", line(value, 60)));
+    let labels: Vec<_> = labels.take(8).collect();
+    let query = line(&series.query, 160);
+    if labels.is_empty() { query.into_owned() } else { format!("{query}  {}", labels.join(", ")) }
+}
+
+/// Draws a series below `top`; where it ends.
+pub(super) fn panel(out: &mut String, axis: &Axis, series: &MetricSeries, top: f64) -> Result {
+    let top = top + TITLE;
+    let name = title(series);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a title's length")]
+    let most = ((axis.frame.across - 20.0) / (LETTER + 0.6)) as usize;
+    let x = axis.frame.left;
+    write!(out, "<g><title>{}</title><text class=\"panel\" x=\"{x}\" y=\"{:.1}\">", text(&name, 1000), top - 11.0)?;
+    let shown =
+        if name.chars().count() > most { format!("{}…", name.chars().take(most).collect::<String>()) } else { name };
+    writeln!(out, "{}</text></g>", text(&shown, most + 1))?;
+    plot(out, axis, &axis.frame, series, top, HEIGHT)?;
+    windows(out, axis, series, top)?;
+    Ok(top + HEIGHT + 4.0)
+}
+
+/// Small panels of what has no place in the drawing, folded away.
+pub(super) fn multiples(out: &mut String, axis: &Axis, all: &[&MetricSeries]) -> std::fmt::Result {
+    writeln!(out, "<details><summary>{} more series</summary><div class=\"multiples\">", all.len())?;
+    let left = within(out, ROOM, all.iter(), |out, series| {
+        let (across, height) = SMALL;
+        let frame = Frame { left: SMALL_LEFT, across: across - SMALL_LEFT - 6.0, ..axis.frame };
+        write!(out, "<figure><figcaption>{}</figcaption>", text(&title(series), 300))?;
+        writeln!(
+            out,
+            "<svg viewBox=\"0 0 {across} {:.0}\" role=\"img\" aria-label=\"Samples over the run\">",
+            height + 12.0
+        )?;
+        axis.shades(out, &frame, 6.0, height + 6.0)?;
+        plot(out, axis, &frame, series, 6.0, height)?;
+        writeln!(out, "</svg></figure>")
+    })?;
+    writeln!(out, "</div></details>")?;
+    super::left_out(out, left, "series")
+}
+
+/// The vertical axis: its ends and the distance of its marks.
+struct Scale {
+    low: f64,
+    high: f64,
+    step: f64,
+    top: f64,
+    height: f64,
+}
+
+impl Scale {
+    /// `None` where the values are too far apart for numbers of this kind.
+    fn of(values: impl Iterator<Item = f64>, top: f64, height: f64) -> Option<Self> {
+        let ends = |(low, high): (f64, f64), value: f64| (low.min(value), high.max(value));
+        let (mut low, mut high) = values.filter(|v| v.is_finite()).fold((f64::INFINITY, f64::NEG_INFINITY), ends);
+        if low > high {
+            (low, high) = (0.0, 1.0);
+        }
+        // From nothing on, where that does not flatten the rest.
+        if low > 0.0 && low <= 0.6 * high {
+            low = 0.0;
+        }
+        if high - low <= high.abs() * 1e-9 {
+            high = low + if low == 0.0 { 1.0 } else { low.abs() * 0.1 };
+        }
+        let step = nice((high - low) / 2.0);
+        let (low, high) = ((low / step + 1e-9).floor() * step, (high / step - 1e-9).ceil() * step);
+        ((high - low).is_finite() && high > low).then_some(Self { low, high, step, top, height })
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        let part = ((value - self.low) / (self.high - self.low)).clamp(0.0, 1.0);
+        self.top + self.height * (1.0 - part)
+    }
+
+    fn marks(&self) -> impl Iterator<Item = f64> {
+        (0_u32..6)
+            .map(|number| self.low + f64::from(number) * self.step)
+            .take_while(|mark| *mark <= self.high * (1.0 + 1e-9) + 1e-12)
+    }
+}
+
+fn plot(
+    out: &mut String,
+    axis: &Axis,
+    frame: &Frame,
+    series: &MetricSeries,
+    top: f64,
+    height: f64,
+) -> std::fmt::Result {
+    let seen: Vec<_> = series.samples.iter().copied().filter(|(at, _)| axis.holds(*at)).collect();
+    let bounds = series.bounds.iter().take(4);
+    let values = seen.iter().filter_map(|(_, value)| *value).chain(bounds.clone().map(|bound| bound.value));
+    let Some(scale) = Scale::of(values, top, height) else {
+        let y = top + height / 2.0;
+        return writeln!(out, "<text x=\"{}\" y=\"{y}\">its values are too large to be drawn</text>", frame.left + 8.0);
+    };
+    for mark in scale.marks() {
+        let y = scale.y(mark);
+        write!(out, "<path class=\"grid\" d=\"M{} {y:.1}h{}\"/>", frame.left, frame.across)?;
+        writeln!(out, "<text class=\"end\" x=\"{}\" y=\"{:.1}\">{}</text>", frame.left - 6.0, y + 4.0, number(mark))?;
+    }
+    for bound in bounds {
+        let y = scale.y(bound.value);
+        write!(out, "<path class=\"bound\" d=\"M{} {y:.1}h{}\"/>", frame.left, frame.across)?;
+        let (x, meaning) = (frame.right() - 4.0, text(&bound.meaning, 40));
+        writeln!(
+            out,
+            "<text class=\"end bound-name\" x=\"{x}\" y=\"{:.1}\">{meaning}</text>",
+            (y - 4.0).max(top + 10.0)
+        )?;
+    }
+    curve(out, frame, &scale, series, &thinned(&seen, frame))?;
+    if seen.iter().all(|(_, value)| value.is_none()) {
+        let y = top + height / 2.0;
+        writeln!(out, "<text x=\"{}\" y=\"{y}\">no value during the run</text>", frame.left + 8.0)?;
+    }
+    Ok(())
+}
+
+/// Of samples closer than the page can show, the least and the greatest of each place, and whatever is no value.
+fn thinned(seen: &[(f64, Option<f64>)], frame: &Frame) -> Vec<(f64, Option<f64>)> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place on the page")]
+    let place = |at: f64| (frame.x(at) / 2.0) as usize;
+    #[expect(clippy::cast_precision_loss, reason = "there are a thousand")]
+    if seen.len() as f64 <= frame.across {
+        return seen.to_vec();
+    }
+    let mut kept = Vec::new();
+    for cell in seen.chunk_by(|one, other| place(one.0) == place(other.0)) {
+        let order = |number: &usize| cell[*number].1;
+        let numbers = || (0..cell.len()).filter(|number| order(number).is_some());
+        let by = |one: &usize, other: &usize| order(one).unwrap_or(0.0).total_cmp(&order(other).unwrap_or(0.0));
+        let mut keep: Vec<usize> = numbers().min_by(by).into_iter().chain(numbers().max_by(by)).collect();
+        keep.extend((0..cell.len()).find(|number| order(number).is_none()));
+        keep.sort_unstable();
+        keep.dedup();
+        kept.extend(keep.into_iter().map(|number| cell[number]));
+    }
+    kept
+}
+
+/// A line through samples that follow each other, broken where one is missing or a counter fell.
+fn curve(
+    out: &mut String,
+    frame: &Frame,
+    scale: &Scale,
+    series: &MetricSeries,
+    samples: &[(f64, Option<f64>)],
+) -> std::fmt::Result {
+    let (mut path, mut dots, mut marks) = (String::new(), String::new(), String::new());
+    let (mut last, mut counted): (Option<(f64, f64)>, [usize; 3]) = (None, [0; 3]);
+    let mut mark = |kind: usize| {
+        counted[kind] += 1;
+        counted[kind] <= MOST_MARKS
+    };
+    let longest = series.interval.map_or(f64::INFINITY, |interval| interval * GAP);
+    for (number, &(at, value)) in samples.iter().enumerate() {
+        let x = frame.x(at);
+        let Some(value) = value else {
+            if let Some((_, y)) = last.filter(|_| mark(0)) {
+                write!(
+                    marks,
+                    "<g><title>ended, or no number</title><path class=\"ended\" d=\"M{:.1} {:.1}l6 6m0 -6l-6 6\"/></g>",
+                    x - 3.0,
+                    y - 3.0
+                )?;
+            }
+            last = None;
+            continue;
+        };
+        let y = scale.y(value);
+        let fell = last.is_some() && series.counter && samples[number - 1].1.is_some_and(|before| value < before);
+        let follows = last.is_some_and(|(before, _)| at - before <= longest) && !fell;
+        if fell && mark(1) {
+            let (top, bottom) = (scale.top, scale.top + scale.height);
+            write!(
+                marks,
+                "<g><title>the counter was reset</title><path class=\"reset\" d=\"M{x:.1} {top:.1}V{bottom:.1}\"/>"
+            )?;
+            write!(marks, "<text class=\"reset-name\" x=\"{:.1}\" y=\"{:.1}\">reset</text></g>", x + 3.0, top + 10.0)?;
+        }
+        let began = number == 0 && at > series.interval.unwrap_or(0.0) && at > 0.0;
+        if (began || last.is_none() && number > 0) && mark(2) {
+            write!(
+                marks,
+                "<g><title>first seen</title><circle class=\"start\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4.5\"/></g>"
+            )?;
+        }
+        if follows {
+            write!(path, "L{x:.1} {y:.1}")?;
+        } else {
+            write!(path, "M{x:.1} {y:.1}h0")?;
+        }
+        write!(dots, "M{x:.1} {y:.1}h0")?;
+        last = Some((at, y));
+    }
+    writeln!(out, "<path class=\"samples\" d=\"{path}\"/>")?;
+    if samples.len() <= FEW {
+        writeln!(out, "<path class=\"sample-dots\" d=\"{dots}\"/>")?;
+    }
+    writeln!(out, "{marks}")
+}
+
+/// Brackets over the windows that the checks of a series were judged by.
+fn windows(out: &mut String, axis: &Axis, series: &MetricSeries, top: f64) -> std::fmt::Result {
+    let mut drawn = 0;
+    for evaluation in axis.journal.evaluations.iter().filter(|e| e.phase != crate::journal::WATCHED) {
+        for check in evaluation.checks.iter().filter(|check| series.checks.contains(&check.check)) {
+            let at = |key: &str| check.evidence[key].as_str().and_then(|text| text.parse::<Timestamp>().ok());
+            let (Some(from), Some(to), true) = (at("from"), at("to"), drawn < 12) else { continue };
+            drawn += 1;
+            let (from, to) = (axis.frame.x(axis.at(from)), axis.frame.x(axis.at(to)));
+            let class = match &*check.outcome {
+                "met" => "good",
+                "not-met" => "bad",
+                _ => "unknown",
+            };
+            let title = format!("evaluated {}: {}", evaluation.phase, check.phrase);
+            let y = top + 2.0;
+            write!(
+                out,
+                "<g><title>{}</title><path class=\"bracket {class}\" d=\"M{from:.1} {:.1}v-6H{to:.1}v6\"/>",
+                text(&title, 400),
+                y + 3.0
+            )?;
+            let label = format!("evaluated {}", line(&evaluation.phase, 30));
+            #[expect(clippy::cast_precision_loss, reason = "a label is short")]
+            if label.chars().count() as f64 * LETTER < to - from - 4.0 {
+                write!(
+                    out,
+                    "<text class=\"bracket-name\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+                    from + 4.0,
+                    y + 10.0,
+                    text(&label, 60)
+                )?;
+            }
+            writeln!(out, "</g>")?;
+        }
+    }
+    Ok(())
+}
+
+/// A number of an axis in few letters.
+fn number(value: f64) -> String {
+    let size = value.abs();
+    if size != 0.0 && !(1e-4..1e7).contains(&size) {
+        return format!("{value:.2e}");
+    }
+    match size {
+        1e6.. => format!("{}M", round(value / 1e6)),
+        1e4.. => format!("{}k", round(value / 1e3)),
+        _ => round(value).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_axis_of_values_ends_at_round_numbers() {
+        let of = |values: &[f64]| {
+            let scale = Scale::of(values.iter().copied(), 0.0, 100.0).expect("an axis");
+            (scale.low, scale.high, scale.marks().map(number).collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(of(&[0.0, 47.0]), (0.0, 80.0, "0 40 80".to_owned()));
+        assert_eq!(of(&[0.5]), (0.48, 0.56, "0.48 0.52 0.56".to_owned()));
+        assert_eq!(of(&[]), (0.0, 1.0, "0 0.5 1".to_owned()));
+        assert_eq!(of(&[1_000_000.0, 1_000_100.0]).0, 1_000_000.0, "a counter's growth is seen however great it is");
+        assert!(Scale::of([f64::MIN, f64::MAX].into_iter(), 0.0, 100.0).is_none());
+        assert!(Scale::of([f64::NAN, f64::INFINITY].into_iter(), 0.0, 100.0).is_some());
+    }
+}
