@@ -152,7 +152,8 @@ pub(crate) fn bars(
     let Frame { left, across, .. } = *frame;
     #[expect(clippy::cast_precision_loss, reason = "a load has fewer than 2^52 requests")]
     let rate = |count: u64| count as f64 / intervals.width;
-    let most = intervals.rows.iter().map(|row| rate(row.counts.iter().sum())).fold(0.0, f64::max);
+    let sum = |counts: &[u64]| counts.iter().fold(0, |sum: u64, more| sum.saturating_add(*more));
+    let most = intervals.rows.iter().map(|row| rate(sum(&row.counts))).fold(0.0, f64::max);
     let most = nice(most.max(f64::MIN_POSITIVE));
     let high = |count: u64| rate(count) / most * height;
     writeln!(out, "<text class=\"panel\" x=\"{left}\" y=\"{}\">{title}</text>", top - 11.0)?;
@@ -165,7 +166,7 @@ pub(crate) fn bars(
         let mut path = String::new();
         for (from, row) in intervals.starts().filter(|(_, row)| row.counts[kind] > 0) {
             let (x, wide) = (frame.x(from), (intervals.width / (frame.end - frame.from) * across - 0.5).max(0.5));
-            let below: u64 = row.counts[..kind].iter().sum();
+            let below = sum(&row.counts[..kind]);
             let (y, tall) = (top + height - high(below), high(row.counts[kind]).max(0.8));
             write!(path, "M{x:.1} {y:.1}h{wide:.1}v-{tall:.1}h-{wide:.1}z")?;
         }

@@ -11,7 +11,7 @@ pub(super) fn write(out: &mut String, journal: &Journal) -> Result {
     if journal.faults.is_empty() {
         writeln!(out, "<p class=\"faint\">No fault was injected.</p>")?;
     }
-    let left = within(out, 300_000, journal.faults.iter(), |out, fault| one(out, journal, fault))?;
+    let left = within(out, 200_000, journal.faults.iter(), |out, fault| one(out, journal, fault))?;
     left_out(out, left, "faults")?;
     if !journal.finally.is_empty() {
         let mut left = 0;

@@ -50,7 +50,7 @@ pub(super) fn write(out: &mut String, journal: &Journal) -> Result {
     }
     let told = journal.evaluations.iter().filter(|evaluation| is_told(journal, evaluation));
     let told = told.flat_map(|evaluation| evaluation.checks.iter().map(move |check| (evaluation, check)));
-    let left = within(out, 300_000, told, |out, (evaluation, check)| {
+    let left = within(out, 200_000, told, |out, (evaluation, check)| {
         let open = if check.outcome == "not-met" { " open" } else { "" };
         let (from, to) = (journal.offset(evaluation.started), journal.offset(evaluation.ended));
         write!(out, "<details{open}><summary>{} {}: ", badge(&check.outcome), text(&evaluation.phase, 60))?;

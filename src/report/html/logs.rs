@@ -27,7 +27,7 @@ pub(super) fn write(out: &mut String, journal: &Journal) -> Result {
     if telemetry.logs.is_empty() {
         writeln!(out, "<p class=\"faint\">The run collected no logs.</p>")?;
     }
-    let left = within(out, 350_000, telemetry.logs.iter(), |out, log| one(out, journal, log))?;
+    let left = within(out, 250_000, telemetry.logs.iter(), |out, log| one(out, journal, log))?;
     left_out(out, left, "logs")?;
     if !telemetry.cluster_events.is_empty() {
         let warnings = telemetry.cluster_events.iter().filter(|event| event.warning).count();
@@ -35,7 +35,7 @@ pub(super) fn write(out: &mut String, journal: &Journal) -> Result {
         writeln!(out, "<details><summary>{count} events of the cluster, {warnings} of them warnings</summary>")?;
         let mut left = 0;
         table(out, "Events of the cluster", &["at", "object", "reason", "", "times"], |out| {
-            left = within(out, 150_000, telemetry.cluster_events.iter(), |out, event| {
+            left = within(out, 100_000, telemetry.cluster_events.iter(), |out, event| {
                 let (class, mark) = if event.warning { (" class=\"trouble\"", "▲ ") } else { ("", "") };
                 write!(out, "<tr{class}><td>{}</td><td>{}</td>", journal.offset(event.at), text(&event.object, 200))?;
                 let (reason, message) = (text(&event.reason, 80), text(&event.message, 400));
@@ -49,7 +49,7 @@ pub(super) fn write(out: &mut String, journal: &Journal) -> Result {
     writeln!(out, "<details><summary>{} events of the run</summary>", journal.events.len())?;
     let mut left = 0;
     table(out, "Events of the run", &["at", "event", "of", ""], |out| {
-        left = within(out, 200_000, journal.events.iter(), |out, event| {
+        left = within(out, 150_000, journal.events.iter(), |out, event| {
             let (at, subject, detail) = (journal.offset(event.at), text(&event.subject, 200), text(&event.detail, 400));
             writeln!(out, "<tr><td>{at}</td><td>{}</td><td>{subject}</td><td>{detail}</td></tr>", event.kind)
         })?;

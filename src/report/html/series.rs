@@ -31,7 +31,7 @@ const MOST_MARKS: usize = 40;
 const FEW: usize = 120;
 
 /// The small panels' room in the page.
-const ROOM: usize = 700_000;
+const ROOM: usize = 600_000;
 
 type Result = std::result::Result<f64, std::fmt::Error>;
 
