@@ -252,6 +252,13 @@ impl Kubernetes {
         &self.witness_image
     }
 
+    /// Whether this is the embedded lab, as its version says, which is the other.
+    pub(super) async fn is_lab(&self) -> Result<(bool, String), KubernetesError> {
+        let version = self.short().apiserver_version().await;
+        let version = version.map_err(KubernetesError::api("ask the cluster for its version"))?.git_version;
+        Ok((version.ends_with("+steadfast-lab"), version))
+    }
+
     pub(crate) fn objects(&self, object: &ObjectRef) -> Api<DynamicObject> {
         let (group, version) = object.api_version.split_once('/').unwrap_or(("", &object.api_version));
         let kind = GroupVersionKind::gvk(group, version, &object.kind);

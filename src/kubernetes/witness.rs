@@ -23,7 +23,7 @@ use crate::tolerance::Judgement;
 pub const WITNESS_IMAGE: &str = "steadfast-witness:1";
 
 /// Where the listener of an egress witness listens.
-const LISTEN_PORT: u16 = 7007;
+pub(super) const LISTEN_PORT: u16 = 7007;
 
 /// How long a look waits for two attempts; one takes at most 1.1 s.
 const LOOK_WITHIN: Duration = Duration::from_secs(5);
@@ -211,7 +211,8 @@ fn ip(pod: &Pod) -> Option<String> {
     pod.status.as_ref()?.pod_ip.clone()
 }
 
-fn port(pod: &Pod) -> Option<i32> {
+/// The first port that a pod declares for TCP.
+pub(super) fn port(pod: &Pod) -> Option<i32> {
     let containers = &pod.spec.as_ref()?.containers;
     let mut ports = containers.iter().flat_map(|c| c.ports.iter().flatten());
     ports.find(|p| p.protocol.as_deref().is_none_or(|p| p == "TCP")).map(|p| p.container_port)

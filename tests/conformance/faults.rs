@@ -1,7 +1,7 @@
 //! Every fault: it lands, it is seen, it is undone, and what it changed is as it was. All of it was seen on 1.34.4.
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -392,12 +392,12 @@ async fn bad_input_is_refused(cluster: Cluster) -> steadfast::Result {
 #[steadfast::test(setup = steadfast::cluster::shop_image)]
 async fn an_object_is_created_and_deleted_again(cluster: Cluster) -> steadfast::Result {
     let place = Place::new(&cluster).await?;
-    let policy = reference(&place, "networking.k8s.io/v1", "NetworkPolicy", "networkpolicies", "mine");
-    let manifest = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"podSelector": {}}});
-    let policies: Api<NetworkPolicy> = place.api();
-    let (look, again) = (policies.clone(), cluster.kubernetes().create_object(policy.clone(), manifest.clone()));
+    let map = reference(&place, "v1", "ConfigMap", "configmaps", "mine");
+    let manifest = json!({"metadata": {"labels": {"a": "b"}}, "data": {"c": "d"}});
+    let maps: Api<ConfigMap> = place.api();
+    let (look, again) = (maps.clone(), cluster.kubernetes().create_object(map.clone(), manifest.clone()));
     let journal = Experiment::new("created", holds())
-        .inject(cluster.kubernetes().create_object(policy, manifest))
+        .inject(cluster.kubernetes().create_object(map, manifest))
         .act_with("look", async move |_| {
             let labels = look.get("mine").await?.metadata.labels.unwrap_or_default();
             assert_eq!(labels.get("a").map(String::as_str), Some("b"));
@@ -409,6 +409,34 @@ async fn an_object_is_created_and_deleted_again(cluster: Cluster) -> steadfast::
         .await?;
     journal.assert_verdict(Met);
     assert!(journal.faults[0].proved && journal.faults[0].is_undone(), "{}", journal.summary());
+    assert!(maps.get_opt("mine").await?.is_none());
+    place.end().await
+}
+
+/// A policy of the user's own is stored whether or not somebody enforces it: its witness sees that, where it can.
+#[steadfast::test(setup = steadfast::cluster::shop_image)]
+async fn a_policy_of_any_shape_is_proved_by_a_witness_or_not_at_all(cluster: Cluster) -> steadfast::Result {
+    let place = Place::new(&cluster).await?;
+    let _: Deployment = place.create(deployment("back", 1)).await?;
+    place.rolled_out("back", 1).await;
+    let policies: Api<NetworkPolicy> = place.api();
+    let policy = reference(&place, "networking.k8s.io/v1", "NetworkPolicy", "networkpolicies", "mine");
+    let of = |from: Value| {
+        let selector = json!({"matchLabels": {"app": "back"}});
+        let spec = json!({"podSelector": selector, "policyTypes": ["Ingress"], "ingress": [{"from": from}]});
+        cluster.kubernetes().create_object(policy.clone(), json!({"spec": spec}))
+    };
+    let only_middle = json!([{"podSelector": {"matchLabels": {"app": "middle"}}}]);
+    let journal = Experiment::new("only middle", holds()).inject(of(only_middle)).run(&cluster).await?;
+    journal.assert_verdict(Met);
+    assert!(journal.faults[0].proved && journal.faults[0].is_undone(), "{}", journal.summary());
+    let everybody = json!([{"podSelector": {}}]);
+    let journal = Experiment::new("everybody", holds()).inject(of(everybody.clone())).run(&cluster).await?;
+    journal.assert_verdict(Inconclusive);
+    assert!(!journal.faults[0].proved && journal.faults[0].is_undone(), "{}", journal.summary());
+    assert!(journal.summary().contains("`.witness(check)`"), "{}", journal.summary());
+    let believed = of(everybody).trust_without_proof("another test shows it");
+    Experiment::new("believed", holds()).inject(believed).run(&cluster).await?.assert_verdict(Met);
     assert!(policies.get_opt("mine").await?.is_none());
     place.end().await
 }

@@ -267,7 +267,7 @@ impl Fault for Late {
     }
 
     fn witness<'a>(&'a self, mark: &'a Mark) -> BoxFuture<'a, Result<Proof, BoxError>> {
-        self.fault.witness(mark)
+        Fault::witness(&self.fault, mark)
     }
 }
 

@@ -4,6 +4,7 @@
 //! function that changes something injects a fault of the house, whose guard it gives to the [`Guards`] of the document:
 //! they outlive the activity, and an activity of the document's own rollbacks ends the guard of what it takes back.
 
+mod asked;
 mod call;
 pub(crate) mod chaosk8s;
 pub(crate) mod chaosprometheus;
@@ -21,10 +22,15 @@ use crate::rollback::ObjectRef;
 
 use super::unknown;
 pub(crate) use super::validate::Parameter as Argument;
+use asked::Asked;
 pub(crate) use call::Call;
 pub(crate) use chaosk8s::log_selector;
 pub(crate) use guards::Guards;
 pub(crate) use planned::{Change, Planned};
+
+/// What a document can do where nothing shows that what it did had its effect.
+pub(crate) const REMEDY: &str =
+    "if it is known to work all the same, say `\"x-steadfast\": {\"trust\": \"why\"}` on the activity";
 
 /// As what a function may be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,10 +121,11 @@ impl<'a> Stage<'a> {
 
     /// Injects a fault on these objects and keeps its guard.
     async fn inject(&self, fault: impl Fault, objects: Vec<ObjectRef>) -> Result<(), Failed> {
+        let fault = Asked { fault, trust: self.trust.map(str::to_owned) };
         let guard = match self.hand {
             Hand::Run(run) => Some(run.inject(fault).await?),
             Hand::Plan(planned) => {
-                planned.fault(&fault, self.trust).await?;
+                planned.fault(&fault).await?;
                 None
             }
         };

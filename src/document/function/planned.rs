@@ -31,9 +31,9 @@ impl Planned {
     }
 
     /// Finds a fault's targets.
-    pub(super) async fn fault(&self, fault: &impl Fault, trust: Option<&str>) -> Result<(), Failed> {
+    pub(super) async fn fault(&self, fault: &impl Fault) -> Result<(), Failed> {
         let targets = fault.resolve().await?;
-        let trusted = fault.trusted().or_else(|| trust.map(str::to_owned));
+        let trusted = fault.trusted();
         self.changes().push(Change::Fault { fault: fault.describe(), targets, places: fault.places(), trusted });
         Ok(())
     }

@@ -111,6 +111,13 @@ impl Providers {
         }
     }
 
+    /// The provider that carries out an activity: its own, or what stands for its function.
+    pub(crate) fn carrying_out<'a>(&'a self, activity: &Activity<'a>) -> &'a Value {
+        let provider = &activity.definition["provider"];
+        let (module, func) = named(provider);
+        self.replacements.get(module, func).filter(|replaced| is_provider(replaced)).unwrap_or(provider)
+    }
+
     /// Whether an activity is to change the cluster: nothing is shown where it fails.
     pub(crate) fn is_fault(activity: &Activity<'_>) -> bool {
         let (module, func) = named(&activity.definition["provider"]);

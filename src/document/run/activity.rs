@@ -10,11 +10,10 @@ use super::settings::Dry;
 use super::{Conductor, Halt, Level};
 use crate::document::activity::{Activity, Kind};
 use crate::document::controls::At;
-use crate::document::provider::{Providers, Site, Trouble};
+use crate::document::provider::{Site, Trouble};
 use crate::document::py;
 use crate::document::substitute::Scope;
 use crate::experiment::Phase;
-use crate::journal::Reason;
 
 /// Where an activity stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +62,8 @@ impl Conductor {
         self.say(Level::Info, &format!("{}: {}{beside}", if probes { "Probe" } else { "Action" }, activity.name()));
         let number = records.begin(activity.definition.clone(), self.clock.now());
         let since = self.clock.elapsed();
-        let done = if skipped { Ok(Value::Null) } else { self.provide(activity, place, phase).await };
+        let done = if skipped { Ok(Value::Null) } else { self.provide(activity, phase).await };
+        let remark = if skipped { None } else { self.weigh(activity, place, &done) };
         let halt = {
             let mut records = records.lock();
             let record = &mut records[number];
@@ -74,6 +74,7 @@ impl Conductor {
                     self.state().skipped.push(activity.name().into_owned());
                 }
             }
+            record.remarks.extend(remark.map(|(key, why)| (key.to_owned(), json!(why))));
             match done {
                 Ok(output) => {
                     (record.ending, record.output) = (Some(Ending::Succeeded), output);
@@ -120,17 +121,10 @@ impl Conductor {
         }
     }
 
-    pub(super) async fn provide(&self, activity: &Activity<'_>, place: Place, phase: Phase) -> Result<Value, Trouble> {
+    pub(super) async fn provide(&self, activity: &Activity<'_>, phase: Phase) -> Result<Value, Trouble> {
         let names = self.names.now();
         let site = self.site(&names, activity, phase);
-        let done = self.providers.call(activity, &site).await;
-        if let (Place::Method, Err(Trouble::Failed(why))) = (place, &done)
-            && Providers::is_fault(activity)
-        {
-            let fault = activity.name().into_owned();
-            self.state().faults_failed.push(Reason::FaultNotProved { fault, why: why.clone() });
-        }
-        done
+        self.providers.call(activity, &site).await
     }
 
     /// Waits as an activity asks for, before or after it.

@@ -20,6 +20,7 @@ mod sample;
 pub(crate) mod settings;
 mod shared;
 pub(crate) mod status;
+mod unproved;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -42,7 +43,7 @@ use super::substitute::Scope;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::experiment::{Environment, ExperimentError, HypothesisStrategy, Phase, Run, Signal, Store};
-use crate::journal::{Ended, Journal, Reason};
+use crate::journal::{Ended, Journal, Reason, Verdict};
 use log::{Level, Log};
 pub(crate) use machine::Machine;
 use names::Names;
@@ -200,6 +201,12 @@ impl Conductor {
         if end.deviated {
             self.say(Level::Info, "The steady-state has deviated, a weakness may have been discovered");
         }
+        if end.verdict == Verdict::Inconclusive
+            && !end.gate_missed
+            && let Some(reason) = self.run.evidence().reason
+        {
+            self.say(Level::Warning, &format!("Whether the steady state holds is not known: {reason}"));
+        }
         let mut late = signal;
         self.until_a_signal(&mut late, self.after_the_run()).await;
         let end = self.ended(signal);
@@ -354,6 +361,11 @@ impl Conductor {
         if let Some(reason) = failed {
             // A fault that never was proves nothing.
             self.run.not_known(reason);
+        }
+        let unproved = self.state().unproved.first().cloned();
+        if let Some(reason) = unproved {
+            // Where nothing was judged there is nothing to be doubted.
+            self.run.not_shown(reason);
         }
         let skipped = self.state().skipped.first().cloned();
         if let Some(what) = skipped {

@@ -4,7 +4,6 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use super::Conductor;
-use super::activity::Place;
 use super::record::Record;
 use crate::document::activity::Activity;
 use crate::document::controls::{Sample, Sampled};
@@ -23,7 +22,7 @@ impl Sample for Conductor {
             let activity = Activity::of(&definition, probe, Path::root().key("controls"));
             let phase = self.run.phase_beside();
             let mut record = Record::of(definition.clone(), self.clock.now());
-            record.output = match self.provide(&activity, Place::Hypothesis, phase).await {
+            record.output = match self.provide(&activity, phase).await {
                 Ok(output) => output,
                 Err(trouble) => return Sampled::Failed(format!("it failed: {trouble}")),
             };

@@ -32,6 +32,8 @@ pub(super) struct State {
     pub(super) skipped: Vec<String>,
     /// Activities that should have injected a fault and did not.
     pub(super) faults_failed: Vec<Reason>,
+    /// Actions of the method that do not show that they did what they were to do.
+    pub(super) unproved: Vec<Reason>,
     /// Rollbacks of the document that failed.
     pub(super) rollbacks_failed: Vec<String>,
     /// What the safeguards saw; null without any.

@@ -1,5 +1,6 @@
 //! Changing any object.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -7,8 +8,9 @@ use serde_json::Value;
 
 use super::change;
 use super::create_object::places;
+use super::effect::Seen;
 use crate::BoxError;
-use crate::experiment::{Armed, Fault, Mark, Place, Proof, Targets};
+use crate::experiment::{Armed, Check, Fault, Mark, Place, Proof, Targets};
 use crate::kubernetes::pods::refuse_protected;
 use crate::kubernetes::{Kubernetes, KubernetesError};
 use crate::rollback::{ORIGINAL_ANNOTATION, ObjectRef};
@@ -29,14 +31,15 @@ pub enum ObjectPatch {
 impl Kubernetes {
     /// A fault: an object is changed by this patch. See [`ChangeObject`].
     pub fn change_object(&self, object: ObjectRef, patch: ObjectPatch) -> ChangeObject {
-        ChangeObject { kubernetes: self.clone(), object, patch, lasting: None }
+        ChangeObject { kubernetes: self.clone(), object, patch, lasting: None, seen: Seen::default() }
     }
 }
 
 /// A fault: fields of an object have other values.
 ///
 /// - **Effect**: what the cluster makes of that. The API says first, by a dry run, what the patch comes to; those values
-///   are written, and read back.
+///   are written, and read back. For what others act on that shows nothing: of NetworkPolicies, Ingresses and custom
+///   resources the effect is seen by `.witness(check)` alone.
 /// - **Undo**: each old value is put back where the fault's still stands.
 /// - **Needs**: get, list and patch on its kind.
 /// - **Caveats**: a list is put back as a whole. What changes a pod template makes new pods, when it lands and when it is
@@ -49,9 +52,22 @@ pub struct ChangeObject {
     object: ObjectRef,
     patch: ObjectPatch,
     lasting: Option<Duration>,
+    seen: Seen,
 }
 
 impl ChangeObject {
+    /// Sees the effect through this check: met while the fault is off, not met while on.
+    pub fn witness(mut self, check: impl Check) -> Self {
+        self.seen.witness = Some(Arc::new(check));
+        self
+    }
+
+    /// Believes the fault without a proof; the journal shows why.
+    pub fn trust_without_proof(mut self, why: impl Into<String>) -> Self {
+        self.seen.trusted = Some(why.into());
+        self
+    }
+
     /// Ends the fault by itself after this time, by the plan of the experiment.
     pub fn lasting(mut self, duration: Duration) -> Self {
         self.lasting = Some(duration);
@@ -155,7 +171,15 @@ impl Fault for ChangeObject {
     }
 
     fn witness<'a>(&'a self, _: &'a Mark) -> BoxFuture<'a, Result<Proof, BoxError>> {
-        Box::pin(async { Ok(Proof::Applied) })
+        Box::pin(async { Ok(self.seen.proof(&self.object)) })
+    }
+
+    fn remedy(&self) -> &'static str {
+        self.seen.remedy(&self.object)
+    }
+
+    fn trusted(&self) -> Option<String> {
+        self.seen.trusted.clone()
     }
 
     fn lasting(&self) -> Option<Duration> {

@@ -6,28 +6,46 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
-use super::create;
+use super::deny::{WITNESSED, witness_rights};
+use super::effect::{self, Seen};
+use super::{create, policy};
 use crate::BoxError;
 use crate::experiment::{Armed, Check, Fault, Finding, Mark, Place, Proof, Scene, Targets, Witness};
 use crate::journal::Reason;
 use crate::kubernetes::pods::refuse_protected;
-use crate::kubernetes::{Kubernetes, KubernetesError};
+use crate::kubernetes::{Kubernetes, KubernetesError, Pods, Selector};
 use crate::rollback::ObjectRef;
 use crate::tolerance::Judgement;
+
+/// The group of Chaos Mesh, whose faults are kinds that end in Chaos.
+const CHAOS_MESH: &str = "chaos-mesh.org";
+
+/// The condition by which Chaos Mesh says that a fault is on at all its targets.
+const INJECTED: &str = "AllInjected";
 
 impl Kubernetes {
     /// A fault: there is one object more, made of this manifest under the name and in the namespace of `object`. See
     /// [`CreateObject`].
     pub fn create_object(&self, object: ObjectRef, manifest: Value) -> CreateObject {
-        CreateObject { kubernetes: self.clone(), object, manifest, condition: None, lasting: None }
+        CreateObject {
+            kubernetes: self.clone(),
+            object,
+            manifest,
+            condition: None,
+            seen: Seen::default(),
+            lasting: None,
+        }
     }
 }
 
 /// A fault: an object is created of a manifest, for instance a policy, or a fault of another tool's kind.
 ///
-/// - **Effect**: what the cluster makes of such an object. That it stands is all that is seen of it.
+/// - **Effect**: what the cluster makes of such an object. That it stands is all that is seen of kinds which every cluster
+///   acts on. What others act on shows nothing by that: a NetworkPolicy is seen by the witness of a denial where it would
+///   cut that off, a fault of Chaos Mesh by its condition `AllInjected`, and all else, such as an Ingress or a custom
+///   resource, by `.witness(check)` alone.
 /// - **Undo**: it is deleted by uid and owner label, in the background what belongs to it, and read back.
-/// - **Needs**: create, get and delete on its kind.
+/// - **Needs**: create, get and delete on its kind; of a NetworkPolicy's witness as for [`DenyTraffic`](super::DenyTraffic).
 /// - **Caveats**: its labels and owners get ours beside its own. One of that name already is refused, and its owner
 ///   told. Where the kind lies in no namespace it does not go with the dead-man's switch.
 #[derive(Clone)]
@@ -37,6 +55,7 @@ pub struct CreateObject {
     object: ObjectRef,
     manifest: Value,
     condition: Option<&'static str>,
+    seen: Seen,
     lasting: Option<Duration>,
 }
 
@@ -51,6 +70,62 @@ impl CreateObject {
     pub fn seen_by_condition(mut self, condition: &'static str) -> Self {
         self.condition = Some(condition);
         self
+    }
+
+    /// Sees the effect through this check: met while the fault is off, not met while on.
+    pub fn witness(mut self, check: impl Check) -> Self {
+        self.seen.witness = Some(Arc::new(check));
+        self
+    }
+
+    /// Believes the fault without a proof; the journal shows why.
+    pub fn trust_without_proof(mut self, why: impl Into<String>) -> Self {
+        self.seen.trusted = Some(why.into());
+        self
+    }
+
+    /// Whether a witness pod is staged for it.
+    fn has_witness_pod(&self) -> bool {
+        self.object.kind == "NetworkPolicy" && self.condition.is_none() && self.seen.is_open(&self.object)
+    }
+
+    /// The condition by which it is seen.
+    fn by_condition(&self) -> Option<&'static str> {
+        let of_chaos_mesh = effect::group(&self.object) == CHAOS_MESH && self.object.kind.ends_with("Chaos");
+        self.condition.or(of_chaos_mesh.then_some(INJECTED))
+    }
+
+    /// The proof of a kind that others act on.
+    async fn seen_by_kind(&self, mark: &Mark) -> Result<Proof, BoxError> {
+        if self.has_witness_pod() {
+            let namespace = self.object.namespace.as_deref().unwrap_or_default();
+            return policy::proof(&self.kubernetes, namespace, &self.manifest["spec"], mark).await;
+        }
+        let Some(condition) = self.by_condition() else { return Ok(self.seen.proof(&self.object)) };
+        if self.condition.is_none() && self.kubernetes.is_lab().await?.0 {
+            return self.seen_in_lab().await;
+        }
+        let check = Arc::new(Off { kubernetes: self.kubernetes.clone(), object: self.object.clone(), condition });
+        Ok(Proof::Witness(Witness { stage: None, check, blind: None, stays: false }))
+    }
+
+    /// The lab's network does at once what such an object says, to the pods that it selects, and tells no condition.
+    async fn seen_in_lab(&self) -> Result<Proof, BoxError> {
+        let selector = &self.manifest["spec"]["selector"];
+        let own = [json!(self.object.namespace)];
+        let namespaces = selector["namespaces"].as_array().map_or(&own[..], Vec::as_slice);
+        let labels = json!({
+            "matchLabels": selector["labelSelectors"], "matchExpressions": selector["expressionSelectors"],
+        });
+        for namespace in namespaces.iter().filter_map(Value::as_str) {
+            let pods = Pods::new(self.kubernetes.clone(), namespace.to_owned(), Selector::from_json(&labels));
+            match pods.targets().await {
+                Ok(_) => return Ok(Proof::Applied),
+                Err(KubernetesError::NothingSelected { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Proof::Missing("it selects no pod".to_owned()))
     }
 
     async fn admit(&self) -> Result<(), KubernetesError> {
@@ -71,11 +146,13 @@ impl Fault for CreateObject {
     fn resolve(&self) -> BoxFuture<'_, Result<Targets, BoxError>> {
         Box::pin(async move {
             self.admit().await?;
-            Ok(Targets {
-                names: vec![self.object.to_string()],
-                rights: super::change::rights_to(&self.object, &["create", "get", "delete"]),
-                notes: Vec::new(),
-            })
+            let mut rights = super::change::rights_to(&self.object, &["create", "get", "delete"]);
+            let mut notes = Vec::new();
+            if self.has_witness_pod() {
+                rights.extend(witness_rights(self.object.namespace.as_deref().unwrap_or_default()));
+                notes.push(WITNESSED.to_owned());
+            }
+            Ok(Targets { names: vec![self.object.to_string()], rights, notes })
         })
     }
 
@@ -86,12 +163,21 @@ impl Fault for CreateObject {
         })
     }
 
-    fn witness<'a>(&'a self, _: &'a Mark) -> BoxFuture<'a, Result<Proof, BoxError>> {
+    fn witness<'a>(&'a self, mark: &'a Mark) -> BoxFuture<'a, Result<Proof, BoxError>> {
         Box::pin(async move {
-            let Some(condition) = self.condition else { return Ok(Proof::Applied) };
-            let check = Arc::new(Off { kubernetes: self.kubernetes.clone(), object: self.object.clone(), condition });
-            Ok(Proof::Witness(Witness { stage: None, check, blind: None, stays: false }))
+            if self.seen.is_open(&self.object) || (self.condition.is_some() && self.seen.is_silent()) {
+                return self.seen_by_kind(mark).await;
+            }
+            Ok(self.seen.proof(&self.object))
         })
+    }
+
+    fn remedy(&self) -> &'static str {
+        self.seen.remedy(&self.object)
+    }
+
+    fn trusted(&self) -> Option<String> {
+        self.seen.trusted.clone()
     }
 
     fn lasting(&self) -> Option<Duration> {

@@ -1,5 +1,7 @@
 //! Deleting any object.
 
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -9,8 +11,9 @@ use serde_json::Value;
 
 use super::change;
 use super::create_object::places;
+use super::effect::Seen;
 use crate::BoxError;
-use crate::experiment::{Applied, Armed, Fault, Mark, Place, Proof, Right, Targets, Untouched};
+use crate::experiment::{Applied, Armed, Check, Fault, Mark, Place, Proof, Right, Targets, Untouched};
 use crate::kubernetes::pods::refuse_protected;
 use crate::kubernetes::{Kubernetes, KubernetesError};
 use crate::rollback::{OWNER_LABEL, ObjectRef, Undo, manifest};
@@ -46,13 +49,14 @@ const OF_THE_COLLECTOR: &[&str] = &["foregroundDeletion", "orphan"];
 impl Kubernetes {
     /// A fault: there is one object less. See [`DeleteObject`].
     pub fn delete_object(&self, object: ObjectRef) -> DeleteObject {
-        DeleteObject { kubernetes: self.clone(), object }
+        DeleteObject { kubernetes: self.clone(), object, seen: Seen::default() }
     }
 }
 
 /// A fault: an object is deleted, and with it, in the background, what belongs to it.
 ///
-/// - **Effect**: it goes. That is read back.
+/// - **Effect**: it goes. That is read back. What others make of its absence is not seen by that: of NetworkPolicies,
+///   Ingresses and custom resources by `.witness(check)` alone.
 /// - **Undo**: it is made again of its manifest, unless one of its name stands by then or its namespace is another one, and
 ///   must then be what it was. Where its controller is known to replace it, as with the ReplicaSets of a Deployment, nothing
 ///   is brought back: it is only looked at.
@@ -68,9 +72,22 @@ impl Kubernetes {
 pub struct DeleteObject {
     kubernetes: Kubernetes,
     object: ObjectRef,
+    seen: Seen,
 }
 
 impl DeleteObject {
+    /// Sees the effect through this check: met while the fault is off, not met while on.
+    pub fn witness(mut self, check: impl Check) -> Self {
+        self.seen.witness = Some(Arc::new(check));
+        self
+    }
+
+    /// Believes the fault without a proof; the journal shows why.
+    pub fn trust_without_proof(mut self, why: impl Into<String>) -> Self {
+        self.seen.trusted = Some(why.into());
+        self
+    }
+
     async fn found(&self) -> Result<DynamicObject, KubernetesError> {
         let object = &self.object;
         refuse_protected(object.namespace.as_deref().unwrap_or_default())?;
@@ -141,7 +158,15 @@ impl Fault for DeleteObject {
     }
 
     fn witness<'a>(&'a self, _: &'a Mark) -> BoxFuture<'a, Result<Proof, BoxError>> {
-        Box::pin(async { Ok(Proof::Applied) })
+        Box::pin(async { Ok(self.seen.proof(&self.object)) })
+    }
+
+    fn remedy(&self) -> &'static str {
+        self.seen.remedy(&self.object)
+    }
+
+    fn trusted(&self) -> Option<String> {
+        self.seen.trusted.clone()
     }
 }
 

@@ -14,6 +14,17 @@ use crate::kubernetes::witness::WitnessPods;
 use crate::kubernetes::{KubernetesError, Pods};
 use crate::rollback::ObjectRef;
 
+/// What the plan says where a witness pod is staged.
+pub(super) const WITNESSED: &str = "a witness pod that only opens TCP connections proves the effect";
+
+/// The rights that a witness pod takes.
+pub(super) fn witness_rights(namespace: &str) -> Vec<Right> {
+    let mut rights: Vec<Right> =
+        ["create", "get", "list", "delete"].map(|verb| Right::new(verb, "", "pods", namespace)).into();
+    rights.push(Right::new("get", "", "pods/log", namespace));
+    rights
+}
+
 /// Which connections are denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -144,9 +155,8 @@ impl Fault for DenyTraffic {
             let mut rights = Vec::from(policies);
             let mut notes = Vec::new();
             if self.witness.is_none() && self.trusted.is_none() {
-                rights.extend(["create", "get", "list", "delete"].map(|verb| Right::new(verb, "", "pods", namespace)));
-                rights.push(Right::new("get", "", "pods/log", namespace));
-                notes.push("a witness pod that only opens TCP connections proves the effect".to_owned());
+                rights.extend(witness_rights(namespace));
+                notes.push(WITNESSED.to_owned());
             } else {
                 rights.push(Right::new("list", "", "pods", namespace));
             }

@@ -104,9 +104,8 @@ impl Impair {
                     .into(),
             );
         }
-        let version = self.pods.kubernetes.client().apiserver_version().await;
-        let version = version.map_err(KubernetesError::api("ask the cluster for its version"))?.git_version;
-        if !version.ends_with("+steadfast-lab") {
+        let (is_lab, version) = self.pods.kubernetes.is_lab().await?;
+        if !is_lab {
             return Err(KubernetesError::LabOnly { what: self.describe(), version }.into());
         }
         Ok(self.pods.targets_of_fault().await?)

@@ -9,8 +9,10 @@ mod create_object;
 mod delete_object;
 mod delete_pods;
 mod deny;
+mod effect;
 mod evict;
 mod impair;
+mod policy;
 mod scale;
 
 pub use blackhole::Blackhole;

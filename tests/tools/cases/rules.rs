@@ -59,6 +59,12 @@ const RULES: &[(&str, Covers)] = &[
                     _ => return false,
                 }
     }),
+    ("guarded-faults", |case, seen, difference| {
+        // An action did not do what it was to do, by its own account; its record is the original's.
+        let told = seen.journal.as_ref().map(|journal| pairs(&journal["run"])).unwrap_or_default();
+        let unproved = told.iter().any(|record| record["x-steadfast"]["unproved"].is_string());
+        unproved && case.field("status") == "completed" && difference.field == "exit_code" && seen.code == 3
+    }),
     ("during-deviation", |case, seen, difference| {
         case.field("steady_states")["during"]["any_unmet"] == true && difference.field == "exit_code" && seen.code == 1
     }),

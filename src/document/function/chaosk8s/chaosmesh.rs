@@ -11,9 +11,6 @@ use crate::kubernetes::refuse_protected;
 const NETWORK_CHAOS: Of = ("chaos-mesh.org/v1alpha1", "NetworkChaos", "networkchaos");
 const STRESS_CHAOS: Of = ("chaos-mesh.org/v1alpha1", "StressChaos", "stresschaos");
 
-/// The condition that says that a fault is on at all its targets.
-const INJECTED: &str = "AllInjected";
-
 /// The least delay with which packets can overtake each other: without one they cannot.
 const OVERTAKEN: &str = "10ms";
 
@@ -149,22 +146,14 @@ async fn network(call: Call<'_>, stage: Stage<'_>, action: &str, what: Map<Strin
     create(call, stage, NETWORK_CHAOS, spec).await
 }
 
-/// Creates it, and waits until Chaos Mesh says that it is on; the lab, which has none, puts it on at once.
+/// Creates it, and waits until Chaos Mesh says that it is on.
 async fn create(call: Call<'_>, stage: Stage<'_>, of: Of, spec: Map<String, Value>) -> Answer {
     let chaos = object(of, Some(&call.namespace()?), &call.required("name")?);
     let manifest = json!({"spec": spec});
     if stage.leave {
         return plain::create(&stage, &chaos, &manifest).await;
     }
-    let mut fault = stage.kubernetes().create_object(chaos.clone(), manifest);
-    #[cfg(feature = "lab")]
-    let is_lab = stage.cluster()?.lab().is_ok();
-    #[cfg(not(feature = "lab"))]
-    let is_lab = false;
-    if !is_lab {
-        fault = fault.seen_by_condition(INJECTED);
-    }
-    stage.inject(fault, vec![chaos.clone()]).await?;
+    stage.inject(stage.kubernetes().create_object(chaos.clone(), manifest), vec![chaos.clone()]).await?;
     plain::done(&stage, &chaos).await
 }
 

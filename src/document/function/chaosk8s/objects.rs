@@ -26,7 +26,10 @@ impl Stage<'_> {
         if self.leave {
             return plain::create(self, &object, &manifest).await.map(drop);
         }
-        let fault = self.kubernetes().create_object(object.clone(), manifest);
+        let mut fault = self.kubernetes().create_object(object.clone(), manifest);
+        if let Some(why) = self.trust {
+            fault = fault.trust_without_proof(why);
+        }
         self.inject(fault, vec![object]).await
     }
 
@@ -36,7 +39,10 @@ impl Stage<'_> {
         if self.leave {
             return plain::patch(self, &object, &patch).await.map(drop);
         }
-        let fault = self.kubernetes().change_object(object.clone(), patch);
+        let mut fault = self.kubernetes().change_object(object.clone(), patch);
+        if let Some(why) = self.trust {
+            fault = fault.trust_without_proof(why);
+        }
         if ended && fault.changes_nothing().await? {
             return Ok(());
         }
@@ -59,7 +65,10 @@ impl Stage<'_> {
         if self.leave {
             return plain::delete(self, &object).await;
         }
-        let fault = self.kubernetes().delete_object(object.clone());
+        let mut fault = self.kubernetes().delete_object(object.clone());
+        if let Some(why) = self.trust {
+            fault = fault.trust_without_proof(why);
+        }
         self.inject(fault, vec![object]).await
     }
 
