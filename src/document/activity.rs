@@ -108,9 +108,9 @@ impl<'a> Activity<'a> {
         self.definition.get("dry").filter(|dry| !dry.is_null() && **dry != false)
     }
 
-    /// `"x-steadfast": {"leave": true}`: the fault is left at the end.
-    pub(crate) fn leaves(&self) -> bool {
-        self.own("leave").is_some_and(|leave| *leave == true)
+    /// `"x-steadfast": {"leave": true}`: the fault is left at the end. Where it says nothing the document does.
+    pub(crate) fn leaves(&self) -> Option<bool> {
+        self.own("leave").map(|leave| *leave == true)
     }
 
     /// `"x-steadfast": {"all": true}`: it may take more nodes and pods than a call may unasked.
@@ -128,6 +128,11 @@ impl<'a> Activity<'a> {
         let of = |value: &'a Value| value.get("x-steadfast")?.get(key);
         of(self.referring).or_else(|| of(self.definition))
     }
+}
+
+/// `"x-steadfast": {"leave": true}` of a whole document: the faults of all activities that say nothing else are left.
+pub(crate) fn leaves_all(document: &Value) -> bool {
+    document["x-steadfast"]["leave"] == true
 }
 
 /// The steady-state hypothesis.
@@ -214,7 +219,7 @@ mod tests {
         let method = activities.method();
         assert_eq!((method[2].name(), method[2].background(), method[2].tolerance()), ("p".into(), true, None));
         assert_eq!((method[2].kind(), method[2].provider_kind()), (Some(Kind::Probe), Some(ProviderKind::Http)));
-        assert!(method[2].leaves() && !method[1].leaves());
+        assert_eq!((method[2].leaves(), method[1].leaves()), (Some(true), None));
         assert_eq!((method[3].unresolved(), method[2].unresolved()), (Some("r"), None));
         let hypothesis = activities.hypothesis().expect("a hypothesis");
         let referred = &hypothesis.probes[1];

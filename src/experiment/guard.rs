@@ -8,8 +8,12 @@ use tokio::sync::Mutex;
 use super::life::Life;
 use super::recorder::Recorder;
 use super::{ExperimentError, Fault};
+#[cfg(feature = "cli")]
+use crate::BoxError;
 use crate::journal::{FaultEnd, SightingTime};
 use crate::rollback::LedgerError;
+#[cfg(feature = "cli")]
+use crate::rollback::Undo;
 
 /// A fault that is on, until [`rollback`](FaultGuard::rollback) or the end of its scope.
 ///
@@ -67,6 +71,18 @@ impl FaultGuard {
         let mut life = self.life.lock().await;
         life.end(FaultEnd::Rollback).await;
         life.outcome()
+    }
+
+    /// Leaves it on for good, by its user's choice, once `let_go` has taken off it what makes it the run's.
+    ///
+    /// # Errors
+    /// It could not be let go of, and was undone.
+    #[cfg(feature = "cli")]
+    pub(crate) async fn leave<F>(self, let_go: impl FnOnce(Vec<Undo>) -> F) -> Result<(), BoxError>
+    where
+        F: Future<Output = Result<(), BoxError>>,
+    {
+        self.life.lock().await.leave(let_go).await
     }
 
     /// Undoes, without a look whether the effect has gone too.

@@ -203,6 +203,44 @@ impl Life {
         record_undone(&self.recorder, self.number, undo, self.fault.is_some());
     }
 
+    /// Leaves it on for good, by its user's choice, once `let_go` has taken off it what makes it the run's. Its witness goes.
+    ///
+    /// # Errors
+    /// It could not be let go of, and was undone: what is marked as a run's is in the way of the next one.
+    #[cfg(feature = "cli")]
+    pub(super) async fn leave<F>(&mut self, let_go: impl FnOnce(Vec<Undo>) -> F) -> Result<(), BoxError>
+    where
+        F: Future<Output = Result<(), BoxError>>,
+    {
+        if self.ended || self.undone.is_some() {
+            return Ok(());
+        }
+        if let Some(fault) = &self.fault
+            && let Err(why) = let_go(fault.undos().to_vec()).await
+        {
+            self.end(FaultEnd::Rollback).await;
+            return Err(why);
+        }
+        {
+            let mut journal = self.recorder.journal();
+            let record = &mut journal.faults[self.number];
+            if record.end == FaultEnd::None {
+                record.end = FaultEnd::Left;
+            }
+        }
+        if let Some(fault) = self.fault.take() {
+            fault.leave();
+        }
+        let mut undo = Vec::new();
+        if let Some(stage) = &mut self.stage {
+            let outcomes = stage.rollback().await;
+            undo.extend(records(stage, outcomes));
+        }
+        self.ended = true;
+        record_undone(&self.recorder, self.number, undo, false);
+        Ok(())
+    }
+
     /// As [`end`](Self::end), on this thread, where nothing can be awaited and nobody can look.
     pub(super) fn end_now(&mut self) {
         if self.ended {

@@ -228,6 +228,8 @@ pub enum FaultEnd {
     Rollback,
     /// The experiment, by its own plan.
     Plan,
+    /// Nobody, by its user's choice: it was left as it is when the run ended.
+    Left,
     /// Something else, before its time.
     Early {
         /// What, as far as can be told.

@@ -69,6 +69,7 @@ impl Journal {
                 FaultEnd::None => "still on",
                 FaultEnd::Rollback => "ended by the rollback",
                 FaultEnd::Plan => "ended by plan",
+                FaultEnd::Left => "left by choice",
                 FaultEnd::Early { .. } => "ended early",
             };
             writeln!(out, "  - {}: {proof}, {end}", fault.window.fault)?;

@@ -11,6 +11,8 @@ mod deployment;
 mod faults;
 mod forward;
 mod hold;
+#[cfg(feature = "cli")]
+mod let_go;
 mod logs;
 mod mark;
 mod node;

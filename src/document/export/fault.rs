@@ -6,7 +6,7 @@ use serde_json::Map;
 
 use super::Export;
 use super::text::{duration, literal};
-use crate::document::activity::Activity;
+use crate::document::activity::{Activity, leaves_all};
 use crate::document::function::{self, Call};
 use crate::document::provider::named;
 use crate::document::when;
@@ -38,7 +38,7 @@ impl Export<'_> {
         let none = Map::new();
         let arguments = arguments.as_object().unwrap_or(&none);
         let call = Call { arguments, secrets: None, configuration: &self.names.configuration.clone() };
-        if activity.leaves() {
+        if activity.leaves().unwrap_or_else(|| leaves_all(&self.loaded.source.value)) {
             return Err("what it does is left on, and a fault of a test is always undone".to_owned());
         }
         let injected = self.injected(&call, module, func, activity.trust()).map_err(|function::Failed(why)| why)?;

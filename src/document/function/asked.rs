@@ -5,13 +5,16 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::BoxError;
-use crate::experiment::{Armed, Fault, Mark, Place, Proof, Targets};
+use crate::experiment::{Armed, Fault, Mark, Place, Proof, Right, Targets};
+use crate::rollback::ObjectRef;
 
 /// A fault with what a document says of it: why it may be believed without a proof, and the remedy that a document has
 /// where nothing proves it.
 pub(super) struct Asked<F> {
     pub(super) fault: F,
     pub(super) trust: Option<String>,
+    /// What it makes and is to be left: the marks of the run are taken off it then.
+    pub(super) unmarks: Option<ObjectRef>,
 }
 
 impl<F: Fault> Fault for Asked<F> {
@@ -24,7 +27,15 @@ impl<F: Fault> Fault for Asked<F> {
     }
 
     fn resolve(&self) -> BoxFuture<'_, Result<Targets, BoxError>> {
-        self.fault.resolve()
+        Box::pin(async move {
+            let mut targets = self.fault.resolve().await?;
+            if let Some(ObjectRef { api_version, resource, namespace, .. }) = &self.unmarks {
+                let group = api_version.split_once('/').map_or("", |(group, _)| group).to_owned();
+                let (verb, resource, namespace) = ("patch".to_owned(), resource.clone(), namespace.clone());
+                targets.rights.push(Right { verb, group, resource, namespace });
+            }
+            Ok(targets)
+        })
     }
 
     fn arm<'a>(&'a self, mark: &'a Mark) -> BoxFuture<'a, Result<Armed, BoxError>> {

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Failed;
-use crate::experiment::{ExperimentError, FaultGuard};
-use crate::rollback::ObjectRef;
+use crate::experiment::FaultGuard;
+use crate::kubernetes::Kubernetes;
+use crate::rollback::{ObjectRef, Undo};
 
 /// The faults that the activities of a document have injected, by the objects that they made or changed.
 #[derive(Default)]
@@ -23,6 +24,8 @@ struct Held {
     objects: Vec<ObjectRef>,
     /// None where it is only planned.
     guard: Option<FaultGuard>,
+    /// Where it is let go of at the end, if it is to be left then.
+    left: Option<Kubernetes>,
 }
 
 impl Guards {
@@ -30,10 +33,10 @@ impl Guards {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn keep(&self, objects: Vec<ObjectRef>, guard: Option<FaultGuard>) {
+    pub(super) fn keep(&self, objects: Vec<ObjectRef>, guard: Option<FaultGuard>, left: Option<Kubernetes>) {
         let mut state = self.state();
         state.ended.retain(|object| !objects.contains(object));
-        state.held.push(Held { objects, guard });
+        state.held.push(Held { objects, guard, left });
     }
 
     /// Whether a fault of the document has made or changed this object and is still on.
@@ -54,6 +57,12 @@ impl Guards {
     /// The objects that faults of the document are on, in the order of their injection.
     pub(crate) fn objects(&self) -> Vec<ObjectRef> {
         self.state().held.iter().flat_map(|held| held.objects.clone()).collect()
+    }
+
+    /// Those among them that are undone at the end.
+    pub(crate) fn to_be_undone(&self) -> Vec<ObjectRef> {
+        let state = self.state();
+        state.held.iter().filter(|held| held.left.is_none()).flat_map(|held| held.objects.clone()).collect()
     }
 
     /// Undoes the faults of the document that are on this object, the newest first; false if there are none.
@@ -85,14 +94,21 @@ impl Guards {
         Some(held)
     }
 
-    /// Undoes all that are left, the newest first, each even if another failed. Each restores only where its object
-    /// still holds what the fault set.
-    pub(crate) async fn undo_all(&self) -> Vec<ExperimentError> {
+    /// Undoes all that are on, the newest first, each even if another failed, but for those that are to be left. Each
+    /// restores only where its object still holds what the fault set. What failed, in words.
+    pub(crate) async fn undo_all(&self) -> Vec<String> {
         let mut errors = Vec::new();
         loop {
-            let Some(held) = self.state().held.pop() else { return errors };
-            if let Some(guard) = held.guard {
-                errors.extend(guard.rollback().await.err());
+            let Some(Held { objects, guard, left }) = self.state().held.pop() else { return errors };
+            let Some(guard) = guard else { continue };
+            let Some(kubernetes) = left else {
+                errors.extend(guard.rollback().await.err().map(|error| error.to_string()));
+                continue;
+            };
+            let let_go = async move |undos: Vec<Undo>| Ok(kubernetes.let_go(&undos).await?);
+            if let Err(why) = guard.leave(let_go).await {
+                let objects: Vec<_> = objects.iter().map(ToString::to_string).collect();
+                errors.push(format!("undone, for it could not be left ({}): {why}", objects.join(", ")));
             }
         }
     }

@@ -86,8 +86,10 @@ pub(crate) struct Stage<'a> {
     pub(crate) scene: &'a Scene,
     /// The faults that the document has on.
     pub(crate) guards: &'a Guards,
-    /// Leaves what it changes as the original does: nobody undoes it. So the user may ask, and so are the activities of
-    /// the document's own rollbacks carried out.
+    /// Changes as the original does: no fault, which nobody undoes. So are the activities of the document's own rollbacks
+    /// carried out.
+    pub(crate) plain: bool,
+    /// Leaves its faults at the end of the run, as the user may ask; all else that faults have they have too.
     pub(crate) leave: bool,
     /// Whether the document says that all that is selected is meant, whatever the caps are.
     pub(crate) all: bool,
@@ -121,15 +123,25 @@ impl<'a> Stage<'a> {
 
     /// Injects a fault on these objects and keeps its guard.
     async fn inject(&self, fault: impl Fault, objects: Vec<ObjectRef>) -> Result<(), Failed> {
-        let fault = Asked { fault, trust: self.trust.map(str::to_owned) };
+        self.inject_as(Asked { fault, trust: self.trust.map(str::to_owned), unmarks: None }, objects).await
+    }
+
+    /// Injects a fault that makes an object, and keeps its guard.
+    async fn inject_made(&self, fault: impl Fault, object: ObjectRef) -> Result<(), Failed> {
+        let unmarks = self.leave.then(|| object.clone());
+        self.inject_as(Asked { fault, trust: self.trust.map(str::to_owned), unmarks }, vec![object]).await
+    }
+
+    async fn inject_as(&self, fault: Asked<impl Fault>, objects: Vec<ObjectRef>) -> Result<(), Failed> {
         let guard = match self.hand {
             Hand::Run(run) => Some(run.inject(fault).await?),
             Hand::Plan(planned) => {
-                planned.fault(&fault).await?;
+                planned.fault(&fault, self.leave).await?;
                 None
             }
         };
-        self.guards.keep(objects, guard);
+        let left = self.cluster.filter(|_| self.leave).map(|cluster| cluster.kubernetes().clone());
+        self.guards.keep(objects, guard, left);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use crate::experiment::{Fault, Place, Targets};
 /// What a call would change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// A fault of the house, which is guarded, proved and undone.
+    /// A fault of the house, which is guarded, proved and, unless it is to be left, undone.
     Fault {
         /// What it does.
         fault: String,
@@ -16,6 +16,8 @@ pub(crate) enum Change {
         places: Vec<Place>,
         /// Why it is believed without a proof, if it is.
         trusted: Option<String>,
+        /// Whether it is left at the end.
+        left: bool,
     },
     /// A change that nobody undoes, in words.
     Left(String),
@@ -31,10 +33,10 @@ impl Planned {
     }
 
     /// Finds a fault's targets.
-    pub(super) async fn fault(&self, fault: &impl Fault) -> Result<(), Failed> {
+    pub(super) async fn fault(&self, fault: &impl Fault, left: bool) -> Result<(), Failed> {
         let targets = fault.resolve().await?;
         let trusted = fault.trusted();
-        self.changes().push(Change::Fault { fault: fault.describe(), targets, places: fault.places(), trusted });
+        self.changes().push(Change::Fault { fault: fault.describe(), targets, places: fault.places(), trusted, left });
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 pub(crate) use words::masked;
 
-use super::activity::{Activities, Activity, Kind, ProviderKind};
+use super::activity::{Activities, Activity, Kind, ProviderKind, leaves_all};
 use super::configuration::is_probe;
 use super::function::{self, Call, Change, Guards, Hand, Planned, Stage};
 use super::load::Loaded;
@@ -101,7 +101,7 @@ pub(crate) async fn plan(question: Question<'_>) -> Result<Plan, ExperimentError
     for activity in activities.rollbacks() {
         rollbacks.push(planner.entry(&activity, Phase::Recovery { undone: now }).await);
     }
-    let undone_at_the_end = planner.guards.objects().iter().map(ToString::to_string).collect();
+    let undone_at_the_end = planner.guards.to_be_undone().iter().map(ToString::to_string).collect();
     let Planner { shown, measured, rights, mut places, .. } = planner;
     places.sort();
     places.dedup();
@@ -246,12 +246,13 @@ impl Planner<'_> {
         let secrets = (!activity.secrets().is_empty()).then(|| self.names.secrets_of(&activity.secrets()));
         let call = Call { arguments: &arguments, secrets: secrets.as_ref(), configuration: &self.names.configuration };
         let planned = Planned::default();
-        let leave = leave_faults || activity.leaves() || matches!(phase, Phase::Recovery { .. });
+        let leave = leave_faults || activity.leaves().unwrap_or_else(|| leaves_all(&loaded.source.value));
         let stage = Stage {
             hand: Hand::Plan(&planned),
             cluster: Some(cluster),
             scene: &scene,
             guards: &self.guards,
+            plain: matches!(phase, Phase::Recovery { .. }),
             leave,
             all: activity.takes_all(),
             trust: activity.trust(),

@@ -67,13 +67,16 @@ impl Entry {
         for change in &self.changes {
             match change {
                 Change::Left(what) => line(&format!("left as it is, nobody undoes it: {what}"))?,
-                Change::Fault { fault, targets, trusted, .. } => {
+                Change::Fault { fault, targets, trusted, left, .. } => {
                     line(&format!("fault: {fault}"))?;
                     for target in &targets.names {
                         line(&format!("  target: {target}"))?;
                     }
                     for note in &targets.notes {
                         line(&format!("  note: {note}"))?;
+                    }
+                    if *left {
+                        line("  note: left on at the end, nobody undoes it")?;
                     }
                     if let Some(why) = trusted {
                         line(&format!("  note: believed without a proof: {why}"))?;
@@ -93,8 +96,8 @@ impl Entry {
     fn to_json(&self) -> Value {
         let changes = self.changes.iter().map(|change| match change {
             Change::Left(what) => json!({"does": what, "undone": false}),
-            Change::Fault { fault, targets, places, trusted } => json!({
-                "does": fault, "undone": true, "targets": targets.names, "rights": targets.rights, "places": places,
+            Change::Fault { fault, targets, places, trusted, left } => json!({
+                "does": fault, "undone": !left, "targets": targets.names, "rights": targets.rights, "places": places,
                 "notes": targets.notes, "trusted": trusted,
             }),
         });

@@ -54,7 +54,9 @@ pub(crate) struct Site<'a> {
     pub(crate) scene: Scene,
     pub(crate) cluster: Option<&'a Cluster>,
     pub(crate) guards: &'a Guards,
-    /// Whether what it changes is nobody's to undo.
+    /// Whether what it changes is no fault, and nobody's to undo.
+    pub(crate) plain: bool,
+    /// Whether its faults are left at the end.
     pub(crate) leave: bool,
     /// Whether it may take more nodes and pods than a call may unasked.
     pub(crate) all: bool,
@@ -157,6 +159,7 @@ impl Providers {
             cluster: site.cluster,
             scene: &site.scene,
             guards: site.guards,
+            plain: site.plain,
             leave: site.leave,
             all: site.all,
             trust: site.trust,

@@ -113,7 +113,8 @@ impl Conductor {
             cluster: self.cluster.as_ref(),
             guards: &self.guards,
             // Whatever the rollbacks of the document make, nobody is to take it back.
-            leave: self.settings.leave_faults || activity.leaves() || matches!(phase, Phase::Recovery { .. }),
+            plain: matches!(phase, Phase::Recovery { .. }),
+            leave: self.settings.leave_faults || activity.leaves().unwrap_or(self.leaves_all),
             all: activity.takes_all(),
             trust: activity.trust(),
             judged: activity.tolerance().is_some() || activity.definition.get("tolerance").is_some(),

@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-use super::activity::Activity;
+use super::activity::{Activity, leaves_all};
 use super::configuration::Configuration;
 use super::controls::{At, Controls, Living, Means, Spot};
 use super::function::Guards;
@@ -95,6 +95,8 @@ pub(crate) struct Conductor {
     python: Option<Python>,
     notifications: Notifications,
     settings: Settings,
+    /// Whether the document leaves its faults unless an activity says otherwise.
+    leaves_all: bool,
     providers: Providers,
     cluster: Option<Cluster>,
     run: Run,
@@ -145,6 +147,7 @@ pub(crate) async fn run(assignment: Assignment) -> Result<End, ExperimentError> 
         python,
         notifications,
         settings,
+        leaves_all: leaves_all(&source.value),
         providers,
         cluster,
         run,
@@ -191,7 +194,7 @@ impl Conductor {
     async fn to_the_end(self: &Arc<Self>) -> Result<End, ExperimentError> {
         let signal = self.to_the_rollbacks().await;
         for error in self.guards.undo_all().await {
-            self.say(Level::Error, &error.to_string());
+            self.say(Level::Error, &error);
         }
         self.run.undo_all().await;
         self.state().safeguards = self.controls.guarded();

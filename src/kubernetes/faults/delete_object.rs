@@ -49,7 +49,7 @@ const OF_THE_COLLECTOR: &[&str] = &["foregroundDeletion", "orphan"];
 impl Kubernetes {
     /// A fault: there is one object less. See [`DeleteObject`].
     pub fn delete_object(&self, object: ObjectRef) -> DeleteObject {
-        DeleteObject { kubernetes: self.clone(), object, seen: Seen::default() }
+        DeleteObject { kubernetes: self.clone(), object, for_good: false, seen: Seen::default() }
     }
 }
 
@@ -72,6 +72,7 @@ impl Kubernetes {
 pub struct DeleteObject {
     kubernetes: Kubernetes,
     object: ObjectRef,
+    for_good: bool,
     seen: Seen,
 }
 
@@ -88,15 +89,24 @@ impl DeleteObject {
         self
     }
 
+    /// Deletes it for good, as whoever leaves it so at the end may: also what nothing brings back.
+    #[cfg(feature = "cli")]
+    pub(crate) fn for_good(mut self) -> Self {
+        self.for_good = true;
+        self
+    }
+
     async fn found(&self) -> Result<DynamicObject, KubernetesError> {
         let object = &self.object;
-        refuse_protected(object.namespace.as_deref().unwrap_or_default())?;
+        let namespace = if object.kind == "Namespace" { Some(&object.name) } else { object.namespace.as_ref() };
+        refuse_protected(namespace.map_or("", String::as_str))?;
         let for_good = |why: &str| KubernetesError::ForGood { object: object.to_string(), why: why.to_owned() };
-        if let Some((_, why)) = FOR_GOOD.iter().find(|(kind, _)| *kind == object.kind) {
+        let kept = FOR_GOOD.iter().filter(|_| !self.for_good);
+        if let Some((_, why)) = kept.into_iter().find(|(kind, _)| *kind == object.kind) {
             return Err(for_good(why));
         }
         let found = change::read(&self.kubernetes, object).await?;
-        if let Some(why) = is_for_good(object, &found) {
+        if let Some(why) = is_for_good(object, &found).filter(|_| !self.for_good) {
             return Err(for_good(&why));
         }
         if found.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(OWNER_LABEL)) {
@@ -121,7 +131,9 @@ impl Fault for DeleteObject {
             let found = self.found().await?;
             let mut rights = change::rights_to(&self.object, &["get", "create", "delete"]);
             let mut notes = Vec::new();
-            if controller(&found).is_some() {
+            if self.for_good {
+                notes.push("what is deleted is not brought back".to_owned());
+            } else if controller(&found).is_some() {
                 notes.push("what is deleted is not brought back: its controller replaces it".to_owned());
             } else {
                 rights.extend(self.object.namespace.as_deref().map(right_to_home));
@@ -139,7 +151,7 @@ impl Fault for DeleteObject {
             let (found, object) = (self.found().await?, self.object.clone());
             let uid = found.metadata.uid.clone().unwrap_or_default();
             let (api, of) = (self.kubernetes.objects(&object), (object.clone(), uid.clone()));
-            let undo = if controller(&found).is_some() {
+            let undo = if self.for_good || controller(&found).is_some() {
                 Undo::Deleted { object, uid }
             } else {
                 let mut manifest = manifest(&serde_json::to_value(&found)?);

@@ -49,6 +49,7 @@ fn one(out: &mut String, journal: &Journal, fault: &FaultRecord) -> Result {
         FaultEnd::None => "nobody: it was still on".to_owned(),
         FaultEnd::Rollback => "the rollback".to_owned(),
         FaultEnd::Plan => "the experiment, by its own plan".to_owned(),
+        FaultEnd::Left => "nobody: it was left on by choice".to_owned(),
         FaultEnd::Early { by } => format!("before its time: {}", text(by, 300)),
     };
     let at = |at: Option<crate::clock::Timestamp>, none: &str| at.map_or(none.to_owned(), |at| journal.offset(at));

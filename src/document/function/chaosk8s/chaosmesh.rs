@@ -150,10 +150,10 @@ async fn network(call: Call<'_>, stage: Stage<'_>, action: &str, what: Map<Strin
 async fn create(call: Call<'_>, stage: Stage<'_>, of: Of, spec: Map<String, Value>) -> Answer {
     let chaos = object(of, Some(&call.namespace()?), &call.required("name")?);
     let manifest = json!({"spec": spec});
-    if stage.leave {
+    if stage.plain {
         return plain::create(&stage, &chaos, &manifest).await;
     }
-    stage.inject(stage.kubernetes().create_object(chaos.clone(), manifest), vec![chaos.clone()]).await?;
+    stage.inject_made(stage.kubernetes().create_object(chaos.clone(), manifest), chaos.clone()).await?;
     plain::done(&stage, &chaos).await
 }
 

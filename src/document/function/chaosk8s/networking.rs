@@ -55,7 +55,7 @@ async fn deny(call: Call<'_>, stage: Stage<'_>, direction: Direction) -> Answer 
         Direction::Egress => (DENY_EGRESS, "Egress"),
     };
     let policy = object(NETWORK_POLICY, Some(&namespace), name);
-    if stage.leave {
+    if stage.plain {
         let manifest = json!({"spec": {"podSelector": selector.to_json(), "policyTypes": [kind]}});
         plain::create(&stage, &policy, &manifest).await?;
         return Ok(Value::Null);
@@ -69,7 +69,7 @@ async fn deny(call: Call<'_>, stage: Stage<'_>, direction: Direction) -> Answer 
     if let Some(why) = stage.trust {
         fault = fault.trust_without_proof(why);
     }
-    stage.inject(fault, vec![policy]).await?;
+    stage.inject_made(fault, policy).await?;
     Ok(Value::Null)
 }
 

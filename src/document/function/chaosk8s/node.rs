@@ -135,7 +135,7 @@ pub(super) async fn cordon(stage: &Stage<'_>, name: &str) -> Result<(), Failed> 
     if is_on {
         return Ok(());
     }
-    if stage.leave {
+    if stage.plain {
         let patch = ObjectPatch::Merge(json!({"spec": {"unschedulable": true}}));
         return plain::patch(stage, &node, &patch).await.map(drop);
     }

@@ -23,20 +23,21 @@ impl Stage<'_> {
         if !self.stands(&object).await? && self.guards.end(&object).await? && self.stands(&object).await? {
             return Ok(());
         }
-        if self.leave {
+        if self.plain {
             return plain::create(self, &object, &manifest).await.map(drop);
         }
         let mut fault = self.kubernetes().create_object(object.clone(), manifest);
         if let Some(why) = self.trust {
             fault = fault.trust_without_proof(why);
         }
-        self.inject(fault, vec![object]).await
+        self.inject_made(fault, object).await
     }
 
     /// Changes an object. What the document's own fault has changed is undone first; that may be all that was asked for.
     pub(super) async fn change(&self, object: ObjectRef, patch: ObjectPatch) -> Result<(), Failed> {
         let ended = self.end(&object).await?;
-        if self.leave {
+        // The old data of Secrets is nowhere written down, so that they are no faults.
+        if self.plain || (self.leave && object.kind == "Secret") {
             return plain::patch(self, &object, &patch).await.map(drop);
         }
         let mut fault = self.kubernetes().change_object(object.clone(), patch);
@@ -62,10 +63,13 @@ impl Stage<'_> {
         if ended && !self.stands(&object).await? {
             return Ok(());
         }
-        if self.leave {
+        if self.plain {
             return plain::delete(self, &object).await;
         }
         let mut fault = self.kubernetes().delete_object(object.clone());
+        if self.leave {
+            fault = fault.for_good();
+        }
         if let Some(why) = self.trust {
             fault = fault.trust_without_proof(why);
         }

@@ -16,13 +16,13 @@ pub(super) async fn scale(call: Call<'_>, stage: Stage<'_>, of: Of) -> Answer {
     let many = call.count("replicas")?.ok_or_else(|| Failed("argument \"replicas\" is missing".to_owned()))?;
     let workload = object(of, Some(&namespace), &name);
     let ended = stage.end(&workload).await?;
-    if ended || stage.leave {
+    if ended || stage.plain {
         let now = plain::read(stage.kubernetes(), &workload).await?["spec"]["replicas"].as_u64().unwrap_or(1);
         if now == u64::from(many) {
             return Ok(Value::Null);
         }
     }
-    if stage.leave {
+    if stage.plain {
         let patch = ObjectPatch::Merge(json!({"spec": {"replicas": many}}));
         plain::patch(&stage, &workload, &patch).await?;
         return Ok(Value::Null);

@@ -73,7 +73,16 @@ impl Ground {
 
     fn stage(&self) -> Stage<'_> {
         let Self { cluster, run, scene, guards, .. } = self;
-        Stage { hand: Hand::Run(run), cluster: Some(cluster), scene, guards, leave: false, all: false, trust: None }
+        Stage {
+            hand: Hand::Run(run),
+            cluster: Some(cluster),
+            scene,
+            guards,
+            plain: false,
+            leave: false,
+            all: false,
+            trust: None,
+        }
     }
 
     /// Calls a function of the table.
@@ -83,7 +92,12 @@ impl Ground {
 
     /// As the document's own rollbacks do.
     async fn leave(&self, module: &str, func: &str, arguments: Value) -> Answer {
-        self.call_on(Stage { leave: true, ..self.stage() }, module, func, arguments).await
+        self.call_on(Stage { plain: true, ..self.stage() }, module, func, arguments).await
+    }
+
+    /// As where the user wants what it does to stay.
+    fn leaving(&self) -> Stage<'_> {
+        Stage { leave: true, ..self.stage() }
     }
 
     async fn call_on(&self, stage: Stage<'_>, module: &str, func: &str, arguments: Value) -> Answer {

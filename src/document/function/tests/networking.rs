@@ -2,6 +2,8 @@ use serde_json::{Value, json};
 
 use super::super::Stage;
 use super::on_the_shop;
+use crate::journal::FaultEnd;
+use crate::rollback::ORIGINAL_ANNOTATION as ORIGINAL;
 
 const ACTIONS: &str = "chaosk8s.networking.actions";
 const INGRESS: &str = "chaostoolkit-deny-all-ingress";
@@ -56,5 +58,50 @@ fn what_is_left_stays_and_belongs_to_no_run() {
         assert_eq!(ground.found("NetworkPolicy", INGRESS), None);
         ground.call_on(trusting, ACTIONS, "deny_all_ingress", selectors).await.unwrap();
         assert_eq!(ground.guards.objects().len(), 1);
+    });
+}
+
+/// It is a fault like any other until the run ends: proved, on a place that is held, refused where its name is taken.
+#[test]
+fn what_is_to_be_left_is_proved_and_then_let_go_of() {
+    on_the_shop(async |ground| {
+        let selectors = json!({"label_selectors": {"app": "back"}});
+        ground.call_on(ground.leaving(), ACTIONS, "deny_all_ingress", selectors.clone()).await.unwrap();
+        let marks = || ground.found("NetworkPolicy", INGRESS).map(|policy| policy["metadata"].clone());
+        let on = marks().expect("it stands");
+        assert!(on["labels"].is_object() && on["ownerReferences"].is_array(), "{on}");
+        assert!(ground.found("Lease", "steadfast").is_some(), "the place is held");
+        let record = ground.run.evidence().faults[0].clone();
+        assert!(record.proved && record.targets.len() == 1, "{record:?}");
+        let nobody = json!({"label_selectors": {"app": "nobody"}});
+        let done = ground.call_on(ground.leaving(), ACTIONS, "deny_all_egress", nobody).await;
+        assert!(done.is_err_and(|why| why.0.contains("no pod in namespace default matches")));
+        let replicas = json!({"name": "middle", "replicas": 2});
+        ground.call_on(ground.leaving(), "chaosk8s.deployment.actions", "scale_deployment", replicas).await.unwrap();
+        assert_eq!(ground.guards.undo_all().await, Vec::<String>::new());
+        let left = marks().expect("it still stands");
+        assert!(left["labels"].is_null() && left["ownerReferences"].is_null(), "{left}");
+        let middle = ground.found("Deployment", "middle").expect("it stands");
+        assert_eq!(
+            (&middle["spec"]["replicas"], &middle["metadata"]["annotations"][ORIGINAL]),
+            (&json!(2), &Value::Null)
+        );
+        let ends: Vec<_> = ground.run.evidence().faults.into_iter().map(|fault| fault.end).collect();
+        assert_eq!(ends.iter().filter(|end| **end == FaultEnd::Left).count(), 2, "{ends:?}");
+        ground.leave(ACTIONS, "remove_deny_all_ingress", json!({})).await.unwrap();
+        let replicas = json!({"name": "middle", "replicas": 1});
+        ground.leave("chaosk8s.deployment.actions", "scale_deployment", replicas).await.unwrap();
+    });
+}
+
+/// An activity of the document's own rollbacks ends it all the same.
+#[test]
+fn what_is_to_be_left_is_ended_by_its_own_activity() {
+    on_the_shop(async |ground| {
+        let selectors = json!({"label_selectors": {"app": "back"}});
+        ground.call_on(ground.leaving(), ACTIONS, "deny_all_ingress", selectors).await.unwrap();
+        ground.leave(ACTIONS, "remove_deny_all_ingress", json!({})).await.unwrap();
+        assert_eq!(ground.found("NetworkPolicy", INGRESS), None);
+        assert_eq!(ground.run.evidence().faults[0].end, FaultEnd::Rollback);
     });
 }

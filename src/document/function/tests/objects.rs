@@ -62,12 +62,21 @@ fn secrets_and_namespaces_go_for_good_only_where_that_is_said() {
         ground.call(namespaces, "delete_namespace", json!({"name": "ours"})).await.unwrap();
         ground.wait(10).await;
         assert_eq!(there("ours").await, Ok(json!(false)));
-        for (name, said) in [("default", "what lies in it goes with it"), ("kube-system", "what lies in it")] {
+        for (name, said) in [("default", "what lies in it goes with it"), ("kube-system", "belongs to the cluster")] {
             let why = ground.refused(namespaces, "delete_namespace", json!({"name": name})).await;
             assert!(why.contains(said), "{why}");
         }
-        let why = ground.leave(namespaces, "delete_namespace", json!({"name": "kube-system"})).await.unwrap_err().0;
-        assert!(why.contains("belongs to the cluster itself"), "{why}");
+        for stage in [ground.leaving(), crate::document::function::Stage { plain: true, ..ground.stage() }] {
+            let system = json!({"name": "kube-system"});
+            let why = ground.call_on(stage, namespaces, "delete_namespace", system).await.unwrap_err().0;
+            assert!(why.contains("belongs to the cluster itself"), "{why}");
+        }
+        // As a fault that is left: it is seen to go, and nobody brings it back.
+        ground.leave(namespaces, "create_namespace", json!({"name": "theirs"})).await.unwrap();
+        ground.call_on(ground.leaving(), namespaces, "delete_namespace", json!({"name": "theirs"})).await.unwrap();
+        assert!(ground.guards.undo_all().await.is_empty());
+        ground.wait(10).await;
+        assert_eq!(there("theirs").await, Ok(json!(false)));
     });
 }
 

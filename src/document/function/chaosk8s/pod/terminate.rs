@@ -30,7 +30,7 @@ pub(in super::super) async fn terminate(pick: &Pick, grace: Option<Duration>, st
     let deleted = names(&picked);
     let objects = deleted.iter().map(|name| object(POD, Some(&pick.namespace), name)).collect();
     let mut fault = pick.pods(&stage).delete().only(picked.into_iter().filter_map(|pod| pod.metadata.uid));
-    fault = if stage.leave { fault.allow_bare() } else { fault.bring_back_bare() };
+    fault = if stage.plain || stage.leave { fault.allow_bare() } else { fault.bring_back_bare() };
     if let Some(grace) = grace {
         fault = fault.grace(grace);
     }
