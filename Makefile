@@ -38,7 +38,7 @@ kind-up: ## the kind cluster, made if it is absent, with the images of the witne
 kind-down: ## deletes the kind cluster and what is remembered of it
 	@$(CARGO) run --quiet --features cli -- kind down $(KIND_NAME)
 
-lab-check: ## judged by kubectl, the official Python client, Chaos Toolkit, Prometheus and vegeta, as far as they are here; EXPRESSIONS=20000 of PromQL
+lab-check: ## judged by kubectl, the official Python client, Chaos Toolkit, Prometheus, vegeta and a browser, as far as they are here; EXPRESSIONS=20000 of PromQL
 	STEADFAST_EXPRESSIONS=$(or $(EXPRESSIONS),2000) $(CARGO) test --features cli --test tools
 
 cases: ## documents with what the real Chaos Toolkit did with them, in the folder CASES: each is equal, or covered by a rule of docs/deviations.md

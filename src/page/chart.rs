@@ -165,7 +165,9 @@ pub(crate) fn bars(
     for kind in 0..kinds {
         let mut path = String::new();
         for (from, row) in intervals.starts().filter(|(_, row)| row.counts[kind] > 0) {
-            let (x, wide) = (frame.x(from), (intervals.width / (frame.end - frame.from) * across - 0.5).max(0.5));
+            let wide = intervals.width / (frame.end - frame.from) * across;
+            // A seam between bars that are wide enough to have one.
+            let (x, wide) = (frame.x(from), if wide > 3.0 { wide - 0.5 } else { wide.max(0.5) });
             let below = sum(&row.counts[..kind]);
             let (y, tall) = (top + height - high(below), high(row.counts[kind]).max(0.8));
             write!(path, "M{x:.1} {y:.1}h{wide:.1}v-{tall:.1}h-{wide:.1}z")?;

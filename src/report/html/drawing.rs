@@ -22,8 +22,7 @@ pub(super) fn write(out: &mut String, journal: &Journal) -> Result {
     let ordered = series::ordered(journal);
     let (main, rest) = ordered.split_at(ordered.len().min(series::MOST_PANELS));
     let mut drawn = String::new();
-    let lanes_end = lanes::write(&mut drawn, &axis, 6.0)?;
-    let mut bottom = lanes_end;
+    let mut bottom = lanes::write(&mut drawn, &axis, 24.0)?;
     for load in journal.telemetry.loads.iter().take(MOST_LOADS) {
         bottom = panels::write(&mut drawn, &axis, load, bottom)?;
     }
@@ -41,11 +40,13 @@ pub(super) fn write(out: &mut String, journal: &Journal) -> Result {
         described(journal)
     )?;
     writeln!(out, "{PATTERNS}")?;
-    axis.shades(out, &axis.frame, 0.0, bottom)?;
-    time_axis(out, &axis.frame, 0.0, bottom)?;
+    axis.shades(out, &axis.frame, 18.0, bottom)?;
+    // The times above, too: the drawing may be a long one.
+    time_axis(out, &axis.frame, 0.0, -4.0)?;
+    time_axis(out, &axis.frame, 18.0, bottom)?;
     out.push_str(&drawn);
     let x = axis.frame.left;
-    writeln!(out, "<line class=\"cursor\" x1=\"{x}\" x2=\"{x}\" y1=\"0\" y2=\"{bottom:.1}\"/></svg></div>")?;
+    writeln!(out, "<line class=\"cursor\" x1=\"{x}\" x2=\"{x}\" y1=\"18\" y2=\"{bottom:.1}\"/></svg></div>")?;
     writeln!(out, "<output aria-live=\"polite\"></output>")?;
     writeln!(out, "<script type=\"application/json\">{}</script></figure>", page::data(&read_out(&axis, main)))?;
     let loads = journal.telemetry.loads.len().saturating_sub(MOST_LOADS);

@@ -38,8 +38,13 @@ fn steps(out: &mut String, journal: &Journal) -> Result {
             for warning in step.warnings.iter().take(5) {
                 write!(out, "<br><span class=\"warning\">warning: {}</span>", text(warning, 300))?;
             }
+            writeln!(out, "</td><td>{}</td></tr>", text(&step.location, 200))?;
+            if step.output.is_null() {
+                return Ok(());
+            }
+            write!(out, "<tr class=\"value\"><td colspan=\"6\">")?;
             evidence::value(out, "What it returned", &step.output)?;
-            writeln!(out, "</td><td>{}</td></tr>", text(&step.location, 200))
+            writeln!(out, "</td></tr>")
         })?;
         Ok(())
     })?;

@@ -78,27 +78,35 @@ pub(super) fn write(out: &mut String, axis: &Axis, load: &LoadSeries, top: f64) 
         bottom = top + CURVES;
     }
     let top = bottom + TITLE;
-    bars(out, intervals, &format!("Requests a second of {name}"), frame, top, BARS)?;
-    legend(out, axis, &folded, top - 11.0)?;
+    let title = format!("Requests a second of {}", short(&load.load));
+    bars(out, intervals, &text(&title, 80), frame, top, BARS)?;
+    legend(out, axis, &folded, &title, top - 11.0)?;
     Ok(top + BARS + 4.0)
 }
 
-/// Outcomes with their colours and counts, to the right of the title, as far as there is room.
-fn legend(out: &mut String, axis: &Axis, folded: &Folded, y: f64) -> std::fmt::Result {
-    let mut end = axis.frame.right();
-    for (number, (name, total)) in folded.names.iter().zip(&folded.totals).enumerate().rev() {
-        let label = format!("{}: {total}", crate::report::text::line(name, 24));
-        #[expect(clippy::cast_precision_loss, reason = "a name is short")]
-        let wide = label.chars().count() as f64 * LETTER + 16.0;
-        if end - wide < axis.frame.left + 300.0 {
-            return Ok(());
+/// Outcomes with their colours and counts after a title, as far as there is room.
+fn legend(out: &mut String, axis: &Axis, folded: &Folded, title: &str, y: f64) -> std::fmt::Result {
+    // Titles are bold.
+    let mut x = axis.frame.left + wide(title) * 1.15 + 24.0;
+    for (number, (name, total)) in folded.names.iter().zip(&folded.totals).enumerate() {
+        let label = format!("{}: {total}", short(name));
+        if x + wide(&label) + 13.0 > axis.frame.right() {
+            return writeln!(out, "<text x=\"{x:.1}\" y=\"{y:.1}\">…</text>");
         }
-        end -= wide;
-        write!(out, "<rect class=\"bars f{number}\" x=\"{end:.1}\" y=\"{:.1}\" width=\"9\" height=\"9\"/>", y - 9.0)?;
-        writeln!(out, "<text x=\"{:.1}\" y=\"{y:.1}\">{}</text>", end + 13.0, text(&label, 60))?;
-        end -= 12.0;
+        write!(out, "<rect class=\"bars f{number}\" x=\"{x:.1}\" y=\"{:.1}\" width=\"9\" height=\"9\"/>", y - 9.0)?;
+        writeln!(out, "<text x=\"{:.1}\" y=\"{y:.1}\">{}</text>", x + 13.0, text(&label, 60))?;
+        x += wide(&label) + 28.0;
     }
     Ok(())
+}
+
+fn short(name: &str) -> String {
+    if name.chars().count() > 24 { name.chars().take(23).chain(['…']).collect() } else { name.to_owned() }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a name is short")]
+fn wide(text: &str) -> f64 {
+    text.chars().count() as f64 * LETTER
 }
 
 type Result = std::result::Result<f64, std::fmt::Error>;

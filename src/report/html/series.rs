@@ -7,7 +7,7 @@ use super::axis::Axis;
 use super::drawing::TITLE;
 use super::{text, within};
 use crate::clock::Timestamp;
-use crate::journal::{Journal, MetricSeries};
+use crate::journal::{Journal, MOST_SAMPLES, MetricSeries};
 use crate::page::chart::{Frame, LETTER};
 use crate::page::scale::{nice, round};
 use crate::report::text::line;
@@ -23,9 +23,6 @@ const SMALL_LEFT: f64 = 52.0;
 
 /// A longer time between two samples than so many intervals is a gap.
 const GAP: f64 = 1.6;
-
-/// Marks of one kind in one panel.
-const MOST_MARKS: usize = 40;
 
 /// Samples that are each drawn as a dot, too.
 const FEW: usize = 120;
@@ -164,7 +161,7 @@ fn plot(
             (y - 4.0).max(top + 10.0)
         )?;
     }
-    curve(out, frame, &scale, series, &thinned(&seen, frame))?;
+    curve(out, frame, &scale, series, &thinned(stretched(series, &seen), frame))?;
     if seen.iter().all(|(_, value)| value.is_none()) {
         let y = top + height / 2.0;
         writeln!(out, "<text x=\"{}\" y=\"{y}\">no value during the run</text>", frame.left + 8.0)?;
@@ -172,21 +169,54 @@ fn plot(
     Ok(())
 }
 
-/// Of samples closer than the page can show, the least and the greatest of each place, and whatever is no value.
-fn thinned(seen: &[(f64, Option<f64>)], frame: &Frame) -> Vec<(f64, Option<f64>)> {
+/// A sample with what parts it from the one before.
+#[derive(Clone, Copy)]
+struct Sample {
+    at: f64,
+    value: Option<f64>,
+    /// Samples of one stretch follow each other without a gap.
+    stretch: usize,
+    /// The counter was less than before.
+    fell: bool,
+}
+
+/// Samples by stretches: a new one begins after a gap, a missing value or a reset.
+fn stretched(series: &MetricSeries, seen: &[(f64, Option<f64>)]) -> Vec<Sample> {
+    let span = series.samples.last().map_or(0.0, |last| last.0) - series.samples.first().map_or(0.0, |first| first.0);
+    #[expect(clippy::cast_precision_loss, reason = "a thousand")]
+    let longest = series.interval.map_or(f64::INFINITY, |interval| {
+        // Of a long run the journal keeps three of each stretch: two may be as far from each other as two stretches are long.
+        let (scraped, kept) = (span / interval, MOST_SAMPLES as f64);
+        interval * if scraped > kept { scraped / (kept / 6.0) } else { GAP }
+    });
+    let (mut stretch, mut before): (usize, Option<(f64, f64)>) = (0, None);
+    let sample = |&(at, value): &(f64, Option<f64>)| {
+        let fell = series.counter && value.zip(before).is_some_and(|(value, (_, before))| value < before);
+        if fell || before.is_none_or(|(before, _)| at - before > longest) {
+            stretch += 1;
+        }
+        before = value.map(|value| (at, value));
+        Sample { at, value, stretch, fell }
+    };
+    seen.iter().map(sample).collect()
+}
+
+/// Of samples closer than the page can show, the least and the greatest of each place and stretch, and what is no value.
+fn thinned(all: Vec<Sample>, frame: &Frame) -> Vec<Sample> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place on the page")]
     let place = |at: f64| (frame.x(at) / 2.0) as usize;
     #[expect(clippy::cast_precision_loss, reason = "there are a thousand")]
-    if seen.len() as f64 <= frame.across {
-        return seen.to_vec();
+    if all.len() as f64 <= frame.across {
+        return all;
     }
     let mut kept = Vec::new();
-    for cell in seen.chunk_by(|one, other| place(one.0) == place(other.0)) {
-        let order = |number: &usize| cell[*number].1;
-        let numbers = || (0..cell.len()).filter(|number| order(number).is_some());
-        let by = |one: &usize, other: &usize| order(one).unwrap_or(0.0).total_cmp(&order(other).unwrap_or(0.0));
+    for cell in all.chunk_by(|one, other| (place(one.at), one.stretch) == (place(other.at), other.stretch)) {
+        let numbers = || (0..cell.len()).filter(|number| cell[*number].value.is_some());
+        let value = |number: &usize| cell[*number].value.unwrap_or(0.0);
+        let by = |one: &usize, other: &usize| value(one).total_cmp(&value(other));
         let mut keep: Vec<usize> = numbers().min_by(by).into_iter().chain(numbers().max_by(by)).collect();
-        keep.extend((0..cell.len()).find(|number| order(number).is_none()));
+        keep.extend((0..cell.len()).find(|number| cell[*number].value.is_none()));
+        keep.extend((0..cell.len()).find(|number| cell[*number].fell));
         keep.sort_unstable();
         keep.dedup();
         kept.extend(keep.into_iter().map(|number| cell[number]));
@@ -200,54 +230,55 @@ fn curve(
     frame: &Frame,
     scale: &Scale,
     series: &MetricSeries,
-    samples: &[(f64, Option<f64>)],
+    samples: &[Sample],
 ) -> std::fmt::Result {
     let (mut path, mut dots, mut marks) = (String::new(), String::new(), String::new());
-    let (mut last, mut counted): (Option<(f64, f64)>, [usize; 3]) = (None, [0; 3]);
-    let mut mark = |kind: usize| {
-        counted[kind] += 1;
-        counted[kind] <= MOST_MARKS
+    // Where the last mark of each kind stands: marks on each other say nothing more.
+    let mut stands = [f64::NEG_INFINITY; 4];
+    let mut apart = |kind: usize, x: f64, least: f64| {
+        let far = x - stands[kind] >= least;
+        if far {
+            stands[kind] = x;
+        }
+        far
     };
-    let longest = series.interval.map_or(f64::INFINITY, |interval| interval * GAP);
-    for (number, &(at, value)) in samples.iter().enumerate() {
-        let x = frame.x(at);
-        let Some(value) = value else {
-            if let Some((_, y)) = last.filter(|_| mark(0)) {
-                write!(
-                    marks,
-                    "<g><title>ended, or no number</title><path class=\"ended\" d=\"M{:.1} {:.1}l6 6m0 -6l-6 6\"/></g>",
-                    x - 3.0,
-                    y - 3.0
-                )?;
+    let mut before: Option<Sample> = None;
+    for (number, sample) in samples.iter().enumerate() {
+        let x = frame.x(sample.at);
+        let last = before.replace(*sample);
+        let Some(value) = sample.value else {
+            if let Some(value) = last.and_then(|last| last.value).filter(|_| apart(0, x, 8.0)) {
+                let (x, y) = (x - 3.0, scale.y(value) - 3.0);
+                write!(marks, "<g><title>ended, or no number</title>")?;
+                write!(marks, "<path class=\"ended\" d=\"M{x:.1} {y:.1}l6 6m0 -6l-6 6\"/></g>")?;
             }
-            last = None;
             continue;
         };
         let y = scale.y(value);
-        let fell = last.is_some() && series.counter && samples[number - 1].1.is_some_and(|before| value < before);
-        let follows = last.is_some_and(|(before, _)| at - before <= longest) && !fell;
-        if fell && mark(1) {
+        if sample.fell && apart(1, x, 6.0) {
             let (top, bottom) = (scale.top, scale.top + scale.height);
-            write!(
-                marks,
-                "<g><title>the counter was reset</title><path class=\"reset\" d=\"M{x:.1} {top:.1}V{bottom:.1}\"/>"
-            )?;
-            write!(marks, "<text class=\"reset-name\" x=\"{:.1}\" y=\"{:.1}\">reset</text></g>", x + 3.0, top + 10.0)?;
+            write!(marks, "<g><title>the counter was reset</title>")?;
+            write!(marks, "<path class=\"reset\" d=\"M{x:.1} {top:.1}V{bottom:.1}\"/>")?;
+            if apart(2, x, 40.0) {
+                let (x, y) = (x + 3.0, bottom - 4.0);
+                write!(marks, "<text class=\"reset-name\" x=\"{x:.1}\" y=\"{y:.1}\">reset</text>")?;
+            }
+            write!(marks, "</g>")?;
         }
-        let began = number == 0 && at > series.interval.unwrap_or(0.0) && at > 0.0;
-        if (began || last.is_none() && number > 0) && mark(2) {
-            write!(
-                marks,
-                "<g><title>first seen</title><circle class=\"start\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4.5\"/></g>"
-            )?;
+        let began = match last {
+            None => sample.at > series.interval.unwrap_or(0.0).max(0.0),
+            Some(last) => last.value.is_none(),
+        };
+        if began && apart(3, x, 8.0) {
+            write!(marks, "<g><title>first seen</title>")?;
+            write!(marks, "<circle class=\"start\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4.5\"/></g>")?;
         }
-        if follows {
+        if number > 0 && last.is_some_and(|last| last.stretch == sample.stretch) {
             write!(path, "L{x:.1} {y:.1}")?;
         } else {
             write!(path, "M{x:.1} {y:.1}h0")?;
         }
         write!(dots, "M{x:.1} {y:.1}h0")?;
-        last = Some((at, y));
     }
     writeln!(out, "<path class=\"samples\" d=\"{path}\"/>")?;
     if samples.len() <= FEW {
@@ -311,6 +342,23 @@ fn number(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn thinning_makes_no_gap_and_keeps_those_that_are_there() {
+        let mut series = crate::report::sample().telemetry.series.remove(0);
+        (series.counter, series.interval) = (false, Some(1.0));
+        // A sample each second but for the hundredth to the two hundredth, up and down.
+        let all: Vec<_> = (0..2000_u32).filter(|at| !(100..200).contains(at)).collect();
+        let all: Vec<_> = all.iter().map(|at| (f64::from(*at), Some(f64::from(at % 7)))).collect();
+        let frame = Frame { left: 0.0, across: 200.0, from: 0.0, end: 2000.0 };
+        let kept = thinned(stretched(&series, &all), &frame);
+        assert!(kept.len() <= 202, "two for each of a hundred places: {}", kept.len());
+        assert_eq!(kept.chunk_by(|one, other| one.stretch == other.stretch).count(), 2, "one gap");
+        let ends = |values: &mut dyn Iterator<Item = Option<f64>>| {
+            values.flatten().fold((9.0, 0.0), |(low, high), value: f64| (f64::min(low, value), f64::max(high, value)))
+        };
+        assert_eq!(ends(&mut kept.iter().map(|sample| sample.value)), (0.0, 6.0));
+    }
 
     #[test]
     fn an_axis_of_values_ends_at_round_numbers() {

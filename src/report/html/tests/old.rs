@@ -152,6 +152,23 @@ fn outputs_of_any_shape_have_a_page() {
     }
 }
 
+/// Of a run of a day the journal keeps the extremes of each stretch: what lies between them is no gap.
+#[test]
+fn a_long_run_is_drawn_without_gaps_but_its_own() {
+    let mut journal = sample();
+    journal.finished = journal.started + std::time::Duration::from_secs(86_400);
+    let series = &mut journal.telemetry.series[0];
+    (series.counter, series.interval) = (false, Some(2.0));
+    // 43,200 scrapes, of which two of each 260 s are kept; for an hour there were none.
+    let kept = (0..332_u32).filter(|stretch| !(100..114).contains(stretch));
+    let kept = kept.flat_map(|stretch| [(stretch * 260 + 10, 1.0), (stretch * 260 + 250, 2.0)]);
+    series.samples = kept.map(|(at, value)| (f64::from(at), Some(value))).collect();
+    let html = journal.report_html();
+    let page = Page::read(&html);
+    let [path] = paths(&page, "samples")[..] else { panic!("one series") };
+    assert_eq!(path.matches('M').count(), 2, "{path}");
+}
+
 /// It fills series of different lengths with nothing, so that they have more points than instants.
 #[test]
 fn a_counter_that_was_reset_or_not_scraped_is_not_drawn_through() {
