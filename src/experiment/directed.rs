@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use tracing::Instrument;
+
 use super::interrupt::{self, Signal};
 use super::recorder::{Observer, Recorder, Store};
 use super::{Environment, ExperimentError, Hypothesis, Phase, Run, Scene};
@@ -51,14 +53,15 @@ impl Run {
 
     /// Judges a hypothesis before the method.
     pub(crate) async fn gate(&self, hypothesis: &Hypothesis) -> Result<Evaluation, ExperimentError> {
-        self.recorder.judge(hypothesis, Phase::Gate).await
+        self.recorder.judge(hypothesis, Phase::Gate).instrument(self.phase(&Phase::Gate)).await
     }
 
     /// Judges a hypothesis while the method goes on.
     pub(crate) async fn watch(&self, hypothesis: &Hypothesis) -> Result<Evaluation, ExperimentError> {
         let now = self.recorder.clock.now();
         let method_started = self.recorder.method_started().unwrap_or(now);
-        self.recorder.judge(hypothesis, Phase::Watch { method_started }).await
+        let phase = Phase::Watch { method_started };
+        self.recorder.judge(hypothesis, phase).instrument(self.phase(&phase)).await
     }
 
     /// Judges a hypothesis while the faults are on, each of which is read back and seen directly before and after.
@@ -66,7 +69,7 @@ impl Run {
         let now = self.recorder.clock.now();
         let method_started = self.recorder.method_started().unwrap_or(now);
         let phase = Phase::Fault { method_started, method_ended: now };
-        self.recorder.judge_under_faults(hypothesis, phase).await
+        self.recorder.judge_under_faults(hypothesis, phase).instrument(self.phase(&phase)).await
     }
 
     /// The hypothesis did not hold before the method, which is not played.
@@ -119,7 +122,7 @@ impl Run {
             life.lock().await.end(FaultEnd::Rollback).await;
         }
         let places = self.recorder.holds.places();
-        self.recorder.holds.give_back().await;
+        self.recorder.holds.give_back().instrument(self.recorder.span.clone()).await;
         if interrupt::arrived().is_none() {
             self.recorder.measure(&places).await;
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use serde_json::Value;
+use tracing::Instrument;
 
 use super::finally::{self, Finally};
 use super::guard::FaultGuard;
@@ -16,7 +17,7 @@ use super::recorder::{Recorder, panic_message};
 use super::run::Run;
 use super::step::Work;
 use super::strategy::RollbackStrategy;
-use super::{Environment, Experiment, ExperimentError, Hypothesis, Phase, plan, safeguard};
+use super::{Environment, Experiment, ExperimentError, Hypothesis, Phase, plan, safeguard, spans};
 use crate::clock::Timestamp;
 use crate::journal::{
     Ended, Evaluation, EventKind, FaultEnd, FaultRecord, FinallyRecord, Journal, Reason, SightingTime, StepStatus,
@@ -55,7 +56,17 @@ pub(super) async fn run(
     let (hypothesis, path) = (experiment.hypothesis.as_ref(), experiment.journal_path.clone());
     let run =
         Run::begin(&experiment.title, hypothesis, environment.clone(), experiment.observer.clone(), path, true).await?;
-    let recorder = run.recorder.clone();
+    let span = run.recorder.span.clone();
+    conducted(experiment, environment, run).instrument(span).await
+}
+
+/// All of a run that has begun.
+async fn conducted(
+    experiment: &Experiment,
+    environment: Arc<dyn Environment>,
+    run: Run,
+) -> Result<Journal, ExperimentError> {
+    let (hypothesis, recorder) = (experiment.hypothesis.as_ref(), run.recorder.clone());
     let mut live = Live::default();
 
     // A signal stops the engine at any await; what is on is then undone below.
@@ -81,16 +92,17 @@ pub(super) async fn run(
         // What harms goes first, whatever `finally` takes.
         end_faults(&mut live).await;
     }
-    roll_back(experiment, &recorder, &mut live, as_planned).await;
+    roll_back(experiment, &recorder, &mut live, as_planned).instrument(spans::rollback()).await;
 
     let gate_missed = recorder.journal().ended == Ended::GateMissed;
     let reached = as_planned && recorder.method_started().is_some();
+    let now = recorder.clock.now();
     if reached && recorder.journal().faults.iter().all(FaultRecord::is_undone) {
         tokio::select! {
             biased;
             // Whatever it finds, the process ends: nobody is to wait for it.
             _ = interrupted() => {}
-            () = recover(experiment, &recorder) => {}
+            () = recover(experiment, &recorder).instrument(spans::phase(&Phase::Recovery { undone: now })) => {}
         }
     }
     // One that came while all was being undone ends the process too.
@@ -195,8 +207,9 @@ async fn conduct(
         return Err(Stop::Unsafe(reason));
     }
 
+    let gate = gate(experiment, recorder).instrument(spans::phase(&Phase::Gate));
     if experiment.strategy.judges_before()
-        && let Some(miss) = safeguard::beside(&mut safeguards, gate(experiment, recorder), Stop::Unsafe).await?
+        && let Some(miss) = safeguard::beside(&mut safeguards, gate, Stop::Unsafe).await?
     {
         let mut journal = recorder.journal();
         (journal.verdict, journal.reason, journal.ended) = (Verdict::Inconclusive, Some(miss), Ended::GateMissed);
@@ -212,10 +225,12 @@ async fn conduct(
 
 async fn method_and_judgement(experiment: &Experiment, recorder: &Arc<Recorder>, live: &mut Live) -> Result<(), Stop> {
     let method_started = recorder.method_started().unwrap_or_else(|| recorder.clock.now());
-    let watched = method(experiment, recorder, live, method_started).await?;
+    let span = spans::phase(&Phase::Method { method_started });
+    let watched = method(experiment, recorder, live, method_started).instrument(span).await?;
     let method_ended = recorder.clock.now();
     recorder.event(EventKind::MethodEnded, "", "");
-    judge(experiment, recorder, Phase::Fault { method_started, method_ended }, watched).await?;
+    let phase = Phase::Fault { method_started, method_ended };
+    judge(experiment, recorder, phase, watched).instrument(spans::phase(&phase)).await?;
     Ok(())
 }
 
@@ -362,10 +377,12 @@ async fn steps(
         let failed = |source| ExperimentError::Failed { what: what.clone(), location: location.clone(), source };
         recorder.step_started(number);
         let scene = recorder.scene(recorder.method_phase());
+        let span = recorder.activity(number);
         let done: Result<Value, ExperimentError> = match &step.work {
             Work::Background(load) => {
                 let work = load.run(scene.clone());
-                let task = tokio::spawn(async move { work.await.map_err(|error| error.to_string()) });
+                let work = async move { spans::background(work.await.map_err(|error| error.to_string())) };
+                let task = tokio::spawn(work.instrument(span));
                 live.background.push(Running { step: number, what, location, task });
                 continue;
             }
@@ -375,28 +392,31 @@ async fn steps(
             }
             Work::Inject(fault) => {
                 landing.send_replace(true);
-                let injected = FaultGuard::inject(recorder, &**fault, location.clone()).await;
+                let inject = FaultGuard::inject(recorder, &**fault, location.clone()).instrument(span.clone());
+                let injected = inject.await;
                 landing.send_replace(false);
                 injected.map(|guard| {
                     live.faults.push(guard);
                     Value::Null
                 })
             }
-            Work::Act(action) => action.act(&scene).await.map_err(failed),
-            Work::Observe(probe) => probe.observe(&scene).await.map_err(failed),
+            Work::Act(action) => action.act(&scene).instrument(span.clone()).await.map_err(failed),
+            Work::Observe(probe) => probe.observe(&scene).instrument(span.clone()).await.map_err(failed),
             Work::ActWith(_, closure) => {
-                match AssertUnwindSafe(async { closure(scene.clone()).await }).catch_unwind().await {
+                let work = async { closure(scene.clone()).await }.instrument(span.clone());
+                match AssertUnwindSafe(work).catch_unwind().await {
                     Ok(done) => done.map_err(failed),
                     Err(payload) => {
                         let message = panic_message(&*payload);
-                        recorder.step_closed(number, StepStatus::Panicked { message }, Value::Null);
+                        let status = StepStatus::Panicked { message };
+                        span.in_scope(|| recorder.step_closed(number, status, Value::Null));
                         return Err(Stop::Panicked(payload));
                     }
                 }
             }
         };
         recorder.remarked(number, &scene.remarks);
-        recorder.step_ended(number, done.as_ref().cloned().map_err(ToString::to_string));
+        span.in_scope(|| recorder.step_ended(number, done.as_ref().cloned().map_err(ToString::to_string)));
         done?;
         if experiment.fail_fast.is_some() {
             // Who waits for this step stops here, before the next one begins.

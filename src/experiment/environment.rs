@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use super::{Hold, Place, Right};
 use crate::BoxError;
 use crate::clock::{Clock, Seed, Timestamp};
-use crate::journal::{ClusterEvent, Event, Journal};
+use crate::journal::{ClusterEvent, Event, FaultWindow, Journal, Trace};
 use crate::rollback::{Ledger, Undoer};
 use crate::transport::Transport;
 
@@ -74,6 +74,17 @@ pub trait Environment: Send + Sync {
     /// Something happened in a run, now.
     fn happened(&self, event: &Event) {
         let _ = event;
+    }
+
+    /// The trace that a run of an experiment, which starts now, is part of; `None` where none is told to anybody.
+    fn trace(&self, run: &str, experiment: &str, now: Timestamp) -> Option<Trace> {
+        let _ = (run, experiment, now);
+        None
+    }
+
+    /// The window of a fault of a run has changed, now: it was sent, is effective, is being undone, or is undone.
+    fn fault_changed(&self, run: &str, experiment: &str, number: usize, window: &FaultWindow) {
+        let _ = (run, experiment, number, window);
     }
 
     /// A run has ended and its journal is stored: what else is made of it. Called on every path, also by the thread

@@ -7,10 +7,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
+use tracing::Instrument;
 
 use super::life::{Failed, make, write_down};
 use super::recorder::{Driven, Recorder};
-use super::{Armed, ExperimentError, Place, Right};
+use super::{Armed, ExperimentError, Place, Right, spans};
 use crate::BoxError;
 use crate::clock::Timestamp;
 use crate::journal::EventKind;
@@ -115,11 +116,12 @@ impl Holds {
     /// Gives all places back, the last first. What cannot be given back ends by itself, and is told.
     pub(super) async fn give_back(&self) {
         while let Some(mut held) = self.with(Vec::pop) {
+            let span = spans::given_back(&held.place);
             let mut outcomes = Vec::new();
             if let Some(switch) = &mut held.switch {
-                outcomes.extend(switch.rollback().await);
+                outcomes.extend(switch.rollback().instrument(span.clone()).await);
             }
-            outcomes.extend(held.lease.rollback().await);
+            outcomes.extend(held.lease.rollback().instrument(span).await);
             tell(&held.place, &outcomes);
         }
     }
@@ -197,8 +199,10 @@ impl Recorder {
             let failed = |source| ExperimentError::Failed { what: what.clone(), location: String::new(), source };
             let mark = self.hold_mark();
             let armed = hold.clone().take(&mark);
-            let mut lease = self.make_hold(place, &mark.owner, &what, armed, &failed).await?;
-            let switch = match self.switch(place, &hold, &failed).await {
+            let span = spans::held(&self.span, place);
+            let lease = self.make_hold(place, &mark.owner, &what, armed, &failed).instrument(span.clone());
+            let mut lease = lease.await?;
+            let switch = match self.switch(place, &hold, &failed).instrument(span).await {
                 Ok(switch) => switch,
                 Err(error) => {
                     tell(place, &lease.rollback().await);

@@ -3,7 +3,9 @@
 use std::panic::Location;
 use std::sync::Arc;
 
-use super::{Check, Phase, Scene, remarks};
+use tracing::Instrument;
+
+use super::{Check, Phase, Scene, remarks, spans};
 use crate::BoxError;
 use crate::clock::Timestamp;
 use crate::journal::{CheckRecord, Evaluation, Reason, Verdict};
@@ -57,14 +59,15 @@ pub(super) async fn looked(
 ) -> Result<CheckRecord, CheckFailed> {
     let name = check.describe();
     let failed = |source| CheckFailed { check: name.clone(), location: location.to_string(), source };
-    let (finding, remarks) = remarks::look(check, scene).await.map_err(failed)?;
+    let span = spans::check(&name, scene);
+    let (finding, remarks) = remarks::look(check, scene).instrument(span.clone()).await.map_err(failed)?;
     let (outcome, reason) = match &finding.judgement.outcome {
         Outcome::Met => ("met", None),
         Outcome::NotMet => ("not-met", None),
         Outcome::Inconclusive(reason) => ("inconclusive", Some(reason.clone())),
         Outcome::NotApplicable => ("not-applicable", None),
     };
-    Ok(CheckRecord {
+    let record = CheckRecord {
         outcome: outcome.to_owned(),
         phrase: finding.judgement.phrase(),
         relation: finding.judgement.relation,
@@ -72,8 +75,10 @@ pub(super) async fn looked(
         evidence: finding.evidence,
         warnings: remarks.warnings(),
         infos: remarks.infos(),
-        check: name,
-    })
+        check: name.clone(),
+    };
+    spans::check_judged(&span, &record);
+    Ok(record)
 }
 
 /// A check that could not look.

@@ -5,11 +5,12 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
+use tracing::{Instrument, Span};
 
 use super::interrupt::interrupted;
 use super::recorder::Recorder;
 use super::sight::{self, Look};
-use super::{Apply, Check, ExperimentError, Fault, Place, Proof, Targets, Untouched};
+use super::{Apply, Check, ExperimentError, Fault, Place, Proof, Targets, Untouched, spans};
 use crate::BoxError;
 use crate::clock::Timestamp;
 use crate::journal::{EventKind, FaultEnd, FaultRecord, FaultWindow, SightingTime, UndoRecord};
@@ -35,6 +36,8 @@ pub(super) struct Life {
     /// How the undos of the fault ended, once they were carried out.
     undone: Option<Vec<UndoRecord>>,
     ended: bool,
+    /// For subscribers of `tracing`; none once it has ended.
+    span: Span,
 }
 
 /// What sees the effect of a fault.
@@ -77,7 +80,6 @@ impl Life {
         Self {
             recorder: recorder.clone(),
             number,
-            what,
             fault: None,
             stage: None,
             eyes: Eyes::None,
@@ -85,11 +87,18 @@ impl Life {
             within: fault.seen_within(),
             undone: None,
             ended: false,
+            span: spans::fault(&recorder.span, &what),
+            what,
         }
     }
 
     /// Stages the witness, looks, makes the fault, and looks until it is seen.
     pub(super) async fn land(&mut self, fault: &dyn Fault, failed: &Failed<'_>) -> Result<(), ExperimentError> {
+        let span = self.span.clone();
+        self.landing(fault, failed).instrument(span).await
+    }
+
+    async fn landing(&mut self, fault: &dyn Fault, failed: &Failed<'_>) -> Result<(), ExperimentError> {
         let recorder = self.recorder.clone();
         let mark = recorder.mark();
         recorder.lives.own(&mark.owner, self.number);
@@ -130,6 +139,7 @@ impl Life {
             (record.proved, record.lives_until) = (proved, lives_until);
             proved || record.trusted.is_some()
         };
+        spans::fault_landed(&self.span, proved);
         recorder.stamp(self.number, |window, now| window.effective = effective.then_some(now));
         recorder.event(EventKind::FaultEffective, &self.what, if proved { "proved" } else { "not proved" });
         Ok(())
@@ -180,8 +190,11 @@ impl Life {
         self.ending(by);
         if let Some(fault) = &mut self.fault {
             self.recorder.event(EventKind::UndoRequested, &self.what, "");
-            let outcomes = fault.rollback().await;
-            self.undone = Some(records(fault, outcomes));
+            let span = spans::undo(&self.span, &self.what);
+            let outcomes = fault.rollback().instrument(span.clone()).await;
+            let undone = records(fault, outcomes);
+            spans::undone(&span, &undone);
+            self.undone = Some(undone);
         }
     }
 
@@ -191,6 +204,13 @@ impl Life {
             return;
         }
         self.undo(by).await;
+        let span = self.span.clone();
+        self.see_off().instrument(span).await;
+        self.span = Span::none();
+    }
+
+    /// Waits until the effect of what is undone has gone, and takes the witness away.
+    async fn see_off(&mut self) {
         let mut undo = self.undone.clone().unwrap_or_default();
         if self.fault.is_some() && undo.iter().all(|undo| undo.outcome.is_clean()) {
             self.see_it_gone().await;
@@ -237,6 +257,7 @@ impl Life {
             undo.extend(records(stage, outcomes));
         }
         self.ended = true;
+        self.span = Span::none();
         record_undone(&self.recorder, self.number, undo, false);
         Ok(())
     }
@@ -248,10 +269,13 @@ impl Life {
         }
         self.ending(FaultEnd::Rollback);
         let mut undo = Vec::new();
+        let span = spans::undo(&self.span, &self.what);
         for guard in [&mut self.fault, &mut self.stage].into_iter().flatten() {
-            let outcomes = guard.rollback_now();
+            let outcomes = span.in_scope(|| guard.rollback_now());
             undo.extend(records(guard, outcomes));
         }
+        spans::undone(&span, &undo);
+        self.span = Span::none();
         self.ended = true;
         record_undone(&self.recorder, self.number, undo, self.fault.is_some());
     }

@@ -31,6 +31,7 @@ mod run;
 mod safeguard;
 mod scene;
 mod sight;
+mod spans;
 mod step;
 mod strategy;
 mod telemetry;

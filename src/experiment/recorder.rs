@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::hold::Holds;
 use super::interrupt::{ENGINES_WITHIN, Interruptible, Ticket};
 use super::life::Lives;
-use super::{Environment, ExperimentError, Faults, Hypothesis, Mark, Measured, Phase, Remarks, Scene};
+use super::{Environment, ExperimentError, Faults, Hypothesis, Mark, Measured, Phase, Remarks, Scene, spans};
 use crate::clock::{Clock, Timestamp};
 use crate::journal::{
     CheckRecord, Ended, Evaluation, Event, EventKind, FaultWindow, JOURNAL_VERSION, Journal, JournalError, Reason,
@@ -38,6 +38,8 @@ pub(super) struct Recorder {
     pub(super) environment: Arc<dyn Environment>,
     pub(super) clock: Clock,
     pub(super) ledger: Ledger,
+    /// For subscribers of `tracing`.
+    pub(super) span: tracing::Span,
     ticket: Mutex<Option<Ticket>>,
     journal: Mutex<Journal>,
     faults: Faults,
@@ -101,6 +103,8 @@ impl Recorder {
             source,
         })?;
         let now = clock.now();
+        let trace = environment.trace(&name, title, now);
+        let span = spans::run(&name, title, &environment.describe());
         let mut journal = Journal {
             version: JOURNAL_VERSION,
             experiment: title.to_owned(),
@@ -122,6 +126,7 @@ impl Recorder {
             finally: Vec::new(),
             events: Vec::new(),
             telemetry: Telemetry::default(),
+            trace,
             path: None,
         };
         // Written once before anything is touched: a path that cannot be written is found now, not after the faults.
@@ -130,6 +135,7 @@ impl Recorder {
             environment,
             clock,
             ledger,
+            span,
             ticket: Mutex::new(None),
             journal: Mutex::new(journal),
             faults: Faults::default(),
@@ -168,6 +174,7 @@ impl Recorder {
             observer(&event);
         }
         self.environment.happened(&event);
+        spans::event(&self.span, &event);
         self.journal().events.push(event);
     }
 
@@ -197,6 +204,7 @@ impl Recorder {
             faults: self.faults.clone(),
             remarks: Remarks::default(),
             measured: self.measured.clone(),
+            trace: self.journal().trace.clone(),
         }
     }
 
@@ -208,6 +216,11 @@ impl Recorder {
             change(window, self.clock.now());
             window.clone()
         });
+        let (run, experiment, window) = {
+            let journal = self.journal();
+            (journal.run.clone(), journal.experiment.clone(), journal.faults[fault].window.clone())
+        };
+        self.environment.fault_changed(&run, &experiment, fault, &window);
     }
 
     pub(super) fn begin_method(&self) {
@@ -272,6 +285,13 @@ impl Recorder {
         self.step_closed(number, status, done.unwrap_or_default());
     }
 
+    /// The span of a step, below the one that is entered.
+    pub(super) fn activity(&self, number: usize) -> tracing::Span {
+        let journal = self.journal();
+        let StepRecord { kind, name, location, .. } = &journal.steps[number];
+        spans::activity(kind, name, location)
+    }
+
     /// Keeps what sources of evidence said in a step.
     pub(super) fn remarked(&self, number: usize, remarks: &Remarks) {
         let mut journal = self.journal();
@@ -280,6 +300,7 @@ impl Recorder {
     }
 
     pub(super) fn step_closed(&self, number: usize, status: StepStatus, output: serde_json::Value) {
+        spans::activity_ended(&status);
         let detail = match &status {
             StepStatus::Failed { error } => format!("failed: {error}"),
             StepStatus::Panicked { message } => format!("panicked: {message}"),
@@ -366,6 +387,7 @@ impl Recorder {
         journal.telemetry = self.measured.taken();
         let left = journal.finally.iter().any(|step| step.error.is_some());
         let stored = (self.store)(&mut journal);
+        spans::run_ended(&self.span, &journal);
         self.environment.ended(&journal);
         drop(journal);
         let leaked = left || !self.ledger.open().is_empty();

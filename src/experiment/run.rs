@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
+use tracing::{Instrument, Span};
 
 use super::guard::FaultGuard;
 use super::life::Life;
 use super::recorder::{Observer, Recorder};
-use super::{Action, Background, Environment, ExperimentError, Fault, Hypothesis, Phase, Probe, Safeguard, safeguard};
+use super::{Action, Background, Environment, ExperimentError, Fault, Hypothesis, Phase, Probe, Safeguard, safeguard, spans};
 use crate::journal::{Ended, FaultEnd, Journal, Verdict};
 
 /// A run of the caller's own making: for tests that need loops, conditions or nested faults.
@@ -73,8 +74,9 @@ impl Run {
         async move {
             self.recorder.begin_method();
             let step = self.recorder.step("pause", &format!("{duration:?}"), location);
+            let span = self.activity(step);
             self.recorder.clock.sleep(duration).await;
-            self.recorder.step_ended(step, Ok(serde_json::Value::Null));
+            span.in_scope(|| self.recorder.step_ended(step, Ok(serde_json::Value::Null)));
         }
     }
 
@@ -94,9 +96,10 @@ impl Run {
             }
             self.recorder.begin_method();
             let step = self.recorder.step("inject", &fault.describe(), location.clone());
-            let injected = FaultGuard::inject(&self.recorder, &fault, location).await;
+            let span = self.activity(step);
+            let injected = FaultGuard::inject(&self.recorder, &fault, location).instrument(span.clone()).await;
             let record = injected.as_ref().map(|_| serde_json::Value::Null).map_err(ToString::to_string);
-            self.recorder.step_ended(step, record);
+            span.in_scope(|| self.recorder.step_ended(step, record));
             injected
         }
     }
@@ -116,9 +119,10 @@ impl Run {
             let name = action.describe();
             let step = self.recorder.step("act", &name, location.clone());
             let scene = self.recorder.scene(self.recorder.method_phase());
-            let done = action.act(&scene).await;
+            let span = self.activity(step);
+            let done = action.act(&scene).instrument(span.clone()).await;
             self.recorder.remarked(step, &scene.remarks);
-            self.recorder.step_ended(step, done.as_ref().cloned().map_err(ToString::to_string));
+            span.in_scope(|| self.recorder.step_ended(step, done.as_ref().cloned().map_err(ToString::to_string)));
             done.map_err(|source| ExperimentError::Failed { what: name, location, source })
         }
     }
@@ -138,9 +142,11 @@ impl Run {
             let name = probe.describe();
             let step = self.recorder.step("observe", &name, location.clone());
             let scene = self.recorder.scene(self.recorder.method_phase());
-            let seen = probe.observe(&scene).await;
+            let span = self.activity(step);
+            let seen = probe.observe(&scene).instrument(span.clone()).await;
             self.recorder.remarked(step, &scene.remarks);
-            self.recorder.step_ended(step, seen.as_ref().map(super::step::evidence).map_err(ToString::to_string));
+            let record = seen.as_ref().map(super::step::evidence).map_err(ToString::to_string);
+            span.in_scope(|| self.recorder.step_ended(step, record));
             seen.map_err(|source| ExperimentError::Failed { what: name, location, source })
         }
     }
@@ -155,11 +161,12 @@ impl Run {
             self.recorder.clone(),
         );
         let work = load.run(self.recorder.scene(self.recorder.method_phase()));
-        let task = tokio::spawn(async move {
+        let work = async move {
             let done = work.await.map_err(|e| e.to_string());
             recorder.step_ended(step, done.clone());
             done
-        });
+        };
+        let task = tokio::spawn(work.instrument(self.activity(step)));
         self.beside.lock().unwrap_or_else(PoisonError::into_inner).push(task.abort_handle());
         task
     }
@@ -228,6 +235,15 @@ impl Run {
         }
     }
 
+    /// The span of a step: there is no phase that it belongs to.
+    fn activity(&self, step: usize) -> Span {
+        self.recorder.span.in_scope(|| self.recorder.activity(step))
+    }
+
+    pub(super) fn phase(&self, phase: &Phase) -> Span {
+        self.recorder.span.in_scope(|| spans::phase(phase))
+    }
+
     fn stop_beside(&self) {
         for task in self.beside.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
@@ -242,7 +258,8 @@ impl Run {
     pub fn require<'a>(&'a self, hypothesis: &'a Hypothesis) -> impl Future<Output = Result<(), ExperimentError>> + 'a {
         let location = std::panic::Location::caller().to_string();
         async move {
-            let evaluation = self.recorder.judge(hypothesis, Phase::Gate).await?;
+            let span = self.phase(&Phase::Gate);
+            let evaluation = self.recorder.judge(hypothesis, Phase::Gate).instrument(span).await?;
             if matches!(evaluation.verdict, Verdict::Met | Verdict::NotJudged) {
                 return Ok(());
             }
@@ -262,7 +279,8 @@ impl Run {
     pub async fn verify(&self, hypothesis: &Hypothesis) -> Result<Verdict, ExperimentError> {
         let recorder = &self.recorder;
         if let Some(undone) = recorder.all_undone() {
-            let evaluation = recorder.judge(hypothesis, Phase::Recovery { undone }).await?;
+            let phase = Phase::Recovery { undone };
+            let evaluation = recorder.judge(hypothesis, phase).instrument(self.phase(&phase)).await?;
             let mut journal = recorder.journal();
             journal.recovered = evaluation.verdict;
             journal.hypothesis.get_or_insert_with(|| hypothesis.title.clone());
@@ -271,7 +289,7 @@ impl Run {
         let now = recorder.clock.now();
         let method_started = recorder.method_started().unwrap_or(now);
         let phase = Phase::Fault { method_started, method_ended: now };
-        let evaluation = recorder.judge_under_faults(hypothesis, phase).await?;
+        let evaluation = recorder.judge_under_faults(hypothesis, phase).instrument(self.phase(&phase)).await?;
         Ok(recorder.conclude(hypothesis, &[evaluation]))
     }
 
@@ -280,9 +298,10 @@ impl Run {
     /// # Errors
     /// Something was not undone, or is not back as it was, or the journal cannot be stored.
     pub async fn finish(self) -> Result<Journal, ExperimentError> {
-        undo(self.recorder.lives.all()).await;
+        let span = self.recorder.span.clone();
+        undo(self.recorder.lives.all()).instrument(span.clone()).await;
         let places = self.recorder.holds.places();
-        self.recorder.holds.give_back().await;
+        self.recorder.holds.give_back().instrument(span).await;
         self.recorder.measure(&places).await;
         let stopped = self.recorder.stopped_by().map(|by| by.1);
         self.recorder.finish(stopped.unwrap_or(Ended::Completed))?;

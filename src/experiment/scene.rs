@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{Environment, Measured, Remarks};
 use crate::BoxError;
 use crate::clock::{Clock, Timestamp};
-use crate::journal::{FaultWindow, WATCHED};
+use crate::journal::{FaultWindow, Trace, WATCHED};
 use crate::transport::Transport;
 
 /// The part of a run in which something is observed, with the instants that a window can be anchored to.
@@ -96,6 +96,8 @@ pub struct Scene {
     pub remarks: Remarks,
     /// What is measured for reports.
     pub(crate) measured: Measured,
+    /// The trace that the run is part of: what asks the system under test tells it so.
+    pub trace: Option<Trace>,
 }
 
 impl Scene {
@@ -117,6 +119,7 @@ impl Scene {
             faults: Faults::default(),
             remarks: Remarks::default(),
             measured: Measured::default(),
+            trace: None,
         }
     }
 }

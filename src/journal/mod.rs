@@ -11,6 +11,7 @@ mod stable;
 mod store;
 mod summary;
 mod telemetry;
+mod trace;
 mod verdict;
 mod window;
 
@@ -32,6 +33,8 @@ pub use telemetry::{
     Bound, ClusterEvent, LoadOutcome, LoadRow, LoadSeries, LogExcerpt, LogLine, MOST_SAMPLES, MOST_SERIES,
     MetricSeries, Telemetry,
 };
+pub(crate) use trace::mixed;
+pub use trace::{SpanId, Spans, Trace};
 pub use verdict::{Reason, Verdict};
 pub use window::FaultWindow;
 
@@ -84,6 +87,9 @@ pub struct Journal {
     /// What was measured beside it, for reports.
     #[serde(default, skip_serializing_if = "Telemetry::is_empty")]
     pub telemetry: Telemetry,
+    /// The trace that it is part of, where it is told to a tracing system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Trace>,
     /// Where it was stored.
     #[serde(skip)]
     pub(crate) path: Option<PathBuf>,

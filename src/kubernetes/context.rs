@@ -2,7 +2,7 @@
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
-use super::{Kubernetes, KubernetesError};
+use super::{Kubernetes, KubernetesError, Traced};
 use crate::rollback::{IN_CLUSTER, sweep_command};
 
 /// The name of the context of `steadfast lab`.
@@ -188,7 +188,8 @@ impl Context {
         super::install_crypto_provider();
         let mut config = self.config.clone();
         config.default_retry = false;
-        let client = kube::Client::try_from(config)
+        let client = kube::client::ClientBuilder::try_from(config)
+            .map(|builder| builder.with_layer(&Traced).build())
             .map_err(|source| ContextError::Client { name: self.name.clone(), source: Box::new(source) })?;
         Ok(Kubernetes::new(client).swept_by(sweep_command(&self.name, self.kubeconfig.as_deref())))
     }

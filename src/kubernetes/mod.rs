@@ -20,6 +20,7 @@ mod pods;
 mod reported;
 mod selector;
 mod service;
+mod traced;
 mod undo;
 mod witness;
 
@@ -43,6 +44,7 @@ pub(crate) use pods::{CAP_PERCENT, refuse_protected};
 pub(crate) use reported::events;
 pub use selector::{Selector, SelectorError};
 pub use service::{Service, ServiceAddresses};
+pub(crate) use traced::Traced;
 pub use undo::KubeUndoer;
 pub use witness::WITNESS_IMAGE;
 

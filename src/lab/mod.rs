@@ -55,6 +55,7 @@ use std::time::Duration;
 use axum::Router;
 use serde_json::json;
 use tokio::task::JoinHandle;
+use tower::Layer;
 
 use self::api::ApiService;
 use self::controllers::Machine;
@@ -66,6 +67,7 @@ use self::prometheus::LabPrometheus;
 use self::resource::{NAMESPACES, NODES};
 use self::store::Store;
 use crate::clock::{Clock, Seed, Timestamp};
+use crate::kubernetes::Traced;
 use crate::rollback::Undoer;
 use crate::transport::Transport;
 
@@ -180,7 +182,7 @@ impl Lab {
     /// A client for the lab's API, on the runtime of the caller.
     #[must_use]
     pub fn client(&self) -> kube::Client {
-        kube::Client::new(self.shared.api.clone(), "default")
+        kube::Client::new(Traced.layer(self.shared.api.clone()), "default")
     }
 
     /// The API server, to be served elsewhere.

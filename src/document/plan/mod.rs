@@ -242,6 +242,7 @@ impl Planner<'_> {
             faults: Faults::default(),
             remarks: Remarks::default(),
             measured: crate::experiment::Measured::default(),
+            trace: None,
         };
         let secrets = (!activity.secrets().is_empty()).then(|| self.names.secrets_of(&activity.secrets()));
         let call = Call { arguments: &arguments, secrets: secrets.as_ref(), configuration: &self.names.configuration };

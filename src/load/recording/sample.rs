@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 use serde::{Deserialize, Serialize};
 
 use super::hit::Hit;
+use crate::journal::mixed;
 
 /// The most requests that a recording keeps; of more, an even part.
 pub const KEPT: usize = 10_000;
@@ -42,7 +43,7 @@ impl Ord for Kept {
 
 impl Sample {
     pub(super) fn record(&mut self, hit: &Hit) {
-        let place = shuffled(hit.number);
+        let place = mixed(hit.number);
         if self.0.len() < KEPT {
             self.0.push(Kept { place, hit: *hit });
         } else if let Some(mut last) = self.0.peek_mut()
@@ -64,12 +65,4 @@ impl Sample {
         hits.iter().for_each(|hit| sample.record(hit));
         sample
     }
-}
-
-/// The mixing of splitmix64: a bijection, so that no two numbers share a place.
-fn shuffled(number: u64) -> u64 {
-    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }

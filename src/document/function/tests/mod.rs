@@ -66,6 +66,7 @@ impl Ground {
             faults: Faults::default(),
             remarks: Remarks::default(),
             measured: crate::experiment::Measured::default(),
+            trace: None,
         };
         let (guards, configuration) = (Guards::default(), Map::new());
         Ok(Self { cluster: cluster.clone(), run, scene, guards, configuration })
