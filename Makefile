@@ -15,7 +15,7 @@ demo: ## lab4 of the Chaos Toolkit demos on the embedded lab
 	@$(CARGO) run --quiet --features cli -- demo
 
 test: ## everything that needs no cluster
-	$(CARGO) test --workspace --features cli
+	$(CARGO) test --workspace --features cli,otel
 
 test-goose: ## goose attacks, and what else depends on what that feature brings
 	$(CARGO) test --features cli,goose --lib load::goose
@@ -57,13 +57,13 @@ fmt: ## formatting, checked
 	$(CARGO) fmt --all --check
 
 clippy: ## lints
-	$(CARGO) clippy --workspace --all-targets --features cli,goose,testcontainers -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --features cli,goose,otel,testcontainers -- -D warnings
 
 doc: ## documentation without warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --features cli,goose,testcontainers
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --features cli,goose,otel,testcontainers
 
 features: ## each feature by itself
-	@for f in kubernetes prometheus load shop lab macros insta goose testcontainers cli; do \
+	@for f in kubernetes prometheus load shop lab macros insta goose testcontainers otel cli; do \
 	  echo "feature $$f"; $(CARGO) check --quiet --no-default-features --features $$f || exit 1; done
 	$(CARGO) check --quiet --no-default-features
 

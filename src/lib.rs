@@ -62,6 +62,8 @@ pub mod kubernetes;
 pub mod lab;
 #[cfg(feature = "load")]
 pub mod load;
+#[cfg(feature = "kubernetes")]
+mod observability;
 #[cfg(any(feature = "load", feature = "report"))]
 mod page;
 pub mod prelude;

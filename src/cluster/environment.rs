@@ -9,8 +9,9 @@ use super::{Cluster, Ground};
 use crate::BoxError;
 use crate::clock::{Clock, Seed, Timestamp};
 use crate::experiment::{Environment, Hold, Place, Right};
-use crate::journal::{ClusterEvent, Journal};
+use crate::journal::{ClusterEvent, Journal, Trace};
 use crate::kubernetes::{KubeUndoer, PlaceHold, events};
+use crate::observability;
 use crate::rollback::{Ledger, Undoer, leash_is_on};
 use crate::transport::Transport;
 
@@ -114,6 +115,11 @@ impl Environment for Cluster {
         self.inner.outputs.clone()
     }
 
+    fn trace(&self, run: &str, experiment: &str, now: Timestamp) -> Option<Trace> {
+        let place = self.inner.outputs.file_name().unwrap_or_default().to_string_lossy();
+        observability::trace(self.inner.seed, &place, run, experiment, now)
+    }
+
     fn journal_file(&self) -> PathBuf {
         let file = self.next_journal();
         crate::report::began(&super::outputs::root(), &self.inner.outputs.join(&file));
@@ -122,5 +128,6 @@ impl Environment for Cluster {
 
     fn ended(&self, journal: &Journal) {
         crate::report::ended(&super::outputs::root(), journal);
+        observability::ended(journal);
     }
 }

@@ -10,7 +10,9 @@ use tracing::{Instrument, Span};
 use super::guard::FaultGuard;
 use super::life::Life;
 use super::recorder::{Observer, Recorder};
-use super::{Action, Background, Environment, ExperimentError, Fault, Hypothesis, Phase, Probe, Safeguard, safeguard, spans};
+use super::{
+    Action, Background, Environment, ExperimentError, Fault, Hypothesis, Phase, Probe, Safeguard, safeguard, spans,
+};
 use crate::journal::{Ended, FaultEnd, Journal, Verdict};
 
 /// A run of the caller's own making: for tests that need loops, conditions or nested faults.

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use http::{HeaderMap, Method, StatusCode};
 #[cfg(feature = "cli")]
 use hyper::body::Bytes;
-use jiff::fmt::rfc2822::DateTimeParser;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -19,7 +18,7 @@ use crate::BoxError;
 use crate::clock::Clock;
 use crate::experiment::Scene;
 use crate::tolerance::shortened;
-use crate::transport::{Address, Error, Failure, NoAnswer, Request, Response};
+use crate::transport::{Address, Error, Failure, NoAnswer, Request, Response, retry_after};
 
 /// How much of an answer is read. A sample takes some 25 bytes as text and 16 decoded, so that 64 MiB are 2.5 million
 /// samples: 50 000 series of a counter over five minutes of the usual scrapes. No check reads more with a purpose.
@@ -249,16 +248,6 @@ fn missed(sent: Result<Response, Failure>, clock: &Clock) -> Result<Result<Respo
     }
 }
 
-/// How long a server asks to be left alone: seconds, or a date.
-fn retry_after(headers: &HeaderMap, clock: &Clock) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = DateTimeParser::new().parse_timestamp(text).ok()?;
-    Some(Duration::try_from(at.duration_since(clock.now())).unwrap_or_default())
-}
-
 /// Where a redirect leads, without the query: that of a login holds keys.
 fn destination(headers: &HeaderMap) -> String {
     let to = headers.get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("nowhere");
@@ -306,19 +295,6 @@ mod tests {
         let service =
             Address::Service { namespace: "m".into(), name: "p".into(), port: Some(9090), path: "/prom/".into() };
         assert_eq!(joined(&service, "/api/v1/query").to_string(), "http://p.m:9090/prom/api/v1/query");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_server_says_when_to_come_back_in_seconds_or_by_a_date() {
-        let clock = Clock::virtual_time();
-        let after = |text: &'static str| {
-            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(text))]);
-            retry_after(&headers, &clock)
-        };
-        assert_eq!(after("7"), Some(Duration::from_secs(7)));
-        assert_eq!(after("Thu, 01 Jan 2026 00:00:09 GMT"), Some(Duration::from_secs(9)));
-        assert_eq!(after("Wed, 31 Dec 2025 00:00:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(after("soon"), None);
     }
 
     #[test]

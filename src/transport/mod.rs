@@ -6,6 +6,8 @@
 //! be made at all, which is an [`Error`].
 
 mod address;
+#[cfg(any(feature = "otel", feature = "prometheus"))]
+mod again;
 mod exchange;
 mod network;
 #[cfg(any(feature = "load", feature = "prometheus"))]
@@ -21,6 +23,8 @@ use hyper::body::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use address::{Address, AddressError};
+#[cfg(any(feature = "otel", feature = "prometheus"))]
+pub(crate) use again::retry_after;
 pub(crate) use exchange::exchange;
 #[cfg(feature = "kubernetes")]
 pub use network::install_crypto_provider;

@@ -26,6 +26,7 @@ mod lab;
 mod lab4;
 mod load;
 mod network;
+mod observability;
 mod prometheus;
 mod properties;
 mod rbac;

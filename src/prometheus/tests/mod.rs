@@ -155,7 +155,16 @@ impl Transport for InMemory {
 
 fn scene(transport: Arc<dyn Transport>, clock: Clock, phase: Phase) -> Scene {
     let (outputs, faults, remarks) = (PathBuf::new(), Faults::default(), Remarks::default());
-    Scene { phase, clock, transport, outputs, faults, remarks, measured: crate::experiment::Measured::default(), trace: None }
+    Scene {
+        phase,
+        clock,
+        transport,
+        outputs,
+        faults,
+        remarks,
+        measured: crate::experiment::Measured::default(),
+        trace: None,
+    }
 }
 
 /// A scene in virtual time from which this server is reached at any address.
