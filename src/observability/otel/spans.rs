@@ -230,7 +230,7 @@ impl Made<'_> {
     fn links(&self, from: Timestamp, to: Timestamp) -> Vec<Link> {
         let on = |(_, fault): &(usize, &FaultRecord)| {
             let (begin, end) = self.window(fault);
-            begin <= to && from <= end
+            begin < to && from < end
         };
         let faults = self.journal.faults.iter().enumerate().filter(on);
         faults.map(|(number, fault)| self.link(number, fault)).collect()
