@@ -1,8 +1,8 @@
 //! The text of a document as a value with its marks: from a file, from a URL, from bytes. JSON as JSON, YAML as
 //! YAML 1.1 with the types of PyYAML's safe loader.
 //!
-//! A text is at most 16 MiB, nested at most 100 deep, and no more than a million values and 64 MiB of text once its
-//! aliases are written out: what passes here can be copied and walked without care.
+//! A text is at most 16 MiB, nested at most 100 deep, and no more than a million values; its anchors and aliases copy at
+//! most 100,000 values and 16 MiB of text: what passes here can be copied and walked without care.
 
 mod json;
 #[cfg(test)]
@@ -20,7 +20,8 @@ use std::time::Duration;
 const BYTES: u64 = 16 << 20;
 const DEPTH: usize = 100;
 const VALUES: usize = 1_000_000;
-const EXPANDED: usize = 64 << 20;
+const COPIED_VALUES: usize = 100_000;
+const COPIED_TEXT: usize = 16 << 20;
 const NO_JSON_NUMBER: &str = "; NaN and Infinity are no JSON: write null, or a text";
 
 /// The environment variable whose bearer token goes with the request for a document.
@@ -269,6 +270,16 @@ fn size(value: &Value) -> (usize, usize) {
     }
 }
 
+/// How deep the values below a value stand.
+fn height(value: &Value) -> usize {
+    let below = |height: usize| height + 1;
+    match value {
+        Value::Array(items) => items.iter().map(height).max().map_or(0, below),
+        Value::Object(entries) => entries.values().map(height).max().map_or(0, below),
+        _ => 0,
+    }
+}
+
 fn add(one: (usize, usize), other: (usize, usize)) -> (usize, usize) {
     (one.0 + other.0, one.1 + other.1)
 }
@@ -277,27 +288,34 @@ fn add(one: (usize, usize), other: (usize, usize)) -> (usize, usize) {
 #[derive(Debug, Default)]
 struct Builder {
     values: usize,
-    text: usize,
+    /// Values and text.
+    copied: (usize, usize),
 }
 
 impl Builder {
-    /// One more value with `text` bytes of text, `depth` deep.
-    fn count(&mut self, line: usize, column: usize, depth: usize, text: usize) -> Result<(), Failure> {
-        self.expand(line, column, (1, text))?;
+    /// One more value, `depth` deep.
+    fn count(&mut self, line: usize, column: usize, depth: usize) -> Result<(), Failure> {
+        self.values += 1;
+        if self.values > VALUES {
+            return Err(Failure::at(line, column, &format!("the text holds more than {VALUES} values")));
+        }
+        self.deep(line, column, depth)
+    }
+
+    fn deep(&self, line: usize, column: usize, depth: usize) -> Result<(), Failure> {
         if depth > DEPTH {
             return Err(Failure::at(line, column, &format!("the text is nested deeper than {DEPTH}")));
         }
         Ok(())
     }
 
-    /// More values and text, out of an alias.
-    fn expand(&mut self, line: usize, column: usize, (values, text): (usize, usize)) -> Result<(), Failure> {
-        self.values = self.values.saturating_add(values);
-        self.text = self.text.saturating_add(text);
-        if self.values > VALUES || self.text > EXPANDED {
+    /// A value that an anchor keeps, or an alias repeats.
+    fn copy(&mut self, line: usize, column: usize, value: &Value) -> Result<(), Failure> {
+        self.copied = add(self.copied, size(value));
+        if self.copied.0 > COPIED_VALUES || self.copied.1 > COPIED_TEXT {
             let message = format!(
-                "the text holds more than {VALUES} values or {} MiB of text, its aliases written out: write fewer aliases",
-                EXPANDED >> 20
+                "anchors and aliases copy more than {COPIED_VALUES} values or {} MiB of text: write fewer aliases",
+                COPIED_TEXT >> 20
             );
             return Err(Failure::at(line, column, &message));
         }

@@ -33,7 +33,7 @@ impl Walk<'_> {
 
     fn value(&mut self, depth: usize) -> Result<Node, Failure> {
         let (line, column) = self.mark();
-        self.builder.count(line, column, depth, 0)?;
+        self.builder.count(line, column, depth)?;
         match self.peek() {
             b'{' => {
                 let mut entries = Vec::new();

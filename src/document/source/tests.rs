@@ -160,6 +160,14 @@ fn limits_hold() {
         (0..2000).map(|n| format!("m{n}: {{<<: *a}}\n")).collect::<String>()
     );
     assert!(yaml(&merges).is_err_and(|error| error.message.contains("fewer aliases")));
+    // Each anchor keeps a copy of what is below it.
+    let anchored =
+        (0..90).map(|n| format!("&a{n} [")).collect::<String>() + &vec!["1"; 2000].join(", ") + &"]".repeat(90);
+    assert!(yaml(&anchored).is_err_and(|error| error.message.contains("fewer aliases")));
+    // An alias brings the depth of what it means.
+    let aliased = |deep: usize| format!("a: &a {}{}\nb: [*a]", "[".repeat(deep), "]".repeat(deep));
+    assert!(yaml(&aliased(DEPTH - 1)).is_ok());
+    assert!(yaml(&aliased(DEPTH)).is_err_and(|error| error.message.contains("nested deeper")));
     let large = vec![b' '; BYTES as usize + 1];
     assert!(Source::parse("x", &large, Format::Json).is_err_and(|error| error.message.contains("16 MiB")));
 }

@@ -1,6 +1,6 @@
 //! YAML out of granit's events: anchors, aliases within limits, merge keys, the tags of the safe loader.
 
-use super::{Builder, Failure, Node, size, typing};
+use super::{Builder, Failure, Node, height, typing};
 use granit_parser::{Event, Parser, ScalarStyle, Span, Tag};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -53,13 +53,13 @@ impl<'a> Compose<'a> {
 
     fn node(&mut self, event: Event<'a>, span: &Span, depth: usize) -> Result<Read, Failure> {
         let (line, column) = mark(span);
-        let text = event.scalar().map_or(0, |(text, _)| text.len());
-        self.builder.count(line, column, depth, text)?;
+        self.builder.count(line, column, depth)?;
         let (node, anchor) = match event {
             Event::Alias(anchor) => {
                 return match self.anchors.get(&anchor) {
                     Some(Some(node)) => {
-                        self.builder.expand(line, column, size(&node.value))?;
+                        self.builder.deep(line, column, depth + height(&node.value))?;
+                        self.builder.copy(line, column, &node.value)?;
                         Ok(Read { node: node.clone(), merge: false })
                     }
                     _ => Err(Failure::at(line, column, "an alias stands inside of what it means: that has no end")),
@@ -94,6 +94,7 @@ impl<'a> Compose<'a> {
             _ => return Err(Failure::at(line, column, "Failed parsing YAML experiment: a value is missing")),
         };
         if anchor != 0 {
+            self.builder.copy(line, column, &node.value)?;
             self.anchors.insert(anchor, Some(node.clone()));
         }
         Ok(Read { node, merge: false })
