@@ -8,8 +8,10 @@ PROFILE ?= bench
 # The kind cluster of the kind targets: kind or kind:NAME.
 KIND ?= kind
 KIND_NAME = $(patsubst kind:%,%,$(filter kind:%,$(KIND)))
+# How long each target is fuzzed.
+export FUZZ_SECONDS ?= 600
 
-.PHONY: demo test test-goose test-kind suite-on-kind kind-up kind-down lab-check cases crash-gate series-gate containers fmt clippy doc features bench bench-cluster bench-load bench-vegeta bench-documents dependent ci
+.PHONY: demo test test-goose test-kind suite-on-kind kind-up kind-down lab-check cases crash-gate series-gate fuzz containers fmt clippy doc features bench bench-cluster bench-load bench-vegeta bench-documents dependent ci
 
 demo: ## lab4 of the Chaos Toolkit demos on the embedded lab
 	@$(CARGO) run --quiet --features cli -- demo
@@ -49,6 +51,9 @@ crash-gate: ## drivers killed at any request in virtual time, 10,000 times, and 
 
 series-gate: ## verdicts on series of known truth, through the whole engine; CASES=10000
 	STEADFAST_SERIES=$(or $(CASES),10000) $(CARGO) test --release --features cli --test it -- series:: --nocapture --test-threads=1
+
+fuzz: ## what reads others' bytes, 10 minutes a target, with cargo-fuzz; FUZZ_SECONDS=60, ONLY=document, substitution, jsonpath, vegeta_gob, vegeta_text or journal
+	fuzz/run $(ONLY)
 
 containers: ## fixtures in containers, as far as a Docker engine answers
 	$(CARGO) test --features cli,testcontainers --test containers

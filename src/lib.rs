@@ -54,6 +54,9 @@ pub mod cluster;
 mod document;
 mod error;
 pub mod experiment;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod journal;
 #[cfg(feature = "kubernetes")]

@@ -17,7 +17,6 @@ impl Env {
     }
 
     /// These variables and no others.
-    #[cfg(test)]
     pub(crate) fn of<const N: usize>(variables: [(&str, &str); N]) -> Self {
         let overlay = variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Env { overlay, inherits: false }

@@ -187,6 +187,15 @@ async fn judged(
     Err(report.errors)
 }
 
+/// What is wrong with the form of a document, and what it is warned of, by itself: nothing is replaced, and Python not allowed.
+pub(crate) fn judge_form(source: &Source, env: &Env) -> Vec<Invalid> {
+    let replacements = Replacements::default();
+    let table = Table { replacements: &replacements, allow_python: false };
+    let report = validate::validate(source, &Rules { functions: &table, checks: &Languages, env, processes: true });
+    let strategies = strategies(source, &UserSettings::default()).err().unwrap_or_default();
+    [report.errors, report.warnings, strategies].concat()
+}
+
 /// What Python says of the functions that it is to run.
 async fn inspected(source: &Source, table: &Table<'_>, python: &Python) -> Vec<Invalid> {
     let root = marks::Path::root();

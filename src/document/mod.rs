@@ -39,5 +39,5 @@ pub(crate) mod validate;
 pub(crate) mod variables;
 pub(crate) mod when;
 
-pub(crate) use load::{Asked, Loaded, load};
+pub(crate) use load::{Asked, Loaded, judge_form, load};
 pub(crate) use outside::Purpose;

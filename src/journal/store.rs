@@ -75,15 +75,20 @@ impl Journal {
             path: path.into(),
             source,
         })?;
+        let mut journal = Self::of_text(&text, path)?;
+        journal.path = Some(path.to_owned());
+        Ok(journal)
+    }
+
+    /// The journal that the file at `path` holds.
+    pub(crate) fn of_text(text: &str, path: &Path) -> Result<Self, JournalError> {
         let no_journal = |e: serde_json::Error| JournalError::NotAJournal { path: path.into(), why: e.to_string() };
-        let value: serde_json::Value = serde_json::from_str(&text).map_err(no_journal)?;
+        let value: serde_json::Value = serde_json::from_str(text).map_err(no_journal)?;
         let version = value["version"].as_u64().unwrap_or(0);
         if version > u64::from(JOURNAL_VERSION) {
             return Err(JournalError::TooNew { path: path.into(), version });
         }
-        let mut journal: Self = serde_json::from_value(value).map_err(no_journal)?;
-        journal.path = Some(path.to_owned());
-        Ok(journal)
+        serde_json::from_value(value).map_err(no_journal)
     }
 }
 

@@ -17,6 +17,8 @@ mod experiment;
 mod exported;
 #[cfg(feature = "cli")]
 mod exporting;
+#[cfg(feature = "cli")]
+mod fuzz;
 #[cfg(feature = "goose")]
 mod goose;
 mod guards;

@@ -25,6 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("cluster", &["experiment", "kubernetes", "prometheus", "lab", "services", "observability", "report", "error"]),
     ("document", &["cluster", "load", "http", "process", "prometheus", "variables"]),
     ("report", &["journal", "page"]),
+    ("fuzzing", &["document"]),
     ("error", &[]),
 ];
 
