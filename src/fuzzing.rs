@@ -41,8 +41,8 @@ pub const TARGETS: [Target; 6] = [
 /// A document as JSON and as YAML: what is said of it is at a place that its text has, every value of it has a place, and as JSON
 /// it is read as the same value again.
 pub fn document(bytes: &[u8]) {
-    let lines = lines(&String::from_utf8_lossy(bytes));
     for format in [Format::Json, Format::Yaml] {
+        let lines = lines(bytes, format);
         let source = match Source::parse("fuzzed", bytes, format) {
             Ok(source) => source,
             Err(error) => {
@@ -120,8 +120,12 @@ fn environment() -> Env {
 }
 
 /// How many characters each line has. YAML's lines end with a carriage return too.
-fn lines(text: &str) -> Vec<usize> {
-    text.replace("\r\n", "\n").split(['\n', '\r']).map(|line| line.chars().count()).collect()
+fn lines(bytes: &[u8], format: Format) -> Vec<usize> {
+    let lengths = |text: &str| text.split('\n').map(|line| line.chars().count()).collect();
+    match (str::from_utf8(bytes), format) {
+        (Ok(text), Format::Yaml) => lengths(&text.replace("\r\n", "\n").replace('\r', "\n")),
+        _ => lengths(&String::from_utf8_lossy(bytes)),
+    }
 }
 
 /// A line of 0 says that no place is known.

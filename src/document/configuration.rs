@@ -12,6 +12,12 @@ use super::substitute::Scope;
 use super::variables::Vars;
 use serde_json::Value;
 
+/// A longer value is refused: it may be put into any text of the document, many times.
+const BYTES: usize = 64 << 10;
+
+const TOO_LONG: &str =
+    "a value of the configuration is at most 64 KiB long, written as JSON: put a longer one into a file";
+
 /// The configuration with its names in the order of the text; probes are not run yet.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Configuration {
@@ -33,6 +39,7 @@ impl Configuration {
             let Some(own) = all.get(key) else { continue };
             let value = vars.configuration.get(key).unwrap_or(own);
             match resolve(value, env) {
+                Ok(value) if value.to_string().len() > BYTES => errors.push(source.invalid(&path.key(key), TOO_LONG)),
                 Ok(value) => values.push((key.to_owned(), value)),
                 Err(why) => errors.push(source.invalid(&path.key(key), why)),
             }
@@ -155,6 +162,20 @@ mod tests {
              (at $.configuration.a)"
         );
         assert!(errors[1].message.contains("invalid literal for int() with base 10: 'abc'"), "{}", errors[1]);
+    }
+
+    #[test]
+    fn a_value_that_would_make_texts_of_any_length_is_refused() {
+        let of = |long: usize| {
+            Configuration::load(
+                &source(&format!("configuration:\n  short: 1\n  long: [{}]\n", "x".repeat(long))),
+                &Vars::default(),
+                &Env::of([]),
+            )
+        };
+        assert!(of(BYTES - 4).is_ok());
+        let errors = of(BYTES - 3).expect_err("too long");
+        assert_eq!((errors[0].message.as_str(), errors[0].line), (TOO_LONG, 3));
     }
 
     #[test]
