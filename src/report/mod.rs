@@ -7,6 +7,7 @@
 
 mod assertions;
 mod cases;
+pub mod compare;
 mod escape;
 mod github;
 #[cfg(feature = "report")]

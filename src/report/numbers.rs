@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::journal::{EventKind, FaultRecord, FaultWindow, Journal, LoadSeries, Verdict};
 
 /// The parts of a load, seen from a fault, in their order.
-const PARTS: [&str; 3] = ["before", "during", "after"];
+pub(super) const PARTS: [&str; 3] = ["before", "during", "after"];
 
 /// The key numbers of a run.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -205,7 +205,7 @@ fn follows(one: &Value, other: &Value) -> bool {
 }
 
 /// Where an instant lies, seen from a fault, as the load counts it.
-fn part(window: &FaultWindow, at: Timestamp) -> &'static str {
+pub(super) fn part(window: &FaultWindow, at: Timestamp) -> &'static str {
     if at < window.requested {
         PARTS[0]
     } else if window.undone.is_some_and(|undone| undone <= at) {
