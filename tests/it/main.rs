@@ -6,6 +6,7 @@ mod alerts;
 mod bad_input;
 #[cfg(feature = "cli")]
 mod command;
+mod compare;
 mod counted;
 #[cfg(all(feature = "cli", target_os = "linux"))]
 mod crash;

