@@ -126,10 +126,11 @@ pub(super) fn count(events: f64) -> Reading {
 pub(super) fn row(figure: Figure, subject: &str, old: Reading, new: Reading, worse: Worse) -> Row {
     let shown = (Some(Shown::Number(old)), Some(Shown::Number(new)));
     let difference = new.value - old.value;
-    let noise = if difference > 0.0 {
-        (old.high - old.value) + (new.value - new.low)
-    } else {
-        (old.value - old.low) + (new.high - new.value)
+    let (up, down) = ((old.high - old.value) + (new.value - new.low), (old.value - old.low) + (new.high - new.value));
+    let noise = match difference {
+        up_to if up_to > 0.0 => up,
+        down_to if down_to < 0.0 => down,
+        _ => up.max(down),
     };
     if !old.is_number() || !new.is_number() || !(difference + noise).is_finite() {
         let which = if old.is_number() { "new" } else { "old" };
