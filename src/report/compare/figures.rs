@@ -89,7 +89,8 @@ fn parts(journal: &Journal) -> BTreeMap<Key, Part<'_>> {
                 success: figures.success,
                 latencies: Some([p50, p95, p99, most]),
                 per_second: figures.per_second,
-                stretches: series.map_or_else(Vec::new, |one| inside(journal, one, load.fault.as_deref(), number, place)),
+                stretches: series
+                    .map_or_else(Vec::new, |one| inside(journal, one, load.fault.as_deref(), number, place)),
                 outcomes: series,
                 invalid: load.invalid.clone(),
             };
@@ -333,7 +334,8 @@ fn counted(old: &Journal, new: &Journal) -> Vec<Row> {
         let subject = &old_check.check;
         let evidence = [&old_check.evidence, &new_check.evidence];
         if evidence.iter().all(|evidence| evidence.get("total").is_some()) {
-            let apart = (evidence[0]["seconds"].as_f64().unwrap_or(0.0) - evidence[1]["seconds"].as_f64().unwrap_or(0.0)).abs();
+            let apart =
+                (evidence[0]["seconds"].as_f64().unwrap_or(0.0) - evidence[1]["seconds"].as_f64().unwrap_or(0.0)).abs();
             let [old, new] = [(old, evidence[0]), (new, evidence[1])]
                 .map(|(journal, evidence)| growth(evidence, interval(journal, subject, evidence) + apart));
             rows.push(noise::row(Figure::Growth, subject, old, new, direction(subject)));

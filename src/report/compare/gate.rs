@@ -54,7 +54,9 @@ impl Kind {
 
 /// A limit that is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no limit; give a percentage such as 10%, for one kind as latency=20%, several with commas; kinds are latency, success, throughput, recovery, growth")]
+#[error(
+    "{0:?} is no limit; give a percentage such as 10%, for one kind as latency=20%, several with commas; kinds are latency, success, throughput, recovery, growth"
+)]
 pub struct BadLimit(String);
 
 impl FromStr for Limits {

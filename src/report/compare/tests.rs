@@ -141,7 +141,11 @@ fn a_part_or_a_load_of_one_run_alone_is_named() {
     short.steps[0].output["phases"].as_array_mut().unwrap().pop();
     let comparison = short.compared_with(&busy(1.0)).unwrap();
     let missing = row(&comparison, Figure::Load, "traffic during deny");
-    assert!(missing.sentence().ends_with("2000 requests → nothing: the new run has no request then"), "{}", missing.sentence());
+    assert!(
+        missing.sentence().ends_with("2000 requests → nothing: the new run has no request then"),
+        "{}",
+        missing.sentence()
+    );
     assert_eq!(comparison.decision(&Limits::default()), Decision::Undecided);
     let mut other = busy(1.0);
     let name = "traffic: GET http://front.default/, 500/s for 10s";
@@ -242,7 +246,7 @@ fn nothing_of_a_hostile_name_reaches_a_terminal() {
             phase["fault"] = json!(name);
         }
         journal.steps[0].name = name.to_owned();
-        journal.evaluations[1].checks[1].check = format!("{name}: at most 0");
+        journal.evaluations[1].checks[1].check = format!("{name} | `a` | <b>: at most 0");
         journal.cluster = name.to_owned();
         journal
     };
@@ -251,16 +255,17 @@ fn nothing_of_a_hostile_name_reaches_a_terminal() {
     let told = comparison.to_text(Some(&Limits::default()));
     assert!(!told.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}'), "{told:?}");
     assert!(told.lines().all(|line| line.chars().count() < 1000), "{told}");
+    let page = comparison.to_markdown(Some(&Limits::default()));
+    assert!(!page.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}'), "{page:?}");
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| ")).collect();
+    let cells = |row: &&str| row.matches(" | ").count();
+    assert!(rows.len() > 2 && rows[1..].iter().all(|row| cells(row) == cells(&rows[1])), "{page}");
     serde_json::from_str::<serde_json::Value>(&comparison.to_json()).unwrap();
 }
 
 fn any_run() -> impl Strategy<Value = Journal> {
-    let verdict = prop_oneof![
-        Just(Verdict::Met),
-        Just(Verdict::Deviated),
-        Just(Verdict::Inconclusive),
-        Just(Verdict::NotJudged)
-    ];
+    let verdict =
+        prop_oneof![Just(Verdict::Met), Just(Verdict::Deviated), Just(Verdict::Inconclusive), Just(Verdict::NotJudged)];
     let number = prop_oneof![4 => 0.0..1e4_f64, 1 => Just(0.0), 1 => Just(f64::NAN), 1 => Just(f64::MAX)];
     let parts = (number.clone(), number.clone(), number, 0_u64..3000, 0_u64..3000, 0_usize..3);
     (verdict.clone(), verdict, parts, any::<bool>()).prop_map(|(verdict, recovered, parts, cut)| {

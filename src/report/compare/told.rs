@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::{Comparison, Decision, Figure, Limits, Meaning, Reading, Row, Shown};
+use crate::report::escape::{code, prose};
 use crate::report::text::line;
 
 /// The most letters of one name.
@@ -18,9 +19,7 @@ impl Comparison {
     /// Never: all its parts serialise.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let mut text = serde_json::to_string_pretty(self).expect("a comparison holds nothing that JSON lacks");
-        text.push('\n');
-        text
+        crate::report::summary::to_json(self)
     }
 
     /// As plain text: what became worse, better, another, or is not known; what did not change is counted.
@@ -47,6 +46,41 @@ impl Comparison {
         }
         let _ = writeln!(out, "  {NOISE}");
         out
+    }
+
+    /// As Markdown, for a pull request or the summary of a step; otherwise as [`to_text`](Self::to_text).
+    #[must_use]
+    pub fn to_markdown(&self, limits: Option<&Limits>) -> String {
+        let mut out =
+            format!("## {}, compared\n\n{}: {}\n\n", code(&self.experiment, MOST), self.runs_in_code(), self.counts());
+        if let Some(limits) = limits {
+            let _ = writeln!(out, "**{}**\n", prose(&self.concluded(limits)));
+        }
+        for difference in self.differences.iter().take(ROWS) {
+            let _ = writeln!(out, "- differs: {}", code(difference, 2 * MOST));
+        }
+        out.push_str("\n| | what | of | old | new | change | noise |\n|---|---|---|---|---|---|---|\n");
+        let mut left_out = 0;
+        for (word, rows) in self.told(limits) {
+            for row in rows {
+                let line = row.cells(word);
+                if out.len() + line.len() > MOST_MARKDOWN {
+                    left_out += 1;
+                } else {
+                    out.push_str(&line);
+                }
+            }
+        }
+        if left_out > 0 {
+            let _ = writeln!(out, "\n{left_out} more are left out.");
+        }
+        let _ = writeln!(out, "\n{NOISE}");
+        out
+    }
+
+    fn runs_in_code(&self) -> String {
+        let [old, new] = [&self.old, &self.new].map(|run| format!("{} of {}", code(&run.run, MOST), run.started));
+        format!("run {new}, compared with run {old}")
     }
 
     fn runs(&self) -> String {
@@ -86,12 +120,18 @@ impl Comparison {
         match self.decision(limits) {
             Decision::Regression => format!("regression: {} worse than allowed", self.regressions(limits).len()),
             Decision::Undecided => {
-                format!("not decided: {} that should be known are not, so this is no \"no regression\"", self.undecided().len())
+                format!(
+                    "not decided: {} that should be known are not, so this is no \"no regression\"",
+                    self.undecided().len()
+                )
             }
             Decision::NoRegression => "no regression".to_owned(),
         }
     }
 }
+
+/// The most bytes of the table in Markdown: a comment on GitHub holds 65,536 characters.
+const MOST_MARKDOWN: usize = 50_000;
 
 /// What the noise is, in one line.
 const NOISE: &str = "Noise is what each run shows of itself: the middle half of its stretches of time, and chance in counts. \
@@ -120,6 +160,18 @@ impl Row {
         out
     }
 
+    /// The row as one of a table.
+    fn cells(&self, word: &str) -> String {
+        let [was, is] = [&self.old, &self.new].map(|side| code(&self.shown(side.as_ref()), MOST));
+        let (change, noise) = match (&self.meaning, self.noise) {
+            (Meaning::Unknown { why, .. }, _) => (code(why, 2 * MOST), "–".to_owned()),
+            (Meaning::Same, _) | (_, None) => ("–".to_owned(), "–".to_owned()),
+            (_, Some(noise)) => (self.changed(), self.figure.told(noise)),
+        };
+        let of = code(&self.subject, MOST);
+        format!("| {word} | {} | {of} | {was} | {is} | {change} | {noise} |\n", self.figure)
+    }
+
     fn shown(&self, side: Option<&Shown>) -> String {
         match side {
             None => "nothing".to_owned(),
@@ -130,7 +182,10 @@ impl Row {
 
     /// The change in per cent; by name where there is no such.
     fn changed(&self) -> String {
-        self.change.map_or_else(|| "from 0".to_owned(), |change| format!("{}{} %", sign(change), plain(change.abs() * 100.0, 1)))
+        self.change.map_or_else(
+            || "from 0".to_owned(),
+            |change| format!("{}{} %", sign(change), plain(change.abs() * 100.0, 1)),
+        )
     }
 }
 
