@@ -264,6 +264,22 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_is_that_of_the_stretches_wholly_in_a_part() {
+        let mut journal = sample();
+        let rows = &mut journal.telemetry.loads[0].rows;
+        rows[11..].iter_mut().for_each(|row| row.counts = vec![3]);
+        // The fault was requested in this one.
+        rows[10].counts = vec![1000];
+        let rates: Vec<_> = journal.numbers().loads[0].parts.iter().map(|part| part.per_second).collect();
+        assert_eq!(rates, [Some(10.0), Some(6.0)]);
+        let window = &journal.faults[0].window;
+        let undone = window.undone.expect("it was undone");
+        let just = std::time::Duration::from_nanos(1);
+        let parts = [window.requested - just, window.requested, undone - just, undone].map(|at| part(window, at));
+        assert_eq!(parts, ["before", "during", "during", "after"]);
+    }
+
+    #[test]
     fn instants_of_a_fault_are_told_apart() {
         let journal = sample();
         let [fault] = &journal.numbers().faults[..] else { panic!("one fault") };

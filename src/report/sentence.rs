@@ -33,6 +33,8 @@ pub enum RollbackState {
     NotNeeded,
     /// All is undone, and read back.
     Complete,
+    /// Something is left on, by its user's choice; the rest is undone.
+    Left,
     /// All is undone, but the effect of a fault was still seen when the time of its witness was up.
     NotBack,
     /// Some of it is undone, the rest is left or not known to be gone.
@@ -48,6 +50,7 @@ impl fmt::Display for RollbackState {
         f.write_str(match self {
             Self::NotNeeded => "nothing to undo",
             Self::Complete => "complete",
+            Self::Left => "left on by choice",
             Self::NotBack => "undone, but not back",
             Self::Partial => "partial",
             Self::Failed => "failed",
@@ -73,6 +76,7 @@ impl Journal {
         let rollback = self.rollback();
         let left = match rollback.state {
             RollbackState::NotNeeded | RollbackState::Complete => String::new(),
+            RollbackState::Left => format!("Something is left of this run: {}. ", listed(&rollback.left)),
             RollbackState::NotBack => {
                 format!("Everything is undone, but not back as it was: {}. ", listed(&rollback.left))
             }
@@ -91,6 +95,9 @@ impl Journal {
         let mut left: Vec<String> = self.not_undone().iter().map(|left| line(left, MOST).into_owned()).collect();
         let not_run = self.finally.iter().filter(|step| !step.run && step.error.is_none() && self.reached_method());
         let not_run: Vec<_> = not_run.map(|step| format!("{}: not run", line(&step.name, MOST))).collect();
+        let chosen = self.faults.iter().filter(|fault| fault.end == FaultEnd::Left);
+        let chosen: Vec<_> =
+            chosen.map(|fault| format!("{}: left on by choice", line(&fault.window.fault, MOST))).collect();
         let mut remedies = self.by_hand();
         let state = if self.ended == Ended::Running {
             let open = self.faults.iter().filter(|fault| fault.end == FaultEnd::None);
@@ -99,6 +106,7 @@ impl Journal {
             RollbackState::Unknown
         } else if !left.is_empty() {
             left.extend(not_run);
+            left.extend(chosen);
             let undos = self.faults.iter().flat_map(|fault| &fault.undo);
             let any = undos.clone().any(|undo| undo.outcome.is_clean())
                 || self.finally.iter().any(|step| step.run && step.error.is_none());
@@ -106,10 +114,15 @@ impl Journal {
         } else if !self.not_back().is_empty() {
             left = self.not_back().iter().map(|left| line(left, MOST).into_owned()).collect();
             remedies.clear();
+            left.extend(chosen);
             RollbackState::NotBack
         } else if !not_run.is_empty() {
             left = not_run;
+            left.extend(chosen);
             RollbackState::Partial
+        } else if !chosen.is_empty() {
+            left = chosen;
+            RollbackState::Left
         } else if self.faults.is_empty() && !self.finally.iter().any(|step| step.run) {
             RollbackState::NotNeeded
         } else {
@@ -118,9 +131,11 @@ impl Journal {
         let swept = match state {
             RollbackState::Partial | RollbackState::Failed => true,
             RollbackState::Unknown => !left.is_empty(),
-            RollbackState::NotNeeded | RollbackState::Complete | RollbackState::NotBack => false,
+            RollbackState::NotNeeded | RollbackState::Complete | RollbackState::NotBack | RollbackState::Left => false,
         };
-        if swept {
+        if state == RollbackState::Left {
+            remedies = vec!["undo it by hand when it has done its work: it was left by choice".to_owned()];
+        } else if swept {
             remedies.push(match self.context() {
                 Some(context) if is_plain(context) => format!("steadfast sweep --context {context}"),
                 _ => "steadfast sweep".to_owned(),
@@ -470,7 +485,7 @@ fn command(undo: &str) -> Option<String> {
 }
 
 /// Whether a shell takes it as it is: what is copied from a report must do what it says.
-pub(super) fn is_plain(word: &str) -> bool {
+fn is_plain(word: &str) -> bool {
     let letter = |letter: char| letter.is_ascii_alphanumeric() || "-._:@/".contains(letter);
     word.chars().next().is_some_and(|first| first.is_ascii_alphanumeric()) && word.chars().all(letter)
 }

@@ -6,7 +6,6 @@ use super::text;
 use crate::clock::Time;
 use crate::journal::Journal;
 use crate::page::base64;
-use crate::report::sentence::is_plain;
 
 /// A journal of more bytes is named by its path instead of being carried along.
 const MOST: usize = 500_000;
@@ -54,11 +53,29 @@ pub(super) fn write(out: &mut String, journal: &Journal) -> Result {
 /// The command that runs it with the same choices, as far as the journal tells.
 fn command(journal: &Journal) -> String {
     let seed = journal.seed.0;
-    let source = journal.steps.first().map_or("", |step| step.location.as_str());
-    let file = source.split(':').next().unwrap_or_default();
-    if file.ends_with(".rs") || !is_plain(file) {
-        format!("STEADFAST_SEED={seed} cargo test")
-    } else {
-        format!("STEADFAST_SEED={seed} steadfast run {file}")
+    let file = |location: &'_ str| location.split(':').next().unwrap_or_default().to_owned();
+    let mut files = journal.steps.iter().map(|step| file(&step.location));
+    // What a document asks for stands in no source, or in ours.
+    let test = files.any(|file| file.ends_with(".rs") && !file.starts_with("src/document/"));
+    match (test, journal.steps.is_empty()) {
+        (true, _) => format!("STEADFAST_SEED={seed} cargo test"),
+        (false, false) => format!("STEADFAST_SEED={seed} steadfast run DOCUMENT"),
+        (false, true) => format!("STEADFAST_SEED={seed}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::command;
+
+    #[test]
+    fn a_test_and_a_document_are_run_again_in_their_own_way() {
+        let mut journal = crate::report::sample();
+        assert_eq!(command(&journal), "STEADFAST_SEED=0 cargo test");
+        journal.steps.iter_mut().for_each(|step| step.location.clear());
+        journal.steps[1].location = "src/document/function/mod.rs:119:40".into();
+        assert_eq!(command(&journal), "STEADFAST_SEED=0 steadfast run DOCUMENT");
+        journal.steps.clear();
+        assert_eq!(command(&journal), "STEADFAST_SEED=0");
     }
 }

@@ -53,13 +53,13 @@ fn steps(out: &mut String, journal: &Journal) -> Result {
 
 fn safeguard(out: &mut String, journal: &Journal, guard: &SafeguardRecord) -> Result {
     let state = match (&guard.broken, guard.held_at) {
-        (Some(breach), _) if breach.look.outcome == "not-met" => badge("failed"),
+        (Some(breach), _) if breach.look.outcome == "not-met" => badge("broken"),
         (Some(_), _) => badge("inconclusive"),
         (None, Some(_)) => badge("met"),
         (None, None) => badge("never judged"),
     };
     writeln!(out, "<article><h4>{}</h4><p>{state} Looked at {} times, ", text(&guard.check, 300), guard.looks)?;
-    writeln!(out, "every {:?}, {} times without evidence", guard.every, guard.unknown)?;
+    write!(out, "every {:?}, {} times without evidence", guard.every, guard.unknown)?;
     match guard.held_at {
         Some(at) => writeln!(out, "; last seen to hold at {}.</p>", journal.offset(at))?,
         None => writeln!(out, "; never seen to hold.</p>")?,

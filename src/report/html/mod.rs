@@ -108,8 +108,8 @@ fn table(out: &mut String, name: &str, head: &[&str], rows: impl FnOnce(&mut Str
 fn badge(outcome: &str) -> String {
     let (class, sign) = match outcome {
         "met" | "succeeded" | "complete" | "reverted" | "proved" | "done" => ("good", "✓"),
-        "not-met" | "deviated" | "failed" | "panicked" | "leaked" => ("bad", "✗"),
-        "inconclusive" | "unverified" | "not proved" | "partial" | "stopped" => ("unknown", "?"),
+        "not-met" | "deviated" | "failed" | "panicked" | "leaked" | "broken" => ("bad", "✗"),
+        "inconclusive" | "unverified" | "not proved" | "partial" | "stopped" | "left on by choice" => ("unknown", "?"),
         _ => ("none", "–"),
     };
     let word = if outcome == "not-met" { "not met" } else { outcome };

@@ -68,17 +68,18 @@ pub(super) fn write(out: &mut String, axis: &Axis, load: &LoadSeries, top: f64) 
     let all = || intervals.rows.iter().filter_map(|row| row.latencies).flatten();
     // What takes no time at all, as in virtual time, is drawn at the foot.
     let least = all().filter(|latency| *latency > 0).min().unwrap_or(1_000_000);
-    let name = text(&load.load, 40);
+    // What it does stands in its lane.
+    let name = short(load.load.split(": ").next().unwrap_or_default());
     let mut bottom = top;
     if let Some(most) = all().max() {
         let top = bottom + TITLE;
         let latencies = Latencies::new(least, most, top, CURVES);
         latency_axis(out, "", frame, &latencies, top)?;
-        curves(out, intervals, PERCENTILES, &format!("Latency of {name}"), frame, &latencies, top)?;
+        curves(out, intervals, PERCENTILES, &text(&format!("Latency of {name}"), 80), frame, &latencies, top)?;
         bottom = top + CURVES;
     }
     let top = bottom + TITLE;
-    let title = format!("Requests a second of {}", short(&load.load));
+    let title = format!("Requests a second of {name}");
     bars(out, intervals, &text(&title, 80), frame, top, BARS)?;
     legend(out, axis, &folded, &title, top - 11.0)?;
     Ok(top + BARS + 4.0)

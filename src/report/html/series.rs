@@ -108,11 +108,11 @@ impl Scale {
             (low, high) = (0.0, 1.0);
         }
         // From nothing on, where that does not flatten the rest.
-        if low > 0.0 && low <= 0.6 * high {
+        if low > 0.0 && (low <= 0.6 * high || high - low <= high * 1e-9) {
             low = 0.0;
         }
-        if high - low <= high.abs() * 1e-9 {
-            high = low + if low == 0.0 { 1.0 } else { low.abs() * 0.1 };
+        if high - low <= low.abs() * 1e-9 {
+            high = if low == 0.0 { 1.0 } else { 0.0 };
         }
         let step = nice((high - low) / 2.0);
         let (low, high) = ((low / step + 1e-9).floor() * step, (high / step - 1e-9).ceil() * step);
@@ -367,7 +367,9 @@ mod tests {
             (scale.low, scale.high, scale.marks().map(number).collect::<Vec<_>>().join(" "))
         };
         assert_eq!(of(&[0.0, 47.0]), (0.0, 80.0, "0 40 80".to_owned()));
-        assert_eq!(of(&[0.5]), (0.48, 0.56, "0.48 0.52 0.56".to_owned()));
+        assert_eq!(of(&[0.5]), (0.0, 0.8, "0 0.4 0.8".to_owned()));
+        assert_eq!(of(&[-3.0, -3.0]), (-4.0, 0.0, "-4 -2 0".to_owned()));
+        assert_eq!(of(&[0.0]), (0.0, 1.0, "0 0.5 1".to_owned()));
         assert_eq!(of(&[]), (0.0, 1.0, "0 0.5 1".to_owned()));
         assert_eq!(of(&[1_000_000.0, 1_000_100.0]).0, 1_000_000.0, "a counter's growth is seen however great it is");
         assert!(Scale::of([f64::MIN, f64::MAX].into_iter(), 0.0, 100.0).is_none());

@@ -305,3 +305,39 @@ fn the_journal_goes_along_while_it_is_small() {
     let read: Journal = serde_json::from_slice(&json).expect("a journal");
     assert_eq!(read, journal);
 }
+
+/// What is shown largest.
+fn headline(journal: &Journal) -> String {
+    let html = journal.report_html();
+    let word = &html[html.find("<p class=\"word\">").expect("a word")..];
+    let word = &word[..word.find("</p>").expect("its end")];
+    word.rsplit("</span> ").next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn the_largest_word_is_what_the_journal_shows() {
+    use crate::journal::{Ended, FaultEnd, Verdict};
+    let of = |change: &dyn Fn(&mut Journal)| {
+        let mut journal = sample();
+        change(&mut journal);
+        headline(&journal)
+    };
+    let met = |journal: &mut Journal| {
+        journal.verdict = Verdict::Met;
+        journal.evaluations[1].verdict = Verdict::Met;
+        journal.evaluations[1].checks[1].outcome = "met".into();
+    };
+    assert_eq!(of(&|_| ()), "Deviated");
+    assert_eq!(of(&met), "Met");
+    assert_eq!(of(&|journal| (met(journal), journal.evaluations.clear()).1), "Inconclusive", "it does not show it");
+    assert_eq!(of(&|journal| (met(journal), journal.faults[0].proved = false).1), "Inconclusive");
+    assert_eq!(of(&|journal| journal.ended = Ended::Running), "Not ended");
+    assert_eq!(of(&|journal| journal.faults[0].end = FaultEnd::None), "Rollback partial");
+    assert_eq!(of(&|journal| journal.faults[0].end = FaultEnd::Left), "Deviated", "it was left by choice");
+    let cut = |ended: Ended| of(&|journal| (journal.verdict, journal.ended) = (Verdict::Inconclusive, ended.clone()));
+    assert_eq!(cut(Ended::GateMissed), "Gate missed");
+    assert_eq!(cut(Ended::Cancelled), "Interrupted");
+    assert_eq!(cut(Ended::Stopped { by: "p99".into() }), "Stopped");
+    assert_eq!(cut(Ended::Panicked { message: "no".into() }), "Experiment failed");
+    assert_eq!(of(&|journal| journal.verdict = Verdict::NotJudged), "Not judged");
+}

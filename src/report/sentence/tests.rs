@@ -269,6 +269,17 @@ fn each_way_of_leaving_something_has_its_state() {
 }
 
 #[test]
+fn what_is_left_by_choice_is_told_and_is_no_failure() {
+    let mut journal = sample();
+    (journal.faults[0].end, journal.faults[0].undo) = (FaultEnd::Left, vec![]);
+    let rollback = journal.rollback();
+    assert_eq!((rollback.state, rollback.left), (RollbackState::Left, vec![format!("{FAULT}: left on by choice")]));
+    assert!(!rollback.state.is_clean() && !rollback.remedies.is_empty());
+    let text = journal.sentence();
+    assert!(text.starts_with(&format!("Something is left of this run: {FAULT}: left on by choice. While ")), "{text}");
+}
+
+#[test]
 fn a_command_to_copy_does_what_it_says() {
     let cases = [
         ("delete networkpolicy default/deny", Some("kubectl delete networkpolicy deny -n default")),

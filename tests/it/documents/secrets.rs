@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
+use steadfast::journal::Journal;
 
 use crate::replay::Server;
 
@@ -108,8 +109,13 @@ fn left(folder: &Path, options: &[&str]) -> Vec<(&'static str, String)> {
     command.args(["--verbose", "--log-file", "log"]).args(options).args(["run", "--json", "experiment.json"]);
     let status = command.stdin(Stdio::null()).stdout(out("stdout")).stderr(out("stderr")).status().unwrap();
     let read = |name: &'static str| (name, fs::read_to_string(folder.join(name)).unwrap_or_default());
-    let all = ["journal.json", "stdout", "stderr", "log"].map(read).to_vec();
+    let mut all = ["journal.json", "stdout", "stderr", "log"].map(read).to_vec();
     assert_eq!(status.code(), Some(0), "{}", all[2].1);
+    let mut journal: Value = serde_json::from_str(&all[0].1).unwrap();
+    let journal: Journal = serde_json::from_value(journal["x-steadfast"]["journal"].take()).unwrap();
+    let escapes = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")];
+    let page = escapes.iter().fold(journal.report_html(), |page, (escape, letter)| page.replace(escape, letter));
+    all.push(("its page", page));
     all
 }
 
