@@ -48,6 +48,7 @@ fn undone(state: RollbackState) -> Known {
     match state {
         RollbackState::NotNeeded | RollbackState::Complete => Known::Holds,
         RollbackState::NotBack | RollbackState::Partial | RollbackState::Failed => Known::Not,
+        RollbackState::Left => Known::Unasked,
         RollbackState::Unknown => Known::No,
     }
 }

@@ -28,24 +28,16 @@ pub(super) fn write(out: &mut String, journal: &Journal) -> Result {
     writeln!(out, "<div><dt>journal</dt><dd>version {}</dd></div>", journal.version)?;
     writeln!(out, "<div><dt>report</dt><dd>steadfast {}</dd></div></dl>", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "<h3>The journal itself</h3>")?;
-    let path = journal.path().map(|path| path.display().to_string());
     let json = serde_json::to_string(journal).unwrap_or_default();
-    if json.len() <= MOST {
-        write!(
-            out,
-            "<p><a download=\"journal.json\" href=\"data:application/json;base64,{}\">",
-            base64(json.as_bytes())
-        )?;
-        writeln!(out, "journal.json</a> ({} bytes)</p>", json.len())?;
+    let bytes = json.len();
+    if bytes <= MOST {
+        let data = base64(json.as_bytes());
+        write!(out, "<p><a download=\"journal.json\" href=\"data:application/json;base64,{data}\">journal.json</a>")?;
+        writeln!(out, " ({bytes} bytes)</p>")?;
     } else {
-        let bytes = json.len();
-        writeln!(
-            out,
-            "<p>It has {bytes} bytes, too many to be carried along: it lies in the file from which this was made.</p>"
-        )?;
-    }
-    if let Some(path) = path {
-        writeln!(out, "<p class=\"faint\">{}</p>", text(&path, 400))?;
+        let path = journal.path().map(|path| path.display().to_string());
+        let path = path.map_or("the file from which this was made".to_owned(), |path| text(&path, 400));
+        writeln!(out, "<p>It has {bytes} bytes, too many to be carried along: it is {path}.</p>")?;
     }
     writeln!(out, "</section>")
 }
