@@ -7,9 +7,9 @@ use futures_util::future::BoxFuture;
 
 use super::{Cluster, Ground};
 use crate::BoxError;
-use crate::clock::{Clock, Seed, Timestamp};
+use crate::clock::{Clock, Seed, Time, Timestamp};
 use crate::experiment::{Environment, Hold, Place, Right};
-use crate::journal::{ClusterEvent, Journal, Trace};
+use crate::journal::{ClusterEvent, FaultWindow, Journal, Trace};
 use crate::kubernetes::{KubeUndoer, PlaceHold, events};
 use crate::observability;
 use crate::rollback::{Ledger, Undoer, leash_is_on};
@@ -113,6 +113,13 @@ impl Environment for Cluster {
 
     fn outputs(&self) -> PathBuf {
         self.inner.outputs.clone()
+    }
+
+    fn fault_changed(&self, run: &str, experiment: &str, number: usize, window: &FaultWindow) {
+        // In virtual time it has no time that anybody else could show.
+        if self.inner.clock.time() == Time::Real {
+            observability::fault_changed(run, experiment, number, window);
+        }
     }
 
     fn trace(&self, run: &str, experiment: &str, now: Timestamp) -> Option<Trace> {

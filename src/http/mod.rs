@@ -119,7 +119,13 @@ impl Http {
 
     async fn send(&self, scene: &Scene) -> Result<Answer, Failure> {
         let started = scene.clock.elapsed();
-        let response = scene.transport.send(&self.request).await?;
+        // The run's own span is what the system's spans belong below: a probe has none that anybody is sent.
+        let marked = scene.trace.as_ref().map(|trace| {
+            let mut request = self.request.clone();
+            trace.mark(&mut request.headers, trace.root);
+            request
+        });
+        let response = scene.transport.send(marked.as_ref().unwrap_or(&self.request)).await?;
         Ok(Answer { response, took: scene.clock.elapsed().saturating_sub(started) })
     }
 }

@@ -34,7 +34,7 @@ pub use telemetry::{
     MetricSeries, Telemetry,
 };
 pub(crate) use trace::mixed;
-pub use trace::{SpanId, Spans, Trace};
+pub use trace::{BAGGAGE, SpanId, Spans, TRACEPARENT, Trace};
 pub use verdict::{Reason, Verdict};
 pub use window::FaultWindow;
 

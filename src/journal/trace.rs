@@ -2,7 +2,14 @@
 
 use std::fmt;
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
+
+/// The header of W3C Trace Context that names a trace and a span.
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// The header of W3C Baggage.
+pub const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 
 /// The trace that a run is part of, for tracing systems. All ids of a run's spans follow from its root span's, so that
 /// a journal made into spans again has the same ones.
@@ -17,6 +24,9 @@ pub struct Trace {
     pub parent: Option<SpanId>,
     /// Whether it is recorded at all, as who started it says.
     pub sampled: bool,
+    /// What goes along with it, in the form of the header `baggage`: `steadfast.run=x7k2m9pq`.
+    #[serde(default)]
+    pub baggage: String,
 }
 
 impl Trace {
@@ -38,6 +48,15 @@ impl Trace {
     #[must_use]
     pub fn traceparent(&self, span: SpanId) -> String {
         format!("00-{}-{span}-{}", self.id, self.flags())
+    }
+
+    /// Says in a request's headers that it is part of the run, unless they say something else already.
+    pub fn mark(&self, headers: &mut HeaderMap, span: SpanId) {
+        for (name, value) in [(TRACEPARENT, self.traceparent(span)), (BAGGAGE, self.baggage.clone())] {
+            if let (false, Ok(value)) = (headers.contains_key(&name), HeaderValue::try_from(value)) {
+                headers.insert(name, value);
+            }
+        }
     }
 
     /// The flags of a `traceparent`, in two digits.
@@ -121,7 +140,13 @@ mod tests {
     use super::*;
 
     fn trace(root: u64) -> Trace {
-        Trace { id: "0af7651916cd43dd8448eb211c80319c".into(), root: SpanId::of(root), parent: None, sampled: true }
+        Trace {
+            id: "0af7651916cd43dd8448eb211c80319c".into(),
+            root: SpanId::of(root),
+            parent: None,
+            sampled: true,
+            baggage: "steadfast.run=a".into(),
+        }
     }
 
     #[test]
@@ -143,6 +168,13 @@ mod tests {
         assert!(not.traceparent(SpanId::of(0)).ends_with("-0000000000000001-00"));
         let json = serde_json::to_string(&not).unwrap();
         assert_eq!(serde_json::from_str::<Trace>(&json).unwrap(), not);
+        let mut headers = HeaderMap::new();
+        headers.insert(BAGGAGE, HeaderValue::from_static("user=1"));
+        not.mark(&mut headers, not.root);
+        assert_eq!(
+            (&headers[&TRACEPARENT], &headers[&BAGGAGE]),
+            (&not.traceparent(not.root).parse().unwrap(), &"user=1".parse().unwrap())
+        );
         for wrong in ["", "0000000000000000", "+af7651916cd43dd", "b7ad6b7169203331b"] {
             assert_eq!(SpanId::parse(wrong), None, "{wrong}");
         }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep};
 
-use super::connect::{Answer, Connection, Cut, Http2, Prepared, Refusal, Wanted, Way};
+use super::connect::{Answer, Connection, Cut, Http2, Own, Prepared, Refusal, Wanted, Way};
 use super::pace::Pace;
 use super::pool::{Bounds, Due, OPENS_WITHIN, Pool, Pushed};
 use super::recording::{Hit, Outcome, Recorder, Recording};
@@ -18,6 +18,7 @@ use super::records::{Outbox, Record};
 use super::redirect;
 use super::schedule::Schedule;
 use super::target::Cycle;
+use super::traced::Traced;
 use crate::BoxError;
 use crate::clock::Timestamp;
 
@@ -62,6 +63,7 @@ pub(super) struct Plan {
     pub(super) shared: usize,
     pub(super) keep: u64,
     pub(super) number_header: Option<HeaderName>,
+    pub(super) trace: Option<Traced>,
     pub(super) started: Timestamp,
 }
 
@@ -251,10 +253,11 @@ impl Generator {
     }
 
     /// What an exchange of this load has to bring.
-    fn wanted(&self, number: u64, last: bool) -> Wanted<'_> {
+    fn wanted(&self, target: &Prepared, number: u64, last: bool) -> Wanted<'_> {
         let plan = &*self.plan;
-        let extra = plan.number_header.as_ref().map(|name| (name, number));
-        Wanted { extra, last, keep: plan.keep, headers: self.outbox.is_some() || plan.redirects.is_some() }
+        let trace = plan.trace.as_ref().filter(|_| target.traced);
+        let own = Own { number, name: plan.number_header.as_ref(), trace };
+        Wanted { own, last, keep: plan.keep, headers: self.outbox.is_some() || plan.redirects.is_some() }
     }
 
     fn stop_for(&self, mistake: BoxError) {
@@ -341,6 +344,7 @@ impl<'a> Line<'a> {
             let record = Record {
                 hit,
                 sent: plan.started + sent,
+                span: plan.trace.as_ref().filter(|_| target.traced).map(|trace| trace.span(due.number)),
                 method: target.method.clone(),
                 url: target.url.clone(),
                 error,
@@ -379,7 +383,7 @@ impl<'a> Line<'a> {
     /// One request on the line's connection; on a new one if there is none, or if the server had closed it.
     async fn ask(&mut self, target: &Prepared, number: u64) -> Result<Answer, Refusal> {
         let generator = self.generator;
-        let wanted = generator.wanted(number, !generator.plan.keep_alive);
+        let wanted = generator.wanted(target, number, !generator.plan.keep_alive);
         let mut again = target.method.is_idempotent();
         loop {
             // One that is known to be closed can be replaced whatever the request is.
@@ -431,7 +435,7 @@ impl<'a> Line<'a> {
                 let opened = generator.plan.way.open(&next).await?;
                 let mut elsewhere = Connection::over(opened, false, &generator.pace).await?;
                 generator.recorder().connected();
-                elsewhere.exchange(&next, generator.wanted(number, true), &generator.pace).await?
+                elsewhere.exchange(&next, generator.wanted(&next, number, true), &generator.pace).await?
             };
             here = Some(next);
         }

@@ -25,6 +25,7 @@ mod redirect;
 mod run;
 mod schedule;
 mod target;
+mod traced;
 pub mod vegeta;
 
 use std::sync::Arc;

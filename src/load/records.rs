@@ -8,6 +8,7 @@ use http::{HeaderMap, Method};
 
 use super::recording::Hit;
 use crate::clock::{Stopwatch, Timestamp};
+use crate::journal::SpanId;
 
 /// The most requests in one batch.
 const BATCH: usize = 128;
@@ -32,6 +33,8 @@ pub struct Record {
     pub hit: Hit,
     /// When it was sent, by the wall clock.
     pub sent: Timestamp,
+    /// Its span, where the run is traced: the system's own spans are below it.
+    pub span: Option<SpanId>,
     /// Its method.
     pub method: Method,
     /// Where it went.

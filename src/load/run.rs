@@ -18,11 +18,16 @@ use super::pool::Bounds;
 use super::recording::{Recorder, Recording};
 use super::records::Outbox;
 use super::target::Cycle;
+use super::traced::Traced;
 use super::{Load, Record, State};
 use crate::BoxError;
 use crate::clock::{Clock, Time, Timestamp};
 use crate::experiment::{Background, Faults, Scene};
+use crate::journal::Trace;
 use crate::transport::{Address, Failure};
+
+/// The slowest requests in a load's output.
+const SLOWEST: &str = "slowest";
 
 /// The most threads by default: one sends some 40,000 requests a second.
 const THREADS: usize = 4;
@@ -43,10 +48,16 @@ impl Load {
                 }
             }
         }
-        self.start_at(uris, &Clock::real(), None)
+        self.start_at(uris, &Clock::real(), None, None)
     }
 
-    fn start_at(&self, uris: Vec<Uri>, clock: &Clock, faults: Option<Faults>) -> Result<Attack, BoxError> {
+    fn start_at(
+        &self,
+        uris: Vec<Uri>,
+        clock: &Clock,
+        faults: Option<Faults>,
+        trace: Option<&Trace>,
+    ) -> Result<Attack, BoxError> {
         let tls = if uris.iter().any(|uri| uri.scheme_str() == Some("https")) {
             let options = &self.options;
             Some(Tls::new(&options.trust, options.identity.as_ref(), options.version, options.resume)?)
@@ -63,7 +74,7 @@ impl Load {
         let lines = self.concurrency.unwrap_or(options.in_flight.min(options.connections));
         let threads = threads.min(lines).max(1) as u64;
         let (started, origin) = (clock.now() + LEAD, Instant::now() + LEAD);
-        let plan = Arc::new(self.plan(Way::Sockets(sockets), Some(uris), threads, started)?);
+        let plan = Arc::new(self.plan(Way::Sockets(sockets), Some(uris), threads, started, trace)?);
         let (k, n) = self.options.share;
         let records = self.taken();
         let shares = (0..threads).map(|thread| {
@@ -95,7 +106,15 @@ impl Load {
     }
 
     /// The plan for so many generators in this process.
-    fn plan(&self, way: Way, uris: Option<Vec<Uri>>, generators: u64, started: Timestamp) -> Result<Plan, BoxError> {
+    fn plan(
+        &self,
+        way: Way,
+        uris: Option<Vec<Uri>>,
+        generators: u64,
+        started: Timestamp,
+        trace: Option<&Trace>,
+    ) -> Result<Plan, BoxError> {
+        let trace = trace.map(|trace| Traced::new(trace, &self.title(), started));
         let (options, schedule) = (&self.options, self.schedule());
         let each = |all: usize| all.div_ceil(usize::try_from(generators).unwrap_or(1)).max(1);
         let mut origins: Vec<String> = Vec::new();
@@ -113,7 +132,7 @@ impl Load {
             if pool == origins.len() {
                 origins.push(origin);
             }
-            targets.push(Prepared::new(target, uri, pool));
+            targets.push(Prepared::new(target, uri, pool, trace.as_ref()));
         }
         let weights: Vec<_> = self.targets.iter().map(|target| target.weight).collect();
         let sockets = matches!(way, Way::Sockets(_));
@@ -140,6 +159,7 @@ impl Load {
             shared: if http2 { each(options.connections.min(4)).min(4) } else { 0 },
             keep: options.keep,
             number_header: options.number_header.clone(),
+            trace,
             started,
         })
     }
@@ -148,10 +168,17 @@ impl Load {
         let guard = StartedGuard(self.state.clone());
         self.state.send_replace(State::Running);
         let recording = match self.sockets(&scene).await? {
-            Some(uris) => self.start_at(uris, &scene.clock, Some(scene.faults.clone()))?.finish().await?,
+            Some(uris) => {
+                let (faults, trace) = (Some(scene.faults.clone()), scene.trace.as_ref());
+                self.start_at(uris, &scene.clock, faults, trace)?.finish().await?
+            }
             None => self.in_place(&scene).await?,
         };
-        let summary = serde_json::to_value(recording.summary())?;
+        let mut summary = serde_json::to_value(recording.summary())?;
+        if let Some(trace) = &scene.trace {
+            let traced = Traced::new(trace, &self.title(), recording.started);
+            summary[SLOWEST] = traced.slowest(&recording);
+        }
         scene.measured.load(recording.timeline(self.described()));
         self.state.send_replace(State::Ended(Arc::new(recording)));
         drop(guard);
@@ -178,7 +205,8 @@ impl Load {
     /// On the caller's runtime, over the scene's own streams.
     async fn in_place(&self, scene: &Scene) -> Result<Recording, BoxError> {
         let (started, origin) = (scene.clock.now(), Instant::now());
-        let plan = Arc::new(self.plan(Way::Transport(scene.transport.clone()), None, 1, started)?);
+        let plan =
+            Arc::new(self.plan(Way::Transport(scene.transport.clone()), None, 1, started, scene.trace.as_ref())?);
         let recorder = self.recorder(started, self.options.share, Some(scene.faults.clone()));
         let generator =
             Generator::new(plan, Pace::wheel(origin), recorder, self.taken().map(Outbox::new), self.options.share);

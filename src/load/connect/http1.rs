@@ -6,14 +6,14 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use http::header::{CONNECTION, HOST};
-use http::{HeaderName, HeaderValue, Request, Uri};
+use http::{HeaderValue, Request, Uri};
 use http_body_util::Full;
 use hyper::body::{Body, Bytes};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
 use super::stamped::{Stamp, Stamped};
-use super::{Answer, Cut, Opened, Prepared, broken};
+use super::{Answer, Cut, Opened, Own, Prepared, broken};
 use crate::load::pace::Pace;
 use crate::load::recording::Class;
 
@@ -57,12 +57,7 @@ impl Http1 {
         self.open && self.driver.is_some() && !self.sender.is_closed()
     }
 
-    fn request(
-        &self,
-        target: &Prepared,
-        extra: Option<(&HeaderName, u64)>,
-        last: bool,
-    ) -> Result<Request<Full<Bytes>>, Cut> {
+    fn request(&self, target: &Prepared, own: Own<'_>, last: bool) -> Result<Request<Full<Bytes>>, Cut> {
         let mut request = Request::new(Full::new(target.body.clone()));
         *request.method_mut() = target.method.clone();
         request.headers_mut().clone_from(&target.headers);
@@ -79,22 +74,20 @@ impl Http1 {
         if last {
             request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        if let Some((name, number)) = extra {
-            request.headers_mut().insert(name.clone(), HeaderValue::from(number));
-        }
+        own.insert(request.headers_mut());
         Ok(request)
     }
 
     pub(super) async fn exchange(
         &mut self,
         target: &Prepared,
-        extra: Option<(&HeaderName, u64)>,
+        own: Own<'_>,
         last: bool,
         keep: u64,
     ) -> Result<Answer, Cut> {
         // Only an exchange that comes to its end leaves the connection usable.
         self.open = false;
-        let request = self.request(target, extra, last)?;
+        let request = self.request(target, own, last)?;
         self.first.clear();
         let answer = self.asked(request, keep).await;
         let answer = answer.map_err(|mut cut| {

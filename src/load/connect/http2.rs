@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use http::header::HOST;
 use http::uri::Authority;
-use http::{HeaderName, HeaderValue, Request, Uri};
+use http::{Request, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::task::JoinHandle;
 
-use super::{Answer, Cut, Opened, Prepared, broken};
+use super::{Answer, Cut, Opened, Own, Prepared, broken};
 
 /// One connection; clones share it.
 #[derive(Clone)]
@@ -43,12 +43,7 @@ impl Http2 {
         !self.sender.is_closed()
     }
 
-    pub(super) async fn exchange(
-        &mut self,
-        target: &Prepared,
-        extra: Option<(&HeaderName, u64)>,
-        keep: u64,
-    ) -> Result<Answer, Cut> {
+    pub(super) async fn exchange(&mut self, target: &Prepared, own: Own<'_>, keep: u64) -> Result<Answer, Cut> {
         let mut request = Request::new(Full::new(target.body.clone()));
         *request.method_mut() = target.method.clone();
         *request.uri_mut() = target.uri.clone().unwrap_or_default();
@@ -64,9 +59,7 @@ impl Http2 {
                 *request.uri_mut() = uri;
             }
         }
-        if let Some((name, number)) = extra {
-            request.headers_mut().insert(name.clone(), HeaderValue::from(number));
-        }
+        own.insert(request.headers_mut());
         self.sender.ready().await.map_err(|error| broken(&error))?;
         let (head, mut body) = self.sender.send_request(request).await.map_err(|error| broken(&error))?.into_parts();
         let (mut bytes, mut kept) = (0, Vec::new());

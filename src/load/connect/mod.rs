@@ -19,7 +19,9 @@ use hyper::body::Bytes;
 use super::pace::Pace;
 use super::recording::Class;
 use super::target::Target;
+use super::traced::Traced;
 use crate::BoxError;
+use crate::journal::TRACEPARENT;
 use crate::transport::{Address, Failure, NoAnswer, SharedTransport, Stream};
 
 pub(super) use http1::Http1;
@@ -107,6 +109,8 @@ pub(super) struct Prepared {
     pub(super) body: Bytes,
     /// For records.
     pub(super) url: std::sync::Arc<str>,
+    /// Whether each request says its own span; otherwise the user's own header does.
+    pub(super) traced: bool,
     /// Which pool it uses.
     pub(super) pool: usize,
     /// Its bytes in HTTP/1.1 over sockets: up to where headers may follow, and the rest; and both in one.
@@ -116,12 +120,14 @@ pub(super) struct Prepared {
 
 impl Prepared {
     /// A target; for sockets with its URL.
-    pub(super) fn new(target: &Target, uri: Option<Uri>, pool: usize) -> Self {
+    pub(super) fn new(target: &Target, uri: Option<Uri>, pool: usize, trace: Option<&Traced>) -> Self {
         let mut headers = target.headers.clone();
+        let traced = trace.is_some_and(|trace| trace.prepare(&mut headers));
         if let Some(host) = uri.as_ref().and_then(host) {
             headers.entry(HOST).or_insert(host);
         }
-        Self::of(target.method.clone(), target.address.clone(), uri, headers, target.body.clone(), pool)
+        let prepared = Self::of(target.method.clone(), target.address.clone(), uri, headers, target.body.clone(), pool);
+        Self { traced, ..prepared }
     }
 
     fn of(
@@ -139,7 +145,7 @@ impl Prepared {
         let path = uri.as_ref().and_then(Uri::path_and_query).map_or("/", http::uri::PathAndQuery::as_str);
         let written = wire::written(&method, path, &headers, &body);
         let whole = [written.0.as_slice(), &written.1].concat();
-        Self { method, address, uri, headers, body, url, pool, written, whole }
+        Self { method, address, uri, headers, body, url, traced: false, pool, written, whole }
     }
 
     /// The same request to where a redirect leads, over sockets by its URL, else by its address. As Go's client: what
@@ -164,7 +170,7 @@ impl Prepared {
                 headers.remove(of_body);
             }
         }
-        Self::of(method, address, uri, headers, body, self.pool)
+        Self { traced: self.traced, ..Self::of(method, address, uri, headers, body, self.pool) }
     }
 }
 
@@ -228,11 +234,48 @@ pub(super) enum Connection {
     Wire(Box<Wire>),
 }
 
+/// The headers of one request alone.
+#[derive(Clone, Copy)]
+pub(super) struct Own<'a> {
+    /// Its number.
+    pub(super) number: u64,
+    /// The header with its number.
+    pub(super) name: Option<&'a http::HeaderName>,
+    /// The trace that it is part of.
+    pub(super) trace: Option<&'a Traced>,
+}
+
+impl Own<'_> {
+    /// Whether there are any.
+    fn is_none(&self) -> bool {
+        self.name.is_none() && self.trace.is_none()
+    }
+
+    /// As lines of HTTP/1.1.
+    fn write(&self, lines: &mut Vec<u8>) {
+        if let Some(name) = self.name {
+            lines.extend_from_slice(format!("{name}: {}\r\n", self.number).as_bytes());
+        }
+        if let Some(trace) = self.trace {
+            lines.extend_from_slice(format!("{TRACEPARENT}: {}\r\n", trace.traceparent(self.number)).as_bytes());
+        }
+    }
+
+    fn insert(&self, headers: &mut HeaderMap) {
+        if let Some(name) = self.name {
+            headers.insert(name.clone(), http::HeaderValue::from(self.number));
+        }
+        if let Some(value) = self.trace.and_then(|trace| trace.traceparent(self.number).parse().ok()) {
+            headers.insert(TRACEPARENT, value);
+        }
+    }
+}
+
 /// What is wanted of an exchange beside its outcome.
 #[derive(Clone, Copy)]
 pub(super) struct Wanted<'a> {
-    /// A header with the request's number.
-    pub(super) extra: Option<(&'a http::HeaderName, u64)>,
+    /// What the request says that no other does.
+    pub(super) own: Own<'a>,
     /// Whether the connection ends with it.
     pub(super) last: bool,
     /// How many bytes of the body.
@@ -255,11 +298,11 @@ impl Connection {
 
     /// Sends a request and reads the answer.
     pub(super) async fn exchange(&mut self, target: &Prepared, wanted: Wanted<'_>, pace: &Pace) -> Result<Answer, Cut> {
-        let Wanted { extra, last, keep, headers } = wanted;
+        let Wanted { own, last, keep, headers } = wanted;
         match self {
-            Self::One(connection) => connection.exchange(target, extra, last, keep).await,
-            Self::Two(connection) => connection.exchange(target, extra, keep).await,
-            Self::Wire(connection) => connection.exchange(target, extra, keep, headers, pace).await,
+            Self::One(connection) => connection.exchange(target, own, last, keep).await,
+            Self::Two(connection) => connection.exchange(target, own, keep).await,
+            Self::Wire(connection) => connection.exchange(target, own, keep, headers, pace).await,
         }
     }
 

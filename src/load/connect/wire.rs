@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use httparse::Status;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 
-use super::{Answer, Cut, Opened, Prepared, keep_some};
+use super::{Answer, Cut, Opened, Own, Prepared, keep_some};
 use crate::load::pace::Pace;
 use crate::load::recording::Class;
 use crate::transport::Stream;
@@ -98,7 +98,7 @@ impl Wire {
     pub(super) async fn exchange(
         &mut self,
         target: &Prepared,
-        extra: Option<(&HeaderName, u64)>,
+        own: Own<'_>,
         keep: u64,
         with_headers: bool,
         pace: &Pace,
@@ -106,15 +106,14 @@ impl Wire {
         // Only an exchange that comes to its end leaves the connection usable.
         self.open = false;
         let (head, rest) = &target.written;
-        let sent = match extra {
-            None => self.stream.write_all(&target.whole).await,
-            Some((name, number)) => {
-                let mut whole = Vec::with_capacity(head.len() + rest.len() + 64);
-                whole.extend_from_slice(head);
-                whole.extend_from_slice(format!("{name}: {number}\r\n").as_bytes());
-                whole.extend_from_slice(rest);
-                self.stream.write_all(&whole).await
-            }
+        let sent = if own.is_none() {
+            self.stream.write_all(&target.whole).await
+        } else {
+            let mut whole = Vec::with_capacity(head.len() + rest.len() + 128);
+            whole.extend_from_slice(head);
+            own.write(&mut whole);
+            whole.extend_from_slice(rest);
+            self.stream.write_all(&whole).await
         };
         sent.and(self.stream.flush().await).map_err(|error| cut(&error, true))?;
         (self.start, self.end) = (0, 0);
@@ -324,7 +323,8 @@ mod tests {
             let (near, mut far) = tokio::io::duplex(1 << 16);
             let mut wire = Wire::over(Opened { stream: Box::new(near), place: None, http2: false });
             let uri: http::Uri = "http://a/x?y".parse().unwrap();
-            let target = Prepared::new(&Target::new(method, "http://a/x?y"), Some(uri), 0);
+            let target = Prepared::new(&Target::new(method, "http://a/x?y"), Some(uri), 0, None);
+            let own = Own { number: 0, name: None, trace: None };
             let bytes = bytes.to_vec();
             let server = tokio::spawn(async move {
                 let mut request = [0; 1024];
@@ -338,8 +338,7 @@ mod tests {
                 }
             });
             let pace = Pace::wheel(Instant::now());
-            let ended =
-                tokio::time::timeout(Duration::from_secs(9), wire.exchange(&target, None, 8, true, &pace)).await;
+            let ended = tokio::time::timeout(Duration::from_secs(9), wire.exchange(&target, own, 8, true, &pace)).await;
             server.await.unwrap();
             let ended = ended.expect("it ends");
             let open = wire.is_open();

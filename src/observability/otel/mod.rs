@@ -22,18 +22,19 @@ use crate::journal::{Journal, SpanId, Trace, complain};
 const BATCH: usize = 512;
 
 /// The trace of a run, if traces are to be sent.
-pub(super) fn trace(seed: Seed, purpose: &str) -> Option<Trace> {
+pub(super) fn trace(seed: Seed, run: &str, purpose: &str) -> Option<Trace> {
     // What is wrong with them is told at the end.
     let settings = Settings::of(&crate::variables::text).ok().flatten()?;
-    Some(of(settings.parent, seed, purpose))
+    Some(of(settings.parent, seed, run, purpose))
 }
 
-fn of(parent: Option<Parent>, seed: Seed, purpose: &str) -> Trace {
+fn of(parent: Option<Parent>, seed: Seed, run: &str, purpose: &str) -> Trace {
+    let baggage = format!("steadfast.run={run}");
     let mut rng = seed.rng(purpose);
     let (own, root) = (rng.u128(1..), SpanId::of(rng.u64(..)));
     match parent {
-        Some(Parent { trace, span, sampled }) => Trace { id: trace, root, parent: Some(span), sampled },
-        None => Trace { id: format!("{own:032x}"), root, parent: None, sampled: true },
+        Some(Parent { trace, span, sampled }) => Trace { id: trace, root, parent: Some(span), sampled, baggage },
+        None => Trace { id: format!("{own:032x}"), root, parent: None, sampled: true, baggage },
     }
 }
 
@@ -83,14 +84,14 @@ mod tests {
 
     #[test]
     fn the_trace_follows_from_the_seed_or_from_who_started_it() {
-        let own = of(None, Seed(7), "a");
-        assert_eq!(own, of(None, Seed(7), "a"));
+        let own = of(None, Seed(7), "r", "a");
+        assert_eq!(own, of(None, Seed(7), "r", "a"));
         assert!(own.sampled && own.id.len() == 32);
-        let others = [of(None, Seed(8), "a"), of(None, Seed(7), "b")];
+        let others = [of(None, Seed(8), "r", "a"), of(None, Seed(7), "r", "b")];
         assert!(others.iter().all(|other| other.id != own.id && other.root != own.root));
 
         let span = SpanId::of(5);
-        let below = of(Some(Parent { trace: "ab".repeat(16), span, sampled: false }), Seed(7), "a");
+        let below = of(Some(Parent { trace: "ab".repeat(16), span, sampled: false }), Seed(7), "r", "a");
         assert_eq!((below.id, below.root, below.parent), ("ab".repeat(16), own.root, Some(span)));
         assert!(!below.sampled);
     }

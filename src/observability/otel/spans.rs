@@ -279,6 +279,30 @@ impl Made<'_> {
             };
             span.attributes.push(text("steadfast.status", status));
             span.status = told;
+            self.slowest(&step.output["slowest"]);
+        }
+    }
+
+    /// The slowest requests of the load that was added last: the system's own spans are below them.
+    fn slowest(&mut self, requests: &serde_json::Value) {
+        let Some(Span { span_id: load, name, .. }) = self.spans.last().cloned() else { return };
+        for request in requests.as_array().into_iter().flatten() {
+            let said = |key: &str| request[key].as_str().unwrap_or_default();
+            let (Some(own), Ok(sent), Ok(done)) =
+                (SpanId::parse(said("span")), said("sent").parse(), said("done").parse())
+            else {
+                continue;
+            };
+            let span = self.push(own, load.clone(), &format!("request of {name}"), nanos(sent), nanos(done));
+            span.kind = SpanKind::Client.into();
+            let outcome = said("outcome");
+            match outcome.parse() {
+                Ok(status) => span.attributes.push(number("http.response.status_code", status)),
+                Err(_) => span.attributes.push(text("error.type", outcome)),
+            }
+            if !outcome.parse().is_ok_and(|status: u32| status < 400) {
+                span.status = Some(failed(outcome));
+            }
         }
     }
 

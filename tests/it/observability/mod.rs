@@ -2,9 +2,9 @@
 
 #[cfg(feature = "otel")]
 mod decoded;
+mod grafana;
 #[cfg(feature = "otel")]
 mod otel;
-#[cfg(feature = "otel")]
 mod receiver;
 mod spans;
 

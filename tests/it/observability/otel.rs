@@ -15,7 +15,7 @@ fn run(variables: &[(&str, &str)]) -> String {
     told("observability::otel::lab4_runs", variables)
 }
 
-fn told(test: &str, variables: &[(&str, &str)]) -> String {
+fn child(test: &str, variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this binary"));
     command.args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"]);
     for (name, _) in std::env::vars_os() {
@@ -24,7 +24,12 @@ fn told(test: &str, variables: &[(&str, &str)]) -> String {
             command.env_remove(&*name);
         }
     }
-    let output = command.envs(variables.iter().copied()).output().expect("it runs");
+    command.envs(variables.iter().copied());
+    command
+}
+
+fn told(test: &str, variables: &[(&str, &str)]) -> String {
+    let output = child(test, variables).output().expect("it runs");
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "nothing of it changes a run: {told}");
     assert!(!told.contains("hunter2"), "{told}");
@@ -75,7 +80,10 @@ fn lab4_is_one_trace() {
     assert_eq!(root.attributes["steadfast.verdict"], "deviated");
     assert!(root.events.iter().any(|(name, _)| name == "safeguard"), "{:?}", root.events);
     for span in &spans {
-        assert!(span.kind == 1 && span.start <= span.end, "{span:?}");
+        assert!(
+            span.kind == if span.name == "request of traffic: GET http://front.default/, 10/s for 10s" { 3 } else { 1 }
+        );
+        assert!(span.start <= span.end, "{span:?}");
         if span.id != root.id {
             let parent = by_id[span.parent.as_str()];
             assert!(parent.start <= span.start && span.end <= parent.end, "{span:#?} is not inside {parent:#?}");
@@ -120,6 +128,101 @@ fn lab4_is_one_trace() {
     }
     let out: Vec<_> = checks("under the fault").into_iter().filter(|check| check.status == 2).collect();
     assert!(out.len() == 1 && out[0].attributes["steadfast.outcome"] == "not-met", "{out:?}");
+}
+
+/// A service that keeps the contexts that it is asked in.
+#[test]
+#[ignore = "run by the next, in a process of its own"]
+fn keeps_contexts() {
+    use std::sync::{Arc, Mutex};
+    use steadfast::prelude::*;
+    let seen: Arc<Mutex<Vec<(String, String, String)>>> = Arc::default();
+    let kept = seen.clone();
+    crate::support::on_the_lab(async move |cluster| {
+        let keeping = kept.clone();
+        cluster.lab()?.image("keeper:1", move |_| {
+            let kept = keeping.clone();
+            axum::Router::new().fallback(async move |uri: axum::http::Uri, headers: axum::http::HeaderMap| {
+                let said = |name: &str| headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+                kept.lock().unwrap().push((uri.path().to_owned(), said("traceparent"), said("baggage")));
+            })
+        });
+        let labels = json!({"app": "keeper"});
+        let metadata = json!({"name": "keeper", "namespace": "default", "labels": labels});
+        let spec = json!({"containers": [{"name": "c", "image": "keeper:1"}]});
+        cluster.apply(&json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})).await?;
+        let metadata = json!({"name": "keeper", "namespace": "default"});
+        let spec = json!({"selector": labels, "ports": [{"port": 80, "targetPort": 8080}]});
+        cluster.apply(&json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})).await?;
+        let at = |path: &str| cluster.namespace("default").service("keeper").url(path);
+        let load = load::get(at("/load")).per_second(100).lasting(secs(1)).named("traffic");
+        let own = load::get(at("/own")).header("traceparent", "mine").header("baggage", "user=1").named("own");
+        let journal = Experiment::without_hypothesis("contexts")
+            .pause(secs(10))
+            .background(&load)
+            .background(&own)
+            .observe(http::get(at("/probe")))
+            .observe(http::get(at("/own")).header("traceparent", "mine").header("baggage", "user=1"))
+            .run(&cluster)
+            .await?;
+        println!("TRACE {}", serde_json::to_string(&journal.trace)?);
+        println!("SLOWEST {}", journal.steps[1].output["slowest"]);
+        Ok(())
+    });
+    for (path, traceparent, baggage) in seen.lock().unwrap().iter() {
+        println!("SEEN {path} {traceparent} {baggage}");
+    }
+}
+
+#[test]
+fn requests_carry_the_context_unless_they_have_one() {
+    let collector = Receiver::new();
+    let run = |variables: &[(&str, &str)]| {
+        let output = child("observability::otel::keeps_contexts", variables).output().expect("it runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).expect("text");
+        let of = |word: &str| -> Vec<String> {
+            text.lines().filter_map(|line| Some(line.split_once(word)?.1.to_owned())).collect()
+        };
+        (of("TRACE "), of("SLOWEST "), of("SEEN "))
+    };
+    let at = [("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url.as_str())];
+    let (trace, slowest, seen) = run(&at);
+    let trace: serde_json::Value = serde_json::from_str(&trace[0]).expect("JSON");
+    let (id, root) = (trace["id"].as_str().expect("an id"), trace["root"].as_str().expect("a span"));
+    let baggage = trace["baggage"].as_str().expect("a run");
+    assert!(baggage.starts_with("steadfast.run="), "{trace}");
+    let mut spans = BTreeSet::new();
+    for line in &seen {
+        let [path, traceparent, told] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        match path {
+            "/own" => assert_eq!((traceparent, told), ("mine", "user=1")),
+            "/probe" => assert_eq!((traceparent, told), (&*format!("00-{id}-{root}-01"), baggage)),
+            _ => {
+                let span = traceparent.strip_prefix(&format!("00-{id}-")).and_then(|rest| rest.strip_suffix("-01"));
+                assert!(spans.insert(span.expect("it is of the trace").to_owned()) && told == baggage, "{line}");
+            }
+        }
+    }
+    assert_eq!(spans.len(), 100);
+    assert!(spans.iter().all(|span| span.len() == 16), "{spans:?}");
+    let slowest: Vec<serde_json::Value> = serde_json::from_str(&slowest[0]).expect("JSON");
+    assert_eq!(slowest.len(), 10);
+    let slow: BTreeSet<_> = slowest.iter().map(|slow| slow["span"].as_str().expect("a span").to_owned()).collect();
+    assert!(slow.len() == 10 && slow.is_subset(&spans), "{slow:?}");
+    let (_, told) = from_protobuf(&collector.got()[0].body);
+    let load =
+        told.iter().find(|span| span.attributes.get("steadfast.kind") == Some(&json!("background"))).expect("a load");
+    let clients: BTreeSet<_> =
+        told.iter().filter(|s| s.kind == 3 && s.parent == load.id).map(|s| s.id.clone()).collect();
+    assert_eq!(clients, slow);
+    assert_eq!(run(&at).2, seen, "from the seed");
+
+    let (trace, slowest, seen) = run(&[]);
+    assert_eq!((trace[0].as_str(), slowest[0].as_str()), ("null", "null"));
+    assert!(
+        seen.iter().all(|line| line.starts_with("/own mine") || line.trim_end() == line.split(' ').next().unwrap())
+    );
 }
 
 #[test]
