@@ -17,7 +17,8 @@ demo: ## lab4 of the Chaos Toolkit demos on the embedded lab
 	@$(CARGO) run --quiet --features cli -- demo
 
 test: ## everything that needs no cluster
-	$(CARGO) test --workspace --features cli,otel
+	$(CARGO) test --workspace --features cli,otel; code=$$?; \
+	$(CARGO) run --quiet --features cli,otel -- report --last || true; exit $$code
 
 test-goose: ## goose attacks, and what else depends on what that feature brings
 	$(CARGO) test --features cli,goose --lib load::goose
@@ -68,7 +69,7 @@ doc: ## documentation without warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --features cli,goose,otel,testcontainers
 
 features: ## each feature by itself
-	@for f in kubernetes prometheus load shop lab macros insta goose testcontainers otel cli; do \
+	@for f in kubernetes prometheus load shop lab macros insta report goose testcontainers otel cli; do \
 	  echo "feature $$f"; $(CARGO) check --quiet --no-default-features --features $$f || exit 1; done
 	$(CARGO) check --quiet --no-default-features
 

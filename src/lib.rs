@@ -78,6 +78,7 @@ pub mod rollback;
 #[cfg(feature = "shop")]
 #[doc(hidden)]
 pub mod services;
+mod settings;
 pub mod tolerance;
 pub mod transport;
 mod variables;

@@ -8,6 +8,7 @@ mod demo;
 mod document;
 mod kind;
 mod lab;
+mod report;
 mod sweep;
 mod vegeta;
 
@@ -98,6 +99,8 @@ enum Verb {
     Kind(kind::Options),
     /// Undoes what dead runs have left on a cluster; `--list` says what is on.
     Sweep(sweep::Options),
+    /// Tells stored journals to people and to CI, or what the last run of tests came to.
+    Report(report::Options),
     /// HTTP load with vegeta 12's commands, flags, files and reports.
     Vegeta(vegeta::Options),
     /// Prints what a shell needs to complete this command.
@@ -118,6 +121,7 @@ pub fn main() -> ExitCode {
         Verb::Lab(options) => lab::run(&options),
         Verb::Kind(options) => kind::run(&options),
         Verb::Sweep(options) => sweep::run(&options),
+        Verb::Report(options) => report::run(&options),
         Verb::Vegeta(options) => vegeta::run(&options),
         Verb::Completions(options) => completions::run(&options),
     }

@@ -1,7 +1,7 @@
 //! What the engine asks of a cluster.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use futures_util::future::BoxFuture;
 
@@ -9,7 +9,7 @@ use super::{Cluster, Ground};
 use crate::BoxError;
 use crate::clock::{Clock, Seed, Time, Timestamp};
 use crate::experiment::{Environment, Hold, Place, Right};
-use crate::journal::{ClusterEvent, FaultWindow, Journal, Trace};
+use crate::journal::{ClusterEvent, Ended, FaultWindow, Journal, Trace};
 use crate::kubernetes::{KubeUndoer, PlaceHold, events};
 use crate::observability;
 use crate::rollback::{Ledger, Undoer, leash_is_on};
@@ -136,5 +136,8 @@ impl Environment for Cluster {
     fn ended(&self, journal: &Journal) {
         crate::report::ended(&super::outputs::root(), journal);
         observability::ended(journal);
+        if !matches!(journal.ended, Ended::Completed | Ended::GateMissed) {
+            *self.inner.broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(journal.summary());
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::PoisonError;
 
 use super::queue::Turn;
 use super::{Cluster, ClusterError, Target};
@@ -9,6 +10,7 @@ use crate::Error;
 #[cfg(feature = "lab")]
 use crate::clock::Clock;
 use crate::clock::Seed;
+use crate::journal::complain;
 
 /// What tokio says of a socket on a runtime without I/O.
 const NO_IO: &str = "IO is disabled";
@@ -55,25 +57,40 @@ where
         builder.enable_time().start_paused(true);
     }
     let runtime = builder.build().map_err(ClusterError::Runtime)?;
+    let mut broken = None;
     let work = async {
         let cluster = open(target, real, test).await?;
+        broken = Some(cluster.inner.broken.clone());
         body(cluster).await
     };
     let done = catch_unwind(AssertUnwindSafe(|| runtime.block_on(work)));
+    let broken = broken.and_then(|broken| broken.lock().unwrap_or_else(PoisonError::into_inner).take());
+    if let Some(summary) = broken.filter(|summary| is_untold(&done, summary)) {
+        complain(&format!("the last run of {test} that broke off:\n{summary}"));
+    }
     if !real && !matches!(done, Ok(Ok(()))) {
         // A seed that cannot be read is the failure itself, and says so.
         if let Ok(Seed(seed)) = Seed::from_env() {
-            crate::journal::complain(&format!("{test} failed; to run it again as it was: STEADFAST_SEED={seed}"));
+            complain(&format!("{test} failed; to run it again as it was: STEADFAST_SEED={seed}"));
         }
     }
     match done {
         Ok(done) => done,
         Err(payload) => {
             if !real && text(&*payload).is_some_and(|text| text.contains(NO_IO)) {
-                crate::journal::complain(NO_SOCKETS);
+                complain(NO_SOCKETS);
             }
             resume_unwind(payload)
         }
+    }
+}
+
+/// Whether a test fails of something that does not tell this summary itself.
+fn is_untold(done: &std::thread::Result<Result<(), Error>>, summary: &str) -> bool {
+    match done {
+        Ok(Ok(())) => false,
+        Ok(Err(error)) => !error.to_string().contains(summary),
+        Err(payload) => !text(&**payload).is_some_and(|text| text.contains(summary)),
     }
 }
 

@@ -27,8 +27,8 @@ mod sweep;
 #[cfg(feature = "cli")]
 mod swept;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
 
@@ -49,7 +49,7 @@ pub use namespace::Namespace;
 pub use needs::not_left_out;
 use network::NetworkCluster;
 #[cfg(feature = "cli")]
-pub(crate) use outputs::folder as outputs_folder;
+pub(crate) use outputs::{folder as outputs_folder, root as outputs_root};
 #[cfg(feature = "lab")]
 pub use shop::{SHOP_IMAGE, SHOP_NODE_PORT, shop, shop_image, shop_in};
 #[cfg(feature = "cli")]
@@ -77,6 +77,8 @@ struct Inner {
     runs: AtomicU32,
     /// The journals that were given a name.
     journals: AtomicU32,
+    /// What the last run came to that broke off: a test that fails of it shows this.
+    broken: Arc<Mutex<Option<String>>>,
 }
 
 enum Ground {
@@ -123,6 +125,7 @@ impl Cluster {
             process: crate::rollback::this_process().unwrap_or_default(),
             runs: AtomicU32::new(0),
             journals: AtomicU32::new(0),
+            broken: Arc::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -168,6 +171,7 @@ impl Cluster {
             process: crate::rollback::this_process().unwrap_or_default(),
             runs: AtomicU32::new(0),
             journals: AtomicU32::new(0),
+            broken: Arc::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -320,6 +324,7 @@ impl Cluster {
             process: process.to_owned(),
             runs: AtomicU32::new(self.next_run() * 1_000),
             journals: AtomicU32::new(0),
+            broken: Arc::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }

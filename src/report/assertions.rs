@@ -3,6 +3,7 @@
 use std::panic::Location;
 
 use super::github::assertion_failed;
+use super::publish::note_assertion;
 use crate::journal::{Journal, Verdict};
 
 impl Journal {
@@ -15,8 +16,9 @@ impl Journal {
     #[track_caller]
     pub fn assert_recovered(&self) {
         self.assert_as_before();
-        let recovered = self.recovered;
-        self.assert_that(recovered == Verdict::Met, &format!("expected recovery, which is {recovered}"));
+        if self.recovered != Verdict::Met {
+            self.fail(&format!("expected recovery, which is {}", self.recovered));
+        }
     }
 
     /// Fails the test unless the verdict is `expected`, with a summary of what happened.
@@ -29,20 +31,26 @@ impl Journal {
     #[track_caller]
     pub fn assert_verdict(&self, expected: Verdict) {
         self.assert_as_before();
-        self.assert_that(self.verdict == expected, &format!("expected the verdict {expected}"));
+        let what = format!("expected the verdict {expected}");
+        if self.verdict != expected {
+            self.fail(&what);
+        }
+        note_assertion(self, &what, true);
     }
 
     #[track_caller]
     fn assert_as_before(&self) {
-        self.assert_that(self.not_undone().is_empty(), "rollback failed, a fault may be left");
-        self.assert_that(self.not_back().is_empty(), "everything is undone, but not back as it was");
+        if !self.not_undone().is_empty() {
+            self.fail("rollback failed, a fault may be left");
+        }
+        if !self.not_back().is_empty() {
+            self.fail("everything is undone, but not back as it was");
+        }
     }
 
     #[track_caller]
-    fn assert_that(&self, holds: bool, what: &str) {
-        if holds {
-            return;
-        }
+    fn fail(&self, what: &str) -> ! {
+        note_assertion(self, what, false);
         assertion_failed(&self.experiment, &format!("{what}: it is {}", self.verdict), Location::caller());
         panic!("{what}:\n{}", self.summary());
     }

@@ -21,6 +21,7 @@ pub(super) fn of(journal: &Journal) -> Vec<Case> {
     for (phase, words) in JUDGED {
         if phase == "after" {
             cases.extend(faults(journal));
+            cases.extend(failed_steps(journal));
             cases.extend(undos(journal));
         }
         cases.extend(judged(journal, phase, words));
@@ -111,6 +112,15 @@ fn why_ended(journal: &Journal) -> String {
         (Ended::GateMissed, None) => "the hypothesis did not hold before the method".to_owned(),
         (other, _) => ended(other).1.unwrap_or_else(|| "the run ended before".to_owned()),
     }
+}
+
+/// Steps that failed and did not end the run, as a document's do: of those that end it, the run's own case tells.
+fn failed_steps(journal: &Journal) -> Vec<Case> {
+    let ended = !matches!(journal.ended, Ended::Completed | Ended::GateMissed);
+    let steps = journal.steps.iter().filter(|step| !ended && step.kind != "inject");
+    let failed = steps.filter_map(|step| Some((step, error_of(&step.status)?)));
+    let told = |(step, error)| Case { location: located(step), ..case("method", &step.name, CaseResult::Error, error) };
+    failed.map(told).collect()
 }
 
 /// For each fault the step that injected it, as far as one is known.
@@ -261,5 +271,117 @@ fn apart(cases: &mut [Case]) {
         if *number > 1 {
             case.name = format!("{} ({number})", case.name);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::summary::Summary;
+    use super::super::{github, junit, markdown};
+    use super::*;
+    use crate::journal::Reason;
+
+    /// Each way to end, in each format: nothing that broke off or is not known passes for a success.
+    #[test]
+    fn each_ending_is_an_error_of_the_run_unless_it_came_to_a_verdict() {
+        let unknown = || Some(Reason::EndedBefore { why: "it was over".into() });
+        for (ended, verdict, reason, result, headline, annotated) in [
+            (Ended::Completed, Verdict::Met, None, CaseResult::Passed, "met", false),
+            (Ended::Completed, Verdict::Deviated, None, CaseResult::Passed, "deviated", false),
+            (Ended::Completed, Verdict::NotJudged, None, CaseResult::Passed, "not judged", false),
+            (Ended::Completed, Verdict::Inconclusive, unknown(), CaseResult::Error, "inconclusive", true),
+            (
+                Ended::GateMissed,
+                Verdict::Inconclusive,
+                unknown(),
+                CaseResult::Error,
+                "inconclusive (gate missed)",
+                true,
+            ),
+            (Ended::Running, Verdict::NotJudged, None, CaseResult::Error, "not judged (running)", true),
+            (Ended::Cancelled, Verdict::Met, None, CaseResult::Error, "met (cancelled)", true),
+            (
+                Ended::Failed { error: "no".into() },
+                Verdict::Deviated,
+                None,
+                CaseResult::Error,
+                "deviated (failed)",
+                true,
+            ),
+            (
+                Ended::Panicked { message: "no".into() },
+                Verdict::Inconclusive,
+                unknown(),
+                CaseResult::Error,
+                "inconclusive (panicked)",
+                true,
+            ),
+            (
+                Ended::Interrupted { signal: "SIGINT".into() },
+                Verdict::Inconclusive,
+                unknown(),
+                CaseResult::Error,
+                "inconclusive (interrupted)",
+                true,
+            ),
+            (
+                Ended::Stopped { by: "a safeguard".into() },
+                Verdict::Inconclusive,
+                unknown(),
+                CaseResult::Error,
+                "inconclusive (stopped)",
+                true,
+            ),
+            (
+                Ended::Stopped { by: "x".into() },
+                Verdict::Deviated,
+                None,
+                CaseResult::Passed,
+                "deviated (stopped)",
+                false,
+            ),
+        ] {
+            let mut journal = crate::report::sample();
+            (journal.ended, journal.verdict, journal.reason) = (ended.clone(), verdict, reason);
+            let summary = Summary::of(&journal);
+            let run = summary.cases.last().expect("a case");
+            assert_eq!((run.phase.as_str(), run.result), ("run", result), "{ended:?}");
+            assert_eq!(markdown::headline(&summary), headline);
+            assert!(markdown::report(&summary).contains(&format!(": {headline}\n")), "{ended:?}");
+            let errors = junit::file(&[summary.clone()]).matches("<error ").count();
+            assert_eq!(errors, usize::from(result == CaseResult::Error), "{ended:?}");
+            assert_eq!(github::annotations(&summary).starts_with("::warning "), annotated, "{ended:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_left_is_a_failure_and_an_error_on_github_whatever_the_verdict() {
+        let mut journal = crate::report::sample();
+        journal.verdict = Verdict::Met;
+        let why = "held by a\nfinalizer".to_owned();
+        journal.faults[0].undo[0].outcome = crate::rollback::UndoOutcome::Leaked { why };
+        let summary = Summary::of(&journal);
+        assert!(summary.cases.iter().any(|case| case.phase == "undo" && case.result == CaseResult::Failed));
+        assert_eq!(summary.urgency(), 0);
+        let told = github::annotations(&summary);
+        assert!(told.starts_with("::error title=a fault may be left%3A ") && told.lines().count() == 1, "{told}");
+        assert!(told.contains("held by a%0Afinalizer"), "{told}");
+    }
+
+    #[test]
+    fn equal_names_of_a_phase_are_numbered_and_the_run_has_no_name_in_them() {
+        let mut journal = crate::report::sample();
+        let twice = journal.evaluations[0].checks[0].clone();
+        journal.evaluations[0].checks.push(twice);
+        journal.steps[0].kind = "inject".into();
+        journal.steps[0].name = format!("a fault of {}", journal.run);
+        let cases = of(&journal);
+        let mut names: Vec<_> = cases.iter().map(|case| (case.phase.clone(), case.name.clone())).collect();
+        let count = names.len();
+        assert!(names.iter().any(|(_, name)| name.ends_with(" (2)")));
+        assert!(names.iter().all(|(_, name)| !name.contains(&journal.run)));
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
     }
 }

@@ -60,7 +60,7 @@ pub(super) fn add(settings: &Settings, root: &Path, session: &str, journal: &Pat
     let old = old.filter(|old| old.session == session && old.schema_version == SCHEMA_VERSION);
     let known: BTreeMap<PathBuf, Entry> = old.into_iter().flat_map(|old| old.experiments).map(keyed).collect();
     let mut experiments = Vec::new();
-    for path in in_order(session::journals(root, session)) {
+    for path in in_order(session::noted(root, session).journals) {
         let below = path.strip_prefix(root).unwrap_or(&path);
         let entry = match known.get(below) {
             Some(known) if path != journal => Some(known.clone()),
@@ -73,10 +73,39 @@ pub(super) fn add(settings: &Settings, root: &Path, session: &str, journal: &Pat
     experiments.iter().for_each(|entry| counts.add(entry.summary.counts));
     let index = Index { schema_version: SCHEMA_VERSION, session: session.to_owned(), counts, experiments };
     write_atomically(&file, to_json(&index).as_bytes())?;
+    #[cfg(feature = "report")]
+    if settings.has(Format::Html) {
+        write_atomically(&root.join("index.html"), super::listing::html(&index).as_bytes())?;
+    }
     if settings.has(Format::Junit) {
         write_atomically(&root.join("junit.xml"), merged_junit(root, &index).as_bytes())?;
     }
     Ok(())
+}
+
+#[cfg(feature = "cli")]
+impl Index {
+    /// Of these journals, told from a folder, with all their cases.
+    pub(crate) fn of<'a>(root: &Path, told: impl Iterator<Item = (&'a Path, &'a Summary)>) -> Self {
+        let entry = |(path, summary): (&Path, &Summary)| {
+            let below = path.strip_prefix(root).unwrap_or(path);
+            Entry { folder: folder_of(below), files: files_of(path), summary: summary.clone() }
+        };
+        let experiments: Vec<Entry> = told.map(entry).collect();
+        let mut counts = Counts::default();
+        experiments.iter().for_each(|entry| counts.add(entry.summary.counts));
+        Self { schema_version: SCHEMA_VERSION, session: String::new(), counts, experiments }
+    }
+
+    /// As a page.
+    pub(crate) fn to_html(&self) -> String {
+        super::listing::html(self)
+    }
+
+    /// As indented JSON with a final newline.
+    pub(crate) fn to_json(&self) -> String {
+        to_json(self)
+    }
 }
 
 fn keyed(entry: Entry) -> (PathBuf, Entry) {
@@ -85,7 +114,7 @@ fn keyed(entry: Entry) -> (PathBuf, Entry) {
 }
 
 /// `journal-2.json` before `journal-10.json`.
-fn in_order(paths: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
+pub(super) fn in_order(paths: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
     let key = |path: &PathBuf| {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         (path.parent().map(Path::to_owned), name.len(), name)
@@ -99,6 +128,15 @@ fn entry(journal: &Path, below: &Path) -> Option<Entry> {
     let text = fs::read(beside(journal, FILE)).ok()?;
     let mut summary: Summary = serde_json::from_slice(&text).ok()?;
     summary.cases = Vec::new();
+    Some(Entry { folder: folder_of(below), files: files_of(journal), summary })
+}
+
+fn folder_of(journal: &Path) -> String {
+    journal.parent().map(|folder| folder.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The files that there are of a journal.
+fn files_of(journal: &Path) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     for (format, name) in
         [("junit", "junit.xml"), ("markdown", "report.md"), ("html", "report.html"), ("summary", "summary.json")]
@@ -109,8 +147,7 @@ fn entry(journal: &Path, below: &Path) -> Option<Entry> {
         }
     }
     files.insert("journal".to_owned(), name_of(journal));
-    let folder = below.parent().map(|folder| folder.to_string_lossy().into_owned()).unwrap_or_default();
-    Some(Entry { folder, files, summary })
+    files
 }
 
 fn name_of(path: &Path) -> String {

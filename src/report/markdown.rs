@@ -44,6 +44,25 @@ pub(crate) fn report(summary: &Summary) -> String {
     out
 }
 
+/// The reports of several runs; where they are too long together, a list.
+#[cfg(feature = "cli")]
+pub(crate) fn reports(summaries: &[Summary]) -> String {
+    let whole = summaries.iter().map(report).collect::<Vec<_>>().join("\n");
+    if whole.len() <= MOST {
+        return whole;
+    }
+    let mut out = String::new();
+    for (at, summary) in summaries.iter().enumerate() {
+        let entry = entry(summary);
+        if out.len() + entry.len() > MOST {
+            let _ = writeln!(out, "- and {} more", summaries.len() - at);
+            break;
+        }
+        out.push_str(&entry);
+    }
+    out
+}
+
 /// The verdict in a word or two, whatever is worst first.
 pub(super) fn headline(summary: &Summary) -> String {
     let verdict = summary.verdict.to_string();

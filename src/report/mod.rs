@@ -7,6 +7,8 @@
 
 mod assertions;
 mod cases;
+#[cfg(feature = "cli")]
+mod chaostoolkit;
 pub mod compare;
 mod escape;
 mod github;
@@ -14,9 +16,15 @@ mod github;
 mod html;
 mod index;
 mod junit;
+#[cfg(feature = "cli")]
+mod last;
+#[cfg(feature = "report")]
+mod listing;
 mod markdown;
 mod numbers;
 mod publish;
+#[cfg(feature = "cli")]
+mod read;
 mod sentence;
 mod session;
 mod settings;
@@ -27,6 +35,18 @@ pub use numbers::{FaultTimes, LoadNumbers, Numbers, PartNumbers};
 #[cfg(feature = "kubernetes")]
 pub(crate) use publish::{began, ended};
 pub use sentence::{Rollback, RollbackState};
+
+/// What the command makes of journals.
+#[cfg(feature = "cli")]
+pub(crate) mod command {
+    pub(crate) use super::github::annotations;
+    pub(crate) use super::index::Index;
+    pub(crate) use super::junit::file as junit;
+    pub(crate) use super::last::Last;
+    pub(crate) use super::markdown::reports as markdown;
+    pub(crate) use super::read::{Told, read};
+    pub(crate) use super::summary::Summary;
+}
 
 /// A run of lab4 with all that can be measured beside it, for tests.
 #[cfg(test)]

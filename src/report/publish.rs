@@ -16,14 +16,28 @@ use crate::journal::{Journal, complain, write_atomically};
 /// How long the end of a run waits for its reports, which take milliseconds unless a disk hangs.
 const WITHIN: Duration = Duration::from_secs(5);
 
+/// Where the outputs of this process lie, once a run has begun.
+static ROOT: OnceLock<PathBuf> = OnceLock::new();
+
 /// A run begins whose journal will be there. One outside of the outputs is the business of who put it there.
 pub(crate) fn began(root: &Path, journal: &Path) {
     let Some((root, told)) = below(root, journal) else { return };
+    // Of a test process there is but one.
+    let _ = ROOT.set(root.clone());
     if let Err(error) = session::note(&root, session_here(), &told) {
         static ONCE: Once = Once::new();
         // The journal will say it again if it cannot be written either.
         ONCE.call_once(|| complain(&format!("failed to note the run in {}: {error}", root.display())));
     }
+}
+
+/// What a test has asserted of a journal, and whether that held: for who reads the session afterwards.
+pub(super) fn note_assertion(journal: &Journal, asserted: &str, held: bool) {
+    // Of a journal that no run of this process has made, nobody reads it.
+    let (Some(root), Some(path)) = (ROOT.get(), journal.path()) else { return };
+    let Some((root, told)) = below(root, path) else { return };
+    // Whoever could not note the run has said so.
+    let _ = session::note_assertion(&root, session_here(), &told, asserted, held);
 }
 
 /// The root, and the journal's path from there.
@@ -52,7 +66,7 @@ pub(crate) fn ended(root: &Path, journal: &Journal) {
     let (sender, done) = channel();
     let work = move || {
         // Nobody may wait any more.
-        let _ = sender.send(publish(&settings, &root, &path, &journal));
+        let _ = sender.send(publish(&settings, &root, &path, journal));
     };
     if let Err(error) = std::thread::Builder::new().name("steadfast-report".to_owned()).spawn(work) {
         return complain(&format!("no report is written: {error}"));
@@ -66,8 +80,8 @@ pub(crate) fn ended(root: &Path, journal: &Journal) {
 }
 
 /// Writes what is asked for, as far as it goes, and says what did not go.
-fn publish(settings: &Settings, root: &Path, path: &Path, journal: &Journal) -> Vec<String> {
-    let summary = Summary::of(journal);
+fn publish(settings: &Settings, root: &Path, path: &Path, journal: Journal) -> Vec<String> {
+    let (journal, summary) = told(path, journal);
     let mut complaints = Vec::new();
     if settings.has(Format::Github) {
         let annotated = github::print(&github::annotations(&summary));
@@ -80,7 +94,7 @@ fn publish(settings: &Settings, root: &Path, path: &Path, journal: &Journal) -> 
     if !settings.has_files() {
         return complaints;
     }
-    for (name, text) in files(settings, &summary) {
+    for (name, text) in files(settings, &journal, &summary) {
         if let Err(error) = write_atomically(&beside(path, name), text.as_bytes()) {
             complaints.push(error.to_string());
         }
@@ -92,8 +106,27 @@ fn publish(settings: &Settings, root: &Path, path: &Path, journal: &Journal) -> 
     complaints
 }
 
+/// What a run came to. `steadfast run` stores more than its evidence: what the document's own activities did.
+#[cfg(feature = "cli")]
+fn told(path: &Path, journal: Journal) -> (Journal, Summary) {
+    // A run from Rust has at least one of these, or nothing that a document could add.
+    let directed = journal.steps.is_empty() && journal.finally.is_empty();
+    let whole = if directed { super::read::read(path).ok() } else { None };
+    whole.unwrap_or_else(|| {
+        let summary = Summary::of(&journal);
+        (journal, summary)
+    })
+}
+
+/// What a run came to.
+#[cfg(not(feature = "cli"))]
+fn told(_: &Path, journal: Journal) -> (Journal, Summary) {
+    let summary = Summary::of(&journal);
+    (journal, summary)
+}
+
 /// The files of a run. The summary is always among them: the index is made of it.
-fn files(settings: &Settings, summary: &Summary) -> Vec<(&'static str, String)> {
+fn files(settings: &Settings, journal: &Journal, summary: &Summary) -> Vec<(&'static str, String)> {
     let mut files = vec![("summary.json", summary.to_json())];
     if settings.has(Format::Junit) {
         files.push(("junit.xml", junit::file(std::slice::from_ref(summary))));
@@ -101,6 +134,12 @@ fn files(settings: &Settings, summary: &Summary) -> Vec<(&'static str, String)> 
     if settings.has(Format::Markdown) {
         files.push(("report.md", markdown::report(summary)));
     }
+    #[cfg(feature = "report")]
+    if settings.has(Format::Html) {
+        files.push(("report.html", journal.report_html()));
+    }
+    #[cfg(not(feature = "report"))]
+    let _ = journal;
     files
 }
 

@@ -6,10 +6,12 @@
 //! in the folder `.runs` of the outputs, when it begins and again when it has ended: so one that was killed is known too.
 //! The last session is the file that was written last.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 /// The folder in the outputs.
 const FOLDER: &str = ".runs";
@@ -62,6 +64,29 @@ fn stat(pid: &str) -> Option<Stat> {
 /// # Errors
 /// The file cannot be written.
 pub(crate) fn note(root: &Path, session: &str, journal: &Path) -> io::Result<()> {
+    add(root, session, &Note { journal: journal.to_string_lossy().into_owned(), asserted: None, held: false })
+}
+
+/// Notes what a test asserted of a journal, and whether that held.
+///
+/// # Errors
+/// The file cannot be written.
+pub(crate) fn note_assertion(root: &Path, session: &str, journal: &Path, asserted: &str, held: bool) -> io::Result<()> {
+    let journal = journal.to_string_lossy().into_owned();
+    add(root, session, &Note { journal, asserted: Some(asserted.to_owned()), held })
+}
+
+/// One line of a session.
+#[derive(Serialize, Deserialize)]
+struct Note {
+    journal: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    asserted: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    held: bool,
+}
+
+fn add(root: &Path, session: &str, note: &Note) -> io::Result<()> {
     let folder = root.join(FOLDER);
     let path = file_of(&folder, session);
     let append = || OpenOptions::new().append(true).open(&path);
@@ -74,7 +99,7 @@ pub(crate) fn note(root: &Path, session: &str, journal: &Path) -> io::Result<()>
         opened => opened?,
     };
     // One write for one line, so that lines of several processes do not mix.
-    file.write_all(format!("{}\n", serde_json::Value::from(journal.to_string_lossy())).as_bytes())
+    file.write_all(format!("{}\n", serde_json::to_string(note)?).as_bytes())
 }
 
 fn file_of(folder: &Path, session: &str) -> PathBuf {
@@ -98,16 +123,52 @@ fn forget_old(folder: &Path) {
     }
 }
 
-/// The journals of a session, in the order of their names.
-pub(crate) fn journals(root: &Path, session: &str) -> BTreeSet<PathBuf> {
-    journals_in(root, &file_of(&root.join(FOLDER), session))
+/// What a session has noted.
+#[derive(Default)]
+pub(crate) struct Session {
+    pub(crate) journals: BTreeSet<PathBuf>,
+    /// What a test asserted of a journal, and whether that held.
+    pub(crate) asserted: BTreeMap<PathBuf, Vec<(String, bool)>>,
 }
 
-fn journals_in(root: &Path, file: &Path) -> BTreeSet<PathBuf> {
+impl Session {
+    /// One of these journals.
+    #[cfg(feature = "cli")]
+    pub(crate) fn of(journals: BTreeSet<PathBuf>) -> Self {
+        Self { journals, asserted: BTreeMap::new() }
+    }
+}
+
+/// What a session of these outputs has noted.
+pub(crate) fn noted(root: &Path, session: &str) -> Session {
+    read(root, &file_of(&root.join(FOLDER), session))
+}
+
+/// The last session of these outputs, with its name.
+#[cfg(feature = "cli")]
+pub(crate) fn last(root: &Path) -> Option<(String, Session)> {
+    let file = sessions(&root.join(FOLDER)).into_iter().next()?;
+    let name = file.file_name()?.to_string_lossy().into_owned();
+    Some((name, read(root, &file)))
+}
+
+fn read(root: &Path, file: &Path) -> Session {
     let text = fs::read(file).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
+    let mut session = Session::default();
     // A line that was torn by a full disk is nobody's journal.
-    text.lines().filter_map(|line| serde_json::from_str::<String>(line).ok()).map(|path| root.join(path)).collect()
+    for note in text.lines().filter_map(|line| serde_json::from_str::<Note>(line).ok()) {
+        let path = root.join(note.journal);
+        match note.asserted {
+            Some(asserted) => session.asserted.entry(path).or_default().push((asserted, note.held)),
+            // A run that takes the place of another one of the session has nothing asserted of it yet.
+            None => {
+                session.asserted.remove(&path);
+                session.journals.insert(path);
+            }
+        }
+    }
+    session
 }
 
 #[cfg(test)]
@@ -125,7 +186,7 @@ mod tests {
         note(root.path(), "nextest-x/../y", Path::new("b/journal.json")).expect("noted");
         note(root.path(), "nextest-x/../y", Path::new("a\n/journal-2.json")).expect("noted");
         note(root.path(), "nextest-x/../y", Path::new("b/journal.json")).expect("noted");
-        let journals: Vec<_> = journals(root.path(), "nextest-x/../y").into_iter().collect();
+        let journals: Vec<_> = noted(root.path(), "nextest-x/../y").journals.into_iter().collect();
         assert_eq!(journals, [root.path().join("a\n/journal-2.json"), root.path().join("b/journal.json")]);
     }
 

@@ -57,10 +57,20 @@ impl fmt::Display for UnknownFormat {
 impl Settings {
     /// What the environment asks for. What is on by itself on GitHub stays on unless `none` is asked for.
     pub(crate) fn from_env() -> (Self, Vec<String>) {
-        let asked = crate::variables::text(VARIABLE);
         let on_github = on_github() || crate::variables::path(STEP_SUMMARY).is_some();
-        let (settings, unknown) = Self::of(VARIABLE, asked.as_deref().unwrap_or_default().split(','), on_github);
-        (settings, unknown.iter().map(ToString::to_string).collect())
+        let (place, words) = match crate::variables::text(VARIABLE) {
+            Some(asked) => (VARIABLE.to_owned(), asked.split(',').map(str::to_owned).collect()),
+            None => match of_the_file() {
+                Ok(asked) => asked,
+                Err(why) => return (Self::of(VARIABLE, std::iter::empty(), on_github).0, vec![why]),
+            },
+        };
+        let (settings, unknown) = Self::of(&place, words.iter().map(String::as_str), on_github);
+        let mut complaints: Vec<_> = unknown.iter().map(ToString::to_string).collect();
+        if settings.has(Format::Html) && !cfg!(feature = "report") {
+            complaints.push(format!("{place} asks for html, which needs the feature `report` of steadfast"));
+        }
+        (settings, complaints)
     }
 
     /// By these words of `place`; each that is unknown is told, and the others count.
@@ -90,6 +100,41 @@ impl Settings {
     /// Whether files are asked for, which then are in the index too.
     pub(crate) fn has_files(&self) -> bool {
         self.formats.iter().any(|format| *format != Format::Github)
+    }
+}
+
+/// What the nearest `steadfast.toml` asks for, and where that stands.
+#[cfg(feature = "report")]
+fn of_the_file() -> Result<(String, Vec<String>), String> {
+    let Some(path) = std::env::current_dir().ok().and_then(|folder| crate::settings::nearest(&folder)) else {
+        return Ok(Default::default());
+    };
+    let place = format!("[report] of {}", path.display());
+    let tables = crate::settings::tables(&path).map_err(|why| format!("{}: {why}", path.display()))?;
+    let report = tables.get("report").cloned().unwrap_or_default();
+    let keys = report.as_object().into_iter().flatten().map(|(key, _)| key);
+    if let Some(unknown) = keys.into_iter().find(|key| *key != "formats") {
+        return Err(format!("{place} has {unknown:?}, which means nothing; known is formats = [\"junit\"]"));
+    }
+    let words = match &report["formats"] {
+        serde_json::Value::Null => Some(Vec::new()),
+        formats => serde_json::from_value(formats.clone()).ok(),
+    };
+    let words = words.ok_or_else(|| format!("formats in {place} is no list of texts; write formats = [\"junit\"]"))?;
+    Ok((place, words))
+}
+
+/// What the nearest `steadfast.toml` asks for is not read in this build: whoever asks is told.
+#[cfg(not(feature = "report"))]
+fn of_the_file() -> Result<(String, Vec<String>), String> {
+    let folder = std::env::current_dir().ok();
+    let file = folder.and_then(|folder| crate::settings::nearest(&folder));
+    match file.filter(|file| crate::settings::has_table(file, "report")) {
+        None => Ok(Default::default()),
+        Some(file) => Err(format!(
+            "[report] of {} is read only by builds with the feature `report`; set {VARIABLE}, for all tests in [env] of .cargo/config.toml",
+            file.display()
+        )),
     }
 }
 

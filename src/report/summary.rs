@@ -143,6 +143,24 @@ impl Summary {
         }
     }
 
+    /// Whether nothing is wrong and nothing unknown, whatever was expected: met, undone, and run to its end.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.counts.failed == 0 && self.counts.errors == 0
+    }
+
+    /// What may need somebody's attention first: a fault that may be left, then what failed, what is unknown, and the rest.
+    pub(crate) fn urgency(&self) -> u8 {
+        match self.verdict {
+            _ if !self.not_undone.is_empty() => 0,
+            _ if !self.not_back.is_empty() => 1,
+            _ if !matches!(self.ended.as_str(), "completed" | "gate-missed" | "stopped") => 2,
+            Verdict::Deviated => 3,
+            Verdict::Inconclusive => 4,
+            Verdict::NotJudged => 5,
+            Verdict::Met => 6,
+        }
+    }
+
     /// As indented JSON with a final newline.
     pub(crate) fn to_json(&self) -> String {
         to_json(self)

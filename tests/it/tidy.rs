@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("variables", &[]),
     ("page", &[]),
+    ("settings", &[]),
     ("clock", &["variables"]),
     ("journal", &["clock", "rollback"]),
     ("tolerance", &["journal"]),
@@ -23,8 +24,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("services", &[]),
     ("observability", &["journal", "transport", "variables"]),
     ("cluster", &["experiment", "kubernetes", "prometheus", "lab", "services", "observability", "report", "error"]),
-    ("document", &["cluster", "load", "http", "process", "prometheus", "variables"]),
-    ("report", &["journal", "page"]),
+    ("document", &["cluster", "load", "http", "process", "prometheus", "settings", "variables"]),
+    ("report", &["journal", "page", "settings"]),
     ("fuzzing", &["document"]),
     ("error", &[]),
 ];

@@ -2,13 +2,14 @@
 //! Toolkit, its Prometheus by a real one, `steadfast vegeta` by vegeta, reports by a browser. And what needs Docker and kind, in `kind`.
 //!
 //! Each needs a tool that a machine may not have; then it is ignored, and the reason is printed. `STEADFAST_REQUIRE`
-//! (`kubectl,python,chaos,vegeta,prometheus,browser,kind`) turns such an ignore into a failure. `make lab-check` runs all of it.
+//! (`kubectl,python,chaos,vegeta,prometheus,browser,xmllint,kind`) turns such an ignore into a failure. `make lab-check` runs all of it.
 
 mod alike;
 mod attack;
 mod browser;
 mod cases;
 mod chaos;
+mod junit;
 mod kind;
 mod kind_crash;
 mod kind_runs;
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
         python::trials(),
         chaos::trials(),
         vegeta::trials(),
+        junit::trials(),
         promql::trials(),
         cases::trials(),
         browser::trials(),

@@ -13,16 +13,13 @@ use crate::document::tolerance::Tolerance;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Replacements(BTreeMap<String, Value>);
 
-/// The file beside a document.
-const FILE: &str = "steadfast.toml";
-
 impl Replacements {
     /// Those of the file beside a document, and of the command, which win.
     ///
     /// # Errors
     /// One is no JSON, or stands for nothing.
     pub(crate) fn read(document: &str, options: &[String]) -> Result<Self, Invalid> {
-        let mut all = Self::of_file(&Path::new(document).with_file_name(FILE))?;
+        let mut all = Self::of_file(&Path::new(document).with_file_name(crate::settings::FILE))?;
         for option in options {
             let invalid = |why: String| Invalid::of("--replace", why);
             let (name, value) = option
@@ -37,13 +34,7 @@ impl Replacements {
 
     fn of_file(path: &Path) -> Result<Self, Invalid> {
         let name = path.display().to_string();
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(Invalid::of(name, format!("failed to read: {error}"))),
-        };
-        let read: BTreeMap<String, Value> =
-            toml::from_str(&text).map_err(|error| Invalid::of(&*name, error.to_string()))?;
+        let read = crate::settings::tables(path).map_err(|why| Invalid::of(&*name, why))?;
         let mut all = Self::default();
         for (function, value) in read.get("replace").and_then(Value::as_object).into_iter().flatten() {
             all.add(function, value.clone()).map_err(|why| Invalid::of(&*name, why))?;
@@ -86,7 +77,7 @@ mod tests {
     fn the_command_wins_over_the_file_and_nonsense_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = "[replace]\n\"t.grows\" = { type = \"growth\", at_most = 0 }\n\"t.is\" = { type = \"range\", range = [1, 2] }\n";
-        std::fs::write(folder.path().join(FILE), file).expect("it is written");
+        std::fs::write(folder.path().join(crate::settings::FILE), file).expect("it is written");
         let document = folder.path().join("experiment.json").display().to_string();
         let all = Replacements::read(&document, &["t.grows={\"type\": \"growth\", \"at_most\": 1}".to_owned()])
             .expect("read");

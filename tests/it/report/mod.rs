@@ -1,6 +1,10 @@
 //! What CI reads of experiments: by a variable alone, whoever runs the tests.
 
+#[cfg(feature = "cli")]
+mod command;
 mod endings;
+#[cfg(feature = "cli")]
+mod schema;
 
 use std::fs;
 use std::path::Path;
@@ -12,8 +16,13 @@ use serde_json::Value;
 const ENDINGS: [&str; 8] =
     ["met", "deviated", "twice_and_unexpected", "gate_missed", "unproved", "panics", "left", "hostile"];
 
-/// All endings, or the one of this name, in a process of its own: its outputs in this folder, and nothing else asked for.
+/// All endings, or the one of this name, in a process of its own.
 fn child(out: &Path, ending: &str) -> Command {
+    tests(out, &format!("report::endings::{ending}"))
+}
+
+/// Ignored tests in a process of their own: their outputs in this folder, and nothing else asked for.
+fn tests(out: &Path, name: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this binary"));
     for variable in ["GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE", "STEADFAST_REPORT", "STEADFAST_SEED"]
     {
@@ -21,7 +30,7 @@ fn child(out: &Path, ending: &str) -> Command {
     }
     // The libtest of this process passes no variable on that would turn its capture off.
     command.env("STEADFAST_OUT", out).env_remove("RUST_TEST_NOCAPTURE").env_remove("RUST_TEST_THREADS");
-    command.arg("--ignored").arg(format!("report::endings::{ending}"));
+    command.arg("--ignored").arg(name);
     command
 }
 
@@ -41,6 +50,28 @@ fn read(path: impl AsRef<Path>) -> String {
 
 fn json(path: impl AsRef<Path>) -> Value {
     serde_json::from_str(&read(path)).expect("JSON")
+}
+
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
+#[ignore = "run by a_test_that_fails_of_an_error_shows_what_its_run_came_to"]
+async fn fails_of_an_error(cluster: steadfast::prelude::Cluster) -> steadfast::Result {
+    use steadfast::prelude::*;
+    let experiment = Experiment::new("breaks off", crate::support::front_answers(&cluster));
+    let failing = experiment.act_with("warm the cache", async |_| Err("the cache is cold".into()));
+    failing.run(&cluster).await?.assert_verdict(Met);
+    Ok(())
+}
+
+#[test]
+fn a_test_that_fails_of_an_error_shows_what_its_run_came_to() {
+    let out = tempfile::tempdir().expect("a folder");
+    let (told, _) = finished(tests(out.path(), "report::fails_of_an_error"));
+    assert!(told.contains("0 passed; 1 failed") && told.contains("warm the cache"), "{told}");
+    let summary = "breaks off: inconclusive\n";
+    assert!(told.contains(summary) && told.contains("  Before the method (from"), "{told}");
+    // Who fails of a rollback or of an assertion says it once.
+    let (told, _) = finished(child(out.path(), "twice_and_unexpected"));
+    assert_eq!(told.matches("twice: met\n").count(), 1, "{told}");
 }
 
 #[test]
@@ -72,11 +103,44 @@ fn an_unknown_format_is_told_once_and_fails_nothing() {
     assert!(out.path().join(folder("met")).join("junit.xml").is_file(), "the others count");
 }
 
+#[cfg(feature = "report")]
+#[test]
+fn a_file_of_the_package_asks_for_formats_and_the_variable_wins() {
+    let package = tempfile::tempdir().expect("a folder");
+    let out = tempfile::tempdir().expect("a folder");
+    let with = |text: &str, variable: &str| {
+        fs::write(package.path().join("steadfast.toml"), text).expect("written");
+        let mut command = child(out.path(), "met");
+        command.current_dir(package.path()).env("STEADFAST_REPORT", variable).arg("--nocapture");
+        let (told, said) = finished(command);
+        assert!(told.contains("1 passed"), "{told}{said}");
+        let made = ["junit.xml", "report.md"].map(|name| {
+            let path = out.path().join(folder("met")).join(name);
+            let made = path.is_file();
+            let _ = fs::remove_file(path);
+            made
+        });
+        (made, said)
+    };
+    assert_eq!(with("[report]\nformats = [\"junit\"]\n", ""), ([true, false], String::new()));
+    assert_eq!(with("[report]\nformats = [\"junit\"]\n", "markdown"), ([false, true], String::new()));
+    assert_eq!(with("[replace]\n", ""), ([false, false], String::new()));
+    for (text, part) in [
+        ("[report]\nformats = [\"sarif\"]", "asks for the report \"sarif\", which there is not"),
+        ("[report]\nformat = [\"junit\"]", "has \"format\", which means nothing"),
+        ("[report]\nformats = 1", "is no list of texts"),
+        ("[report", "steadfast.toml: TOML parse error"),
+    ] {
+        let (made, said) = with(text, "");
+        assert!(made == [false, false] && said.contains(part), "{text}: {said}");
+    }
+}
+
 #[test]
 fn each_ending_is_told_in_each_format_and_in_the_merged_files() {
     let out = tempfile::tempdir().expect("a folder");
     let mut command = child(out.path(), "");
-    command.env("STEADFAST_REPORT", "junit,markdown,json");
+    command.env("STEADFAST_REPORT", "junit,markdown,json,html");
     let (told, _) = finished(command);
     assert!(told.contains("7 passed; 1 failed"), "{told}");
     let told = |ending: &str, verdict: &str, ended: &str, counts: [u64; 4]| {
@@ -123,6 +187,14 @@ fn each_ending_is_told_in_each_format_and_in_the_merged_files() {
     expected.push(folder("twice_and_unexpected"));
     expected.sort();
     assert_eq!(rows, expected.iter().map(|row| Some(row.as_str())).collect::<Vec<_>>());
+    if cfg!(feature = "report") {
+        let index = read(out.path().join("index.html"));
+        assert_eq!(index.matches("<tr class=").count(), ENDINGS.len() + 1);
+        for ending in ENDINGS {
+            assert!(index.contains(&format!("href=\"./{}/report.html\"", folder(ending))), "{index}");
+            assert!(out.path().join(folder(ending)).join("report.html").is_file(), "{ending}");
+        }
+    }
     let junit = read(out.path().join("junit.xml"));
     assert_eq!(junit.matches("<testsuite ").count(), ENDINGS.len() + 1);
     for id in 0..=ENDINGS.len() {

@@ -1,0 +1,159 @@
+//! `steadfast report`.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::Exit;
+use crate::journal::write_atomically;
+use crate::report::command::{self, Index, Last, Summary, Told};
+
+/// Tells stored journals to people and to CI, or what the last run of tests came to.
+///
+/// Reads journals of tests, of `steadfast run`, and of Chaos Toolkit, whose faults nobody has looked at. The last run of
+/// tests is the last call of `cargo test` or nextest that left a journal; what its tests have asserted of a verdict counts
+/// as expected. Exits with 0 whatever the journals say, and with 4 if one cannot be read or the output not be written.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  steadfast report journal.json
+  steadfast report -o report.html journal.json
+  steadfast report -o junit.xml target/steadfast/*/journal*.json
+  steadfast report --format markdown journal.json
+  steadfast report --last
+  steadfast report --last --under artifacts/steadfast -o summary.json")]
+pub(super) struct Options {
+    /// The journals
+    #[arg(value_name = "JOURNAL", required_unless_present = "last", conflicts_with = "last")]
+    journals: Vec<PathBuf>,
+    /// One line for each experiment of the last run of tests, what failed first
+    #[arg(long)]
+    last: bool,
+    /// The folder of the outputs of tests [default: STEADFAST_OUT, else steadfast in the target folder]
+    #[arg(long, value_name = "FOLDER", requires = "last")]
+    under: Option<PathBuf>,
+    /// The file that is written, in the format of its extension: .html, .xml, .md, .json or .txt [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// The format, whatever the extension [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Text,
+    /// A page; of several journals a list
+    Html,
+    Junit,
+    Markdown,
+    Json,
+    /// Annotations of a workflow of GitHub
+    Github,
+}
+
+impl Format {
+    fn of(path: &Path) -> Result<Self, String> {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("html") => Ok(Self::Html),
+            Some("xml") => Ok(Self::Junit),
+            Some("md") => Ok(Self::Markdown),
+            Some("json") => Ok(Self::Json),
+            Some("txt") => Ok(Self::Text),
+            _ => Err(format!(
+                "the extension of {} means no format (.html, .xml, .md, .json and .txt do); say --format",
+                path.display()
+            )),
+        }
+    }
+}
+
+/// Does it.
+pub(super) fn run(options: &Options) -> ExitCode {
+    let format = match (options.format, &options.output) {
+        (Some(format), _) => format,
+        (None, None) => Format::Text,
+        (None, Some(path)) => match Format::of(path) {
+            Ok(format) => format,
+            Err(why) => return told_why(&why, Exit::Usage),
+        },
+    };
+    let (text, whole) = if options.last { last(options, format) } else { Ok(of_each(&options.journals, format)) }
+        .unwrap_or_else(|why| (Err(why), false));
+    let text = match text {
+        Ok(text) => text,
+        Err(why) => return told_why(&why, Exit::Failed),
+    };
+    let written = match &options.output {
+        Some(path) => write_atomically(path, text.as_bytes()).map(|()| {
+            // Who closes the pipe has read enough.
+            let _ = writeln!(io::stdout(), "{}", path.display());
+        }),
+        None => {
+            let _ = io::stdout().write_all(text.as_bytes());
+            Ok(())
+        }
+    };
+    match written {
+        Ok(()) if whole => ExitCode::SUCCESS,
+        Ok(()) => Exit::Failed.into(),
+        Err(error) => told_why(&error.to_string(), Exit::Failed),
+    }
+}
+
+fn told_why(why: &str, exit: Exit) -> ExitCode {
+    eprintln!("steadfast report: {why}");
+    exit.into()
+}
+
+/// What is written, and whether every journal is in it.
+type Written = (Result<String, String>, bool);
+
+fn last(options: &Options, format: Format) -> Result<Written, String> {
+    let root = options.under.clone().unwrap_or_else(crate::cluster::outputs_root);
+    let last = Last::under(&root)?;
+    let whole = last.is_whole();
+    if format == Format::Text {
+        return Ok((Ok(last.text()), whole));
+    }
+    let mut told = Vec::new();
+    for (path, read) in last.journals {
+        match read {
+            Ok(read) => told.push((path, read)),
+            Err(why) => eprintln!("steadfast report: {why}"),
+        }
+    }
+    Ok((Ok(in_format(format, &root, &told)), whole))
+}
+
+fn of_each(journals: &[PathBuf], format: Format) -> Written {
+    let mut told = Vec::new();
+    for path in journals {
+        match command::read(path) {
+            Ok(read) => told.push((path.clone(), read)),
+            Err(error) => eprintln!("steadfast report: {error}"),
+        }
+    }
+    if told.is_empty() {
+        return (Err("there is nothing to report".to_owned()), false);
+    }
+    (Ok(in_format(format, Path::new(""), &told)), told.len() == journals.len())
+}
+
+fn in_format(format: Format, root: &Path, told: &[(PathBuf, Told)]) -> String {
+    let index = || Index::of(root, told.iter().map(|(path, (_, summary))| (path.as_path(), summary)));
+    let summaries: Vec<Summary> = told.iter().map(|(_, (_, summary))| summary.clone()).collect();
+    match format {
+        Format::Text => summaries.iter().map(|summary| summary.text.as_str()).collect::<Vec<_>>().join("\n"),
+        Format::Html => match told {
+            [(_, (journal, _))] => journal.report_html(),
+            _ => index().to_html(),
+        },
+        Format::Junit => command::junit(&summaries),
+        Format::Markdown => command::markdown(&summaries),
+        Format::Github => summaries.iter().map(command::annotations).collect(),
+        Format::Json => match &summaries[..] {
+            [one] => one.to_json(),
+            _ => index().to_json(),
+        },
+    }
+}

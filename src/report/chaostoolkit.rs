@@ -1,0 +1,303 @@
+//! Journals in Chaos Toolkit's form: those of the original, and those of `steadfast run`, which have our evidence with them.
+//!
+//! Either becomes a [`Journal`], so that every format tells it. Of the original's it has what is there to be had: checks,
+//! activities, rollbacks, and the verdict that docs/deviations.md has for how it ended. The original looks at no fault, so
+//! there is none in it.
+
+use serde_json::Value;
+
+use crate::clock::{Seed, Time, Timestamp};
+use crate::journal::{
+    CheckRecord, Ended, Evaluation, FinallyRecord, JOURNAL_VERSION, Journal, Reason, StepRecord, StepStatus, Telemetry,
+    Verdict, WATCHED,
+};
+
+/// Where the evidence of this crate is.
+const OURS: &str = "x-steadfast";
+
+/// Whether a document has this form.
+pub(super) fn is_one(document: &Value) -> bool {
+    document.get("steady_states").is_some() && document.get("experiment").is_some_and(Value::is_object)
+}
+
+/// Whether our evidence is with it.
+pub(super) fn is_ours(document: &Value) -> bool {
+    document[OURS]["journal"].is_object()
+}
+
+/// A journal in this form.
+///
+/// # Errors
+/// Our evidence is not what it should be.
+pub(super) fn journal(document: &Value) -> Result<Journal, serde_json::Error> {
+    let mut journal = if is_ours(document) {
+        serde_json::from_value(document[OURS]["journal"].clone())?
+    } else {
+        of_the_original(document)
+    };
+    let evaluations = evaluations(document);
+    if !evaluations.is_empty() {
+        journal.evaluations = evaluations;
+    }
+    journal.hypothesis =
+        document["experiment"]["steady-state-hypothesis"]["title"].as_str().map(str::to_owned).or(journal.hypothesis);
+    journal.steps = records(&document["run"]).map(step).collect();
+    journal.finally.extend(records(&document["rollbacks"]).map(rollback));
+    Ok(journal)
+}
+
+fn records(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, str::to_owned)
+}
+
+/// Python's form has an offset, or none and means UTC.
+fn instant(value: &Value) -> Option<Timestamp> {
+    let text = value.as_str()?;
+    text.parse().ok().or_else(|| format!("{text}Z").parse().ok())
+}
+
+/// The hypothesis of the original is judged after the method, while what that did is still on.
+fn evaluations(document: &Value) -> Vec<Evaluation> {
+    let states = &document["steady_states"];
+    let during = records(&states["during"]).map(|state| (WATCHED, state));
+    let all = std::iter::once(("before the method", &states["before"])).chain(during);
+    let all = all.chain(std::iter::once(("under the fault", &states["after"])));
+    all.filter(|(_, state)| state.is_object()).map(|(phase, state)| evaluation(document, phase, state)).collect()
+}
+
+fn evaluation(document: &Value, phase: &str, state: &Value) -> Evaluation {
+    let checks: Vec<_> = records(&state["probes"]).map(check).collect();
+    let verdict = match state["steady_state_met"].as_bool() {
+        // What no probe has seen is not met.
+        Some(true) if !checks.is_empty() && checks.iter().all(|check| check.outcome == "met") => Verdict::Met,
+        Some(true) if checks.is_empty() => Verdict::NotJudged,
+        Some(false) => Verdict::Deviated,
+        _ => Verdict::Inconclusive,
+    };
+    let bounds: Vec<_> = records(&state["probes"]).flat_map(|probe| [&probe["start"], &probe["end"]]).collect();
+    let mut instants: Vec<_> = bounds.into_iter().filter_map(instant).collect();
+    instants.sort();
+    let start = instant(&document["start"]).unwrap_or_default();
+    let started = instants.first().copied().unwrap_or(start);
+    let ended = instants.last().copied().unwrap_or(started);
+    Evaluation { phase: phase.to_owned(), started, ended, attempts: 1, verdict, reason: None, checks }
+}
+
+fn check(probe: &Value) -> CheckRecord {
+    let failed = probe["status"] != "succeeded";
+    let outcome = match probe["tolerance_met"].as_bool() {
+        Some(true) if !failed => "met",
+        Some(false) if !failed => "not-met",
+        _ => "inconclusive",
+    };
+    let seen = || format!("was {}", super::text::line(&text(&probe["output"]), 300));
+    let phrase = if failed { why(probe) } else { seen() };
+    CheckRecord {
+        check: text(&probe["activity"]["name"]),
+        outcome: outcome.to_owned(),
+        phrase,
+        relation: String::new(),
+        reason: None,
+        evidence: probe["output"].clone(),
+        warnings: Vec::new(),
+        infos: Vec::new(),
+    }
+}
+
+/// What an activity failed of: the last line of its traceback.
+fn why(record: &Value) -> String {
+    let last = records(&record["exception"]).last().map(text).unwrap_or_default();
+    let last = last.trim().trim_start_matches("chaoslib.exceptions.ActivityFailed: ").to_owned();
+    match (last.is_empty(), record["status"].as_str()) {
+        (false, _) => last,
+        (true, Some(status)) => status.to_owned(),
+        (true, None) => "cut before its end".to_owned(),
+    }
+}
+
+fn step(record: &Value) -> StepRecord {
+    let activity = &record["activity"];
+    let kind = match (activity["background"].as_bool(), activity["type"].as_str()) {
+        (Some(true), _) => "background",
+        (_, Some("probe")) => "observe",
+        _ => "act",
+    };
+    let status = match record["status"].as_str() {
+        Some("succeeded") => StepStatus::Succeeded,
+        Some("failed") => StepStatus::Failed { error: why(record) },
+        _ => StepStatus::Stopped,
+    };
+    StepRecord {
+        kind: kind.to_owned(),
+        name: text(&activity["name"]),
+        location: String::new(),
+        started: instant(&record["start"]),
+        ended: instant(&record["end"]),
+        status,
+        output: record["output"].clone(),
+        warnings: Vec::new(),
+        infos: Vec::new(),
+    }
+}
+
+fn rollback(record: &Value) -> FinallyRecord {
+    let error = (record["status"] != "succeeded").then(|| why(record));
+    FinallyRecord { name: text(&record["activity"]["name"]), crash_safe: false, run: true, error }
+}
+
+fn of_the_original(document: &Value) -> Journal {
+    let started = instant(&document["start"]).unwrap_or_default();
+    let finished = instant(&document["end"]).unwrap_or(started);
+    let (ended, verdict, reason) = found(document);
+    Journal {
+        version: JOURNAL_VERSION,
+        experiment: text(&document["experiment"]["title"]),
+        hypothesis: None,
+        run: String::new(),
+        seed: Seed(0),
+        cluster: format!("Chaos Toolkit on {}", text(&document["node"])),
+        time: Time::Real,
+        started,
+        finished,
+        ended,
+        verdict,
+        reason,
+        recovered: Verdict::NotJudged,
+        evaluations: Vec::new(),
+        steps: Vec::new(),
+        faults: Vec::new(),
+        safeguards: Vec::new(),
+        finally: Vec::new(),
+        events: Vec::new(),
+        telemetry: Telemetry::default(),
+        trace: None,
+        path: None,
+    }
+}
+
+/// The original's ends, by the table in docs/deviations.md.
+fn found(document: &Value) -> (Ended, Verdict, Option<Reason>) {
+    let evaluations = evaluations(document);
+    let of = |phase: &str| evaluations.iter().find(|evaluation| evaluation.phase == phase);
+    let before = of("before the method").filter(|gate| !matches!(gate.verdict, Verdict::Met | Verdict::NotJudged));
+    let unknown = |ended: Ended, why: String| {
+        let reason = Reason::EndedBefore { why };
+        (ended, Verdict::Inconclusive, Some(reason))
+    };
+    let deviated = document["deviated"] == true;
+    if let (Some(gate), false) = (before, deviated) {
+        let missed = gate.checks.iter().find(|check| check.outcome != "met");
+        let (check, phrase) = missed.map(|check| (check.check.clone(), check.phrase.clone())).unwrap_or_default();
+        return (Ended::GateMissed, Verdict::Inconclusive, Some(Reason::GateMissed { check, phrase }));
+    }
+    match document["status"].as_str() {
+        Some("interrupted") => {
+            let (ended, verdict, reason) =
+                unknown(Ended::Interrupted { signal: "a signal".to_owned() }, "it was interrupted".to_owned());
+            return if deviated { (ended, Verdict::Deviated, None) } else { (ended, verdict, reason) };
+        }
+        Some("completed" | "failed") if deviated => return (Ended::Completed, Verdict::Deviated, None),
+        Some("completed") => {}
+        other => {
+            let how = other.unwrap_or("without a status");
+            return unknown(Ended::Failed { error: format!("it ended {how}") }, format!("it ended {how}"));
+        }
+    }
+    let failed = records(&document["run"]).find(|record| record["status"] != "succeeded");
+    let action = failed.filter(|record| record["activity"]["type"] == "action");
+    if let Some(action) = action {
+        let (fault, why) = (text(&action["activity"]["name"]), why(action));
+        return (Ended::Completed, Verdict::Inconclusive, Some(Reason::FaultNotProved { fault, why }));
+    }
+    let dry = !document["experiment"]["dry"].is_null();
+    let judged = of("under the fault").or_else(|| of(WATCHED)).map(|evaluation| evaluation.verdict);
+    let all = evaluations.iter().filter(|evaluation| evaluation.phase != "before the method");
+    let worst = all.fold(judged, |worst, evaluation| worst.map(|worst| worst.worse(evaluation.verdict)));
+    match worst {
+        _ if dry => (Ended::Completed, Verdict::NotJudged, None),
+        None => (Ended::Completed, Verdict::NotJudged, None),
+        Some(Verdict::Inconclusive) => unknown(Ended::Completed, "a probe could not be judged".to_owned()),
+        Some(verdict) => (Ended::Completed, verdict, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn probe(met: bool) -> Value {
+        json!({"activity": {"type": "probe", "name": "p"}, "output": 1, "status": "succeeded", "tolerance_met": met,
+            "start": "2026-01-01T00:00:00.5+00:00", "end": "2026-01-01T00:00:01", "duration": 0.5})
+    }
+
+    fn state(met: bool) -> Value {
+        json!({"steady_state_met": met, "probes": [probe(met)]})
+    }
+
+    fn document(change: Value) -> Value {
+        let mut document = json!({
+            "chaoslib-version": "1.44.0", "platform": "x", "node": "host", "start": "2026-01-01T00:00:00+00:00",
+            "end": "2026-01-01T00:00:10+00:00", "duration": 10.0, "status": "completed", "deviated": false,
+            "experiment": {"title": "t", "dry": null, "steady-state-hypothesis": {"title": "h"}},
+            "steady_states": {"before": state(true), "after": state(true), "during": []}, "rollbacks": [],
+            "run": [{"activity": {"type": "action", "name": "a"}, "status": "succeeded", "output": null}],
+        });
+        for (key, value) in change.as_object().expect("an object") {
+            document[key] = value.clone();
+        }
+        document
+    }
+
+    /// Row by row of docs/deviations.md, and what is no evidence.
+    #[test]
+    fn the_originals_ends_are_ours() {
+        let failed = |kind: &str| {
+            json!({"activity": {"type": kind, "name": "x"}, "status": "failed",
+            "exception": ["Traceback\n", "chaoslib.exceptions.ActivityFailed: no luck\n"]})
+        };
+        let gate = json!({"before": state(false), "after": null, "during": []});
+        let unjudged = json!({"before": state(true), "after": null, "during": []});
+        let empty = json!({"before": {"steady_state_met": true, "probes": []},
+            "after": {"steady_state_met": true, "probes": []}, "during": []});
+        let after = json!({"before": state(true), "after": state(false), "during": []});
+        let cut = json!({"before": state(true), "after": {"steady_state_met": null, "probes": []}, "during": []});
+        for (change, verdict, ended) in [
+            (json!({}), "met", "completed"),
+            (json!({"steady_states": gate}), "inconclusive", "gate-missed"),
+            (json!({"steady_states": gate, "status": "failed"}), "inconclusive", "gate-missed"),
+            (json!({"steady_states": after, "deviated": true}), "deviated", "completed"),
+            (json!({"steady_states": after, "deviated": true, "status": "failed"}), "deviated", "completed"),
+            (json!({"status": "aborted"}), "inconclusive", "failed"),
+            (json!({"status": null}), "inconclusive", "failed"),
+            (json!({"status": "interrupted"}), "inconclusive", "interrupted"),
+            (json!({"run": [failed("action")]}), "inconclusive", "completed"),
+            (json!({"run": [failed("probe")]}), "met", "completed"),
+            (json!({"rollbacks": [failed("action")]}), "met", "completed"),
+            (json!({"steady_states": unjudged}), "not judged", "completed"),
+            (json!({"steady_states": empty}), "not judged", "completed"),
+            (json!({"steady_states": cut}), "inconclusive", "completed"),
+            (json!({"experiment": {"title": "t", "dry": "actions"}}), "not judged", "completed"),
+        ] {
+            let journal = journal(&document(change.clone())).expect("a journal");
+            let (how, _) = super::super::summary::ended(&journal.ended);
+            assert_eq!((journal.verdict.to_string().as_str(), how), (verdict, ended), "{change}");
+            assert_eq!(journal.not_undone().len(), usize::from(change.get("rollbacks").is_some()), "{change}");
+        }
+    }
+
+    #[test]
+    fn checks_and_activities_keep_their_names_and_times() {
+        let journal = journal(&document(json!({}))).expect("a journal");
+        assert_eq!(journal.hypothesis.as_deref(), Some("h"));
+        assert_eq!(journal.evaluations[1].phase, "under the fault");
+        assert_eq!(journal.evaluations[1].checks[0].phrase, "was 1");
+        assert_eq!(journal.offset(journal.evaluations[0].ended), "1.0 s");
+        assert_eq!((journal.steps[0].kind.as_str(), journal.steps[0].name.as_str()), ("act", "a"));
+    }
+}

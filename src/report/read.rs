@@ -1,0 +1,47 @@
+//! Reading journals of any kind, for the command.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::chaostoolkit;
+use super::summary::{Source, Summary};
+use crate::journal::{Journal, JournalError};
+
+/// A journal, and what it comes to.
+pub(crate) type Told = (Journal, Summary);
+
+/// A journal of any kind: ours, one of `steadfast run`, or one of Chaos Toolkit.
+///
+/// # Errors
+/// The file cannot be read, is torn, is no journal, or is of a later version.
+pub(crate) fn read(path: &Path) -> Result<Told, JournalError> {
+    let failed = |source| JournalError::File { doing: "read", path: path.into(), source };
+    let text = fs::read(path).map_err(failed)?;
+    // Chaos Toolkit writes in the encoding of its locale.
+    let document = serde_json::from_str::<Value>(&String::from_utf8_lossy(&text));
+    let Some(document) = document.ok().filter(chaostoolkit::is_one) else {
+        let journal = Journal::read(path)?;
+        let summary = Summary::of(&journal);
+        return Ok((journal, summary));
+    };
+    let not_ours = |error: serde_json::Error| JournalError::NotAJournal { path: path.into(), why: error.to_string() };
+    let mut journal = chaostoolkit::journal(&document).map_err(not_ours)?;
+    journal.path = Some(path.to_owned());
+    let mut summary = Summary::of(&journal);
+    if !chaostoolkit::is_ours(&document) {
+        summary.source = Source::ChaosToolkit;
+        (summary.run, summary.seed) = (None, None);
+        // Its last line is of a seed.
+        let lines: Vec<_> = summary.text.lines().filter(|line| !line.contains("STEADFAST_SEED=")).collect();
+        summary.text = lines.join("\n") + "\n";
+        if !journal.steps.is_empty() {
+            // There may have been faults; what is known is that there are none in the journal.
+            let (none, some) = ("Without any fault, ", "After a method whose effects nobody has looked at, ");
+            summary.sentence = summary.sentence.replacen(none, some, 1);
+            summary.text += "  Nothing shows whether its actions had an effect: Chaos Toolkit does not look.\n";
+        }
+    }
+    Ok((journal, summary))
+}

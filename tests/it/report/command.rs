@@ -1,0 +1,195 @@
+//! `steadfast report`.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::schema::wrong;
+use super::{ENDINGS, child, finished, folder, json as read_json, read};
+
+/// The command with these arguments in this folder: exit code, standard output, standard error.
+fn report(within: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
+    command.arg("report").args(arguments).current_dir(within).env_remove("STEADFAST_OUT");
+    let output = command.output().expect("it runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+}
+
+fn schema() -> Value {
+    read_json(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/summary.schema.json"))
+}
+
+#[test]
+fn the_last_run_is_told_what_failed_first() {
+    let out = tempfile::tempdir().expect("a folder");
+    let run = |ending: &str, session: &str| {
+        let mut command = child(out.path(), ending);
+        command.env("NEXTEST_RUN_ID", session).env("STEADFAST_REPORT", if session == "old" { "" } else { "junit" });
+        finished(command);
+    };
+    run("", "old");
+    for ending in ENDINGS.iter().filter(|ending| **ending != "unproved") {
+        run(ending, "new");
+    }
+    let (code, told, said) = report(out.path(), &["--last", "--under", "."]);
+    assert_eq!((code, said.as_str()), (0, ""), "{told}");
+    let lines: Vec<_> = told.lines().collect();
+    let head = "1 rollback failed (met); 1 met; 1 inconclusive (panicked); 1 deviated, as asserted; \
+2 inconclusive (gate missed), as asserted; 2 met, as asserted";
+    assert!(lines[0].starts_with("The last run of tests (nextest-new) in ") && lines[0].contains(head), "{}", lines[0]);
+    assert!(lines[1].starts_with("rollback failed (met): held (5 of 6 cases as they should be) it.report"), "{told}");
+    assert!(lines[3].contains("undo: delete networkpolicy default/steadfast-<run>-2: unverified"), "{told}");
+    let twice = lines.iter().position(|line| line.starts_with("met: twice ")).expect("it is told");
+    assert_eq!(lines[twice + 1], "    its test failed: expected the verdict deviated");
+    assert!(told.contains("    2 not run: not reached: over a wire\n"), "{told}");
+    assert!(told.contains("\nMerged: ") && told.contains("\nBeside the journals: junit.xml\n"), "{told}");
+    assert!(!told.contains("unproved"), "it was not run: {told}");
+
+    // Of what CI kept of it, without what says which run it was.
+    fs::remove_dir_all(out.path().join(".runs")).expect("removed");
+    let (_, told, _) = report(out.path(), &["--last", "--under", "."]);
+    assert!(told.starts_with("All journals there, since no run is noted in ") && told.contains("unproved"), "{told}");
+
+    let torn = out.path().join(folder("met")).join("journal.json");
+    let whole = read(&torn);
+    fs::write(&torn, &whole[..whole.len() / 2]).expect("written");
+    let (code, told, _) = report(out.path(), &["--last", "--under", "."]);
+    assert_eq!(code, 4);
+    assert_eq!(told.lines().filter(|line| line.starts_with("unreadable: ")).count(), 1, "{told}");
+    assert!(told.lines().nth(1).expect("a line").contains("journal.json is no journal: EOF"), "{told}");
+    let (code, _, said) = report(out.path(), &["--last", "--under", "nowhere"]);
+    assert!(code == 4 && said.contains("nowhere has no journal; run tests first"), "{said}");
+}
+
+#[test]
+fn a_journal_that_was_never_finished_says_so_in_each_format() {
+    let out = tempfile::tempdir().expect("a folder");
+    finished(child(out.path(), "deviated"));
+    let path = out.path().join(folder("deviated")).join("journal.json");
+    let mut journal = read_json(&path);
+    journal["ended"] = json!({"how": "running"});
+    journal["verdict"] = json!("not-judged");
+    fs::write(&path, journal.to_string()).expect("written");
+    let path = path.to_str().expect("a text");
+    for (format, part) in [
+        ("html", "<!doctype html>"),
+        ("text", "The run has not ended."),
+        ("junit", "<error message=\"the run has not ended"),
+        ("markdown", "not judged (running)"),
+        ("json", "\"ended\": \"running\""),
+        ("github", "::warning title=not judged (running)"),
+    ] {
+        let (code, told, said) = report(out.path(), &["--format", format, path]);
+        assert!(code == 0 && told.contains(part), "{format}: {told}{said}");
+    }
+}
+
+#[test]
+fn files_are_made_by_their_extension_and_say_where_they_are() {
+    let out = tempfile::tempdir().expect("a folder");
+    let mut command = child(out.path(), "");
+    command.env("STEADFAST_REPORT", "json");
+    finished(command);
+    let journals: Vec<_> = ENDINGS.iter().map(|ending| folder(ending) + "/journal.json").collect();
+    let mut journals: Vec<_> = journals.iter().map(String::as_str).collect();
+    for (file, part) in [
+        ("all.html", "<td>rollback failed (met)</td><td>held<br>"),
+        ("all.xml", "<testsuite name=\"front answers\""),
+        ("all.md", "## `front without back`: deviated"),
+        ("all.json", "\"experiments\": ["),
+        ("all.txt", "front answers: met"),
+    ] {
+        let (code, told, said) = report(out.path(), &[&["-o", file], &journals[..]].concat());
+        assert_eq!((code, told.trim_end(), said.as_str()), (0, file, ""));
+        assert!(read(out.path().join(file)).contains(part), "{file}");
+        let again = read(out.path().join(file));
+        report(out.path(), &[&["-o", file], &journals[..]].concat());
+        assert_eq!(read(out.path().join(file)), again, "equal journals, equal bytes");
+    }
+    let (code, _, said) = report(out.path(), &["-o", "all.pdf", journals[0]]);
+    assert!(code == 2 && said.contains("all.pdf means no format"), "{said}");
+    assert_eq!(report(out.path(), &[]).0, 2);
+    assert_eq!(report(out.path(), &["--under", "."]).0, 2);
+
+    // What cannot be read is told, and the others are there all the same.
+    journals.push("none.json");
+    let (code, told, said) = report(out.path(), &[&["--format", "json"], &journals[..]].concat());
+    assert_eq!(code, 4);
+    assert!(said.contains("failed to read none.json") && said.lines().count() == 1, "{said}");
+    let schema = schema();
+    let index: Value = serde_json::from_str(&told).expect("JSON");
+    assert_eq!(index["experiments"].as_array().map(Vec::len), Some(ENDINGS.len()));
+    assert_eq!(wrong(&schema, &index), [""; 0]);
+    assert_eq!(wrong(&schema, &read_json(out.path().join("summary.json"))), [""; 0]);
+    for ending in ENDINGS {
+        let summary = read_json(out.path().join(folder(ending)).join("summary.json"));
+        assert_eq!(wrong(&schema, &summary), [""; 0]);
+    }
+    // The check itself sees what is wrong.
+    let mut summary = read_json(out.path().join(folder("met")).join("summary.json"));
+    assert_eq!(wrong(&schema, &summary), [""; 0]);
+    summary["extra"] = json!(1);
+    summary["verdict"] = json!("fine");
+    summary["counts"]["cases"] = json!(-1);
+    assert!(wrong(&schema, &summary).len() > 1);
+}
+
+#[test]
+fn journals_of_documents_have_their_activities_beside_our_evidence() {
+    let out = tempfile::tempdir().expect("a folder");
+    let document = json!({
+        "title": "back is cut off", "description": "d",
+        "steady-state-hypothesis": {"title": "front answers", "probes": [{"type": "probe", "name": "front",
+            "tolerance": 200, "provider": {"type": "http", "url": "http://localhost:30080/"}}]},
+        "method": [{"type": "action", "name": "cut", "provider": {"type": "python", "module": "chaosk8s.networking.actions",
+            "func": "deny_all_ingress", "arguments": {"label_selectors": {"app": "back"}, "ns": "default"}}}],
+        "rollbacks": [{"type": "action", "name": "tidy", "provider": {"type": "http", "url": "http://127.0.0.1:1/"}}],
+    });
+    fs::write(out.path().join("experiment.json"), document.to_string()).expect("written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
+    command.args(["run", "--cluster", "embedded", "experiment.json"]).current_dir(out.path());
+    command.env("STEADFAST_STATE_DIR", out.path().join("state")).env("STEADFAST_REPORT", "junit");
+    let ran = command.output().expect("it runs");
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(out.path().join("junit.xml").is_file(), "beside its journal: {said}");
+    assert!(!out.path().join("target").exists(), "and nothing elsewhere");
+    let (code, told, said) = report(out.path(), &["--format", "json", "journal.json"]);
+    assert_eq!(code, 0, "{said}");
+    let summary: Value = serde_json::from_str(&told).expect("JSON");
+    let cases = summary["cases"].as_array().expect("cases");
+    let of = |phase: &str| -> Vec<&str> {
+        cases.iter().filter(|case| case["phase"] == phase).filter_map(|case| case["name"].as_str()).collect()
+    };
+    assert_eq!((of("before"), of("during")), (vec!["front"], vec!["front"]), "{told}");
+    assert!(of("fault").len() == 1 && of("undo").contains(&"tidy"), "{told}");
+    assert_eq!(summary["notUndone"].as_array().map(Vec::len), Some(1), "{told}");
+    assert_eq!((&summary["source"], &summary["verdict"]), (&json!("steadfast"), &json!("met")), "{told}");
+}
+
+#[test]
+fn the_originals_journals_say_what_can_be_said() {
+    let out = tempfile::tempdir().expect("a folder");
+    let probe = json!({"activity": {"type": "probe", "name": "p"}, "output": "</x>|`a", "status": "succeeded",
+        "tolerance_met": true, "start": "2026-01-01T00:00:00+00:00", "end": "2026-01-01T00:00:01+00:00", "duration": 1.0});
+    let state = json!({"steady_state_met": true, "probes": [probe]});
+    let journal = json!({
+        "chaoslib-version": "1.44.0", "platform": "x", "node": "host", "start": "2026-01-01T00:00:00+00:00",
+        "end": "2026-01-01T00:00:10+00:00", "duration": 10.0, "status": "completed", "deviated": false,
+        "experiment": {"title": "t", "dry": null}, "rollbacks": [],
+        "steady_states": {"before": state, "after": state, "during": []},
+        "run": [{"activity": {"type": "action", "name": "a"}, "status": "succeeded", "output": null}],
+    });
+    fs::write(out.path().join("journal.json"), journal.to_string()).expect("written");
+    let (code, told, said) = report(out.path(), &["journal.json"]);
+    assert!(code == 0 && said.is_empty(), "{said}");
+    assert!(!told.contains("SEED"), "{told}");
+    assert!(told.contains("t: met") && told.contains("Nothing shows whether its actions had an effect"), "{told}");
+    let (_, told, _) = report(out.path(), &["--format", "json", "journal.json"]);
+    let summary: Value = serde_json::from_str(&told).expect("JSON");
+    assert_eq!(summary["source"], "chaos-toolkit");
+    assert_eq!(summary["sentence"], "After a method whose effects nobody has looked at, p was </x>|`a.");
+    assert_eq!(wrong(&schema(), &summary), [""; 0]);
+}
