@@ -4,6 +4,8 @@ CARGO ?= cargo
 # The Kubernetes version of k8s-openapi, for commands that build without dev-dependencies.
 export K8S_OPENAPI_ENABLED_VERSION ?= 1.34
 
+# What the tests are built with, the same for all of them: another choice builds the crate anew.
+FEATURES ?= cli,otel
 PROFILE ?= bench
 # The kind cluster of the kind targets: kind or kind:NAME.
 KIND ?= kind
@@ -14,11 +16,11 @@ export FUZZ_SECONDS ?= 600
 .PHONY: demo test test-goose test-kind suite-on-kind kind-up kind-down lab-check cases crash-gate series-gate fuzz containers fmt clippy doc features bench bench-cluster bench-load bench-vegeta bench-documents dependent ci
 
 demo: ## lab4 of the Chaos Toolkit demos on the embedded lab
-	@$(CARGO) run --quiet --features cli -- demo
+	@$(CARGO) run --quiet --features $(FEATURES) -- demo
 
 test: ## everything that needs no cluster
-	$(CARGO) test --workspace --features cli,otel; code=$$?; \
-	$(CARGO) run --quiet --features cli,otel -- report --last || true; exit $$code
+	$(CARGO) test --workspace --features $(FEATURES); code=$$?; \
+	$(CARGO) run --quiet --features $(FEATURES) -- report --last || true; exit $$code
 
 test-goose: ## goose attacks, and what else depends on what that feature brings
 	$(CARGO) test --features cli,goose --lib load::goose
@@ -28,30 +30,30 @@ test-goose: ## goose attacks, and what else depends on what that feature brings
 test-kind: ## the conformance suite and lab4 on a kind cluster, made if it is absent, and kind misused; needs Docker and kind
 	@.ci/counted "on $(KIND)" $(MAKE) --no-print-directory suite-on-kind
 	@STEADFAST_CLUSTER=$(KIND) .ci/counted "on a kind cluster of their own" \
-	  $(CARGO) test --features cli --test tools -- kind::
+	  $(CARGO) test --features $(FEATURES) --test tools -- kind::
 
 suite-on-kind:
-	STEADFAST_CLUSTER=$(KIND) $(CARGO) test --features cli --test conformance
-	STEADFAST_CLUSTER=$(KIND) $(CARGO) test --features cli --test it lab4::front
-	STEADFAST_CLUSTER=$(KIND) $(CARGO) test --features cli --test it -- --exact time::runs_on_kind_alone --include-ignored
+	STEADFAST_CLUSTER=$(KIND) $(CARGO) test --features $(FEATURES) --test conformance
+	STEADFAST_CLUSTER=$(KIND) $(CARGO) test --features $(FEATURES) --test it lab4::front
+	STEADFAST_CLUSTER=$(KIND) $(CARGO) test --features $(FEATURES) --test it -- --exact time::runs_on_kind_alone --include-ignored
 
 kind-up: ## the kind cluster, made if it is absent, with the images of the witness and the shop; prints its KUBECONFIG
-	@$(CARGO) run --quiet --features cli -- kind up $(KIND_NAME)
+	@$(CARGO) run --quiet --features $(FEATURES) -- kind up $(KIND_NAME)
 
 kind-down: ## deletes the kind cluster and what is remembered of it
-	@$(CARGO) run --quiet --features cli -- kind down $(KIND_NAME)
+	@$(CARGO) run --quiet --features $(FEATURES) -- kind down $(KIND_NAME)
 
 lab-check: ## judged by kubectl, the official Python client, Chaos Toolkit, Prometheus, vegeta and a browser, as far as they are here; EXPRESSIONS=20000 of PromQL
-	STEADFAST_EXPRESSIONS=$(or $(EXPRESSIONS),2000) $(CARGO) test --features cli --test tools
+	STEADFAST_EXPRESSIONS=$(or $(EXPRESSIONS),2000) $(CARGO) test --features $(FEATURES) --test tools
 
 cases: ## documents with what the real Chaos Toolkit did with them, in the folder CASES: each is equal, or covered by a rule of docs/deviations.md
-	STEADFAST_CASES=$(abspath $(or $(CASES),../shared/cases/chaostoolkit)) $(CARGO) test --features cli --test tools -- cases:: --nocapture
+	STEADFAST_CASES=$(abspath $(or $(CASES),../shared/cases/chaostoolkit)) $(CARGO) test --features $(FEATURES) --test tools -- cases:: --nocapture
 
 crash-gate: ## drivers killed at any request in virtual time, 10,000 times, and test processes at random instants; KILLS=1000
-	STEADFAST_KILLS=$(or $(KILLS),1000)0 STEADFAST_CRASHES=$(or $(KILLS),1000) $(CARGO) test --release --features cli --test it -- crash --nocapture --test-threads=1
+	STEADFAST_KILLS=$(or $(KILLS),1000)0 STEADFAST_CRASHES=$(or $(KILLS),1000) $(CARGO) test --release --features $(FEATURES) --test it -- crash --nocapture --test-threads=1
 
 series-gate: ## verdicts on series of known truth, through the whole engine; CASES=10000
-	STEADFAST_SERIES=$(or $(CASES),10000) $(CARGO) test --release --features cli --test it -- series:: --nocapture --test-threads=1
+	STEADFAST_SERIES=$(or $(CASES),10000) $(CARGO) test --release --features $(FEATURES) --test it -- series:: --nocapture --test-threads=1
 
 fuzz: ## what reads others' bytes, 10 minutes a target, with cargo-fuzz; FUZZ_SECONDS=60, ONLY=document, substitution, jsonpath, vegeta_gob, vegeta_text or journal
 	fuzz/run $(ONLY)
@@ -74,7 +76,7 @@ features: ## each feature by itself
 	$(CARGO) check --quiet --no-default-features
 
 bench: ## the project's figures, of a release build; with PROFILE=dev of a debug build, all of them with STEADFAST_BENCH=full
-	$(CARGO) bench --profile $(PROFILE) --features cli --bench figures --bench lab
+	$(CARGO) bench --profile $(PROFILE) --features $(FEATURES) --bench figures --bench lab
 
 bench-cluster: ## what one fault costs, on the embedded cluster and on a kind one, made if it is absent
 	$(CARGO) bench --profile $(PROFILE) --bench cluster
