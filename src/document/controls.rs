@@ -22,6 +22,7 @@ use serde_json::Value;
 
 use super::python::Python;
 use super::run::log::{Level, Log};
+use super::run::now::Now;
 use crate::clock::Clock;
 use crate::transport::Transport;
 pub(crate) use hooks::{At, Given, Hooks, Moment, Stop, Trouble, When};
@@ -40,6 +41,8 @@ pub(crate) struct Means {
     /// A name of this run that no other has.
     pub(crate) run: String,
     pub(crate) log: Log,
+    /// For whoever looks on.
+    pub(crate) now: Now,
 }
 
 /// The controls of a run.
@@ -65,7 +68,7 @@ impl Controls {
         substitute: Arc<dyn Fn(&Value) -> Value + Send + Sync>,
     ) -> Self {
         let (globals, known) = (Mutex::new(globals), Mutex::default());
-        let watched = safeguards::Watched::new(means.clock.clone(), means.log.clone());
+        let watched = safeguards::Watched::new(means.clock.clone(), means.log.clone(), means.now.clone());
         Self { means, settings, globals, known, living, substitute, watched }
     }
 

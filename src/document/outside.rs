@@ -11,6 +11,7 @@ use super::load::Asked;
 use super::notifications::{Event, Notifications};
 use super::python::{Interpreter, Python};
 use super::run::log::{Level, Log};
+use super::run::now::Now;
 use super::settings_file::{self, UserSettings};
 use super::source::Source;
 use crate::clock::Clock;
@@ -67,7 +68,7 @@ impl Outside {
             clock: clock.clone(),
             log: log.clone(),
         };
-        let means = Means { python: python.clone(), transport, clock, run: String::new(), log };
+        let means = Means { python: python.clone(), transport, clock, run: String::new(), log, now: Now::default() };
         let mut outside = Self { user, python, notifications, globals, warnings, means };
         let controls = outside.controls(Value::Null);
         if asked.purpose != Purpose::Export

@@ -22,6 +22,7 @@ mod interrupt;
 mod judging;
 mod life;
 mod live;
+mod loads;
 mod place;
 mod plan;
 mod probe;
@@ -54,6 +55,7 @@ pub use hold::{Hold, Switch};
 pub use hypothesis::Hypothesis;
 #[cfg(feature = "cli")]
 pub(crate) use interrupt::Signal;
+pub use loads::{Counted, LoadNow, RunningLoad, RunningLoads};
 pub use place::Place;
 #[cfg(feature = "cli")]
 pub(crate) use plan::needed;

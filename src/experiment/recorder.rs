@@ -9,7 +9,9 @@ use std::time::Duration;
 use super::hold::Holds;
 use super::interrupt::{ENGINES_WITHIN, Interruptible, Ticket};
 use super::life::Lives;
-use super::{Environment, ExperimentError, Faults, Hypothesis, Mark, Measured, Phase, Remarks, Scene, spans};
+use super::{
+    Environment, ExperimentError, Faults, Hypothesis, Mark, Measured, Phase, Remarks, RunningLoads, Scene, spans,
+};
 use crate::clock::{Clock, Timestamp};
 use crate::journal::{
     CheckRecord, Ended, Evaluation, Event, EventKind, FaultWindow, JOURNAL_VERSION, Journal, JournalError, Reason,
@@ -45,6 +47,7 @@ pub(super) struct Recorder {
     faults: Faults,
     /// What is measured for the journal's telemetry.
     pub(super) measured: Measured,
+    loads: RunningLoads,
     pub(super) holds: Holds,
     /// The faults that are on.
     pub(super) lives: Lives,
@@ -140,6 +143,7 @@ impl Recorder {
             journal: Mutex::new(journal),
             faults: Faults::default(),
             measured: Measured::default(),
+            loads: RunningLoads::default(),
             holds: Holds::default(),
             lives: Lives::default(),
             observer,
@@ -205,6 +209,7 @@ impl Recorder {
             remarks: Remarks::default(),
             measured: self.measured.clone(),
             trace: self.journal().trace.clone(),
+            loads: self.loads.clone(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Environment, Measured, Remarks};
+use super::{Environment, Measured, Remarks, RunningLoads};
 use crate::BoxError;
 use crate::clock::{Clock, Timestamp};
 use crate::journal::{FaultWindow, Trace, WATCHED};
@@ -98,6 +98,8 @@ pub struct Scene {
     pub(crate) measured: Measured,
     /// The trace that the run is part of: what asks the system under test tells it so.
     pub trace: Option<Trace>,
+    /// The loads that are running.
+    pub loads: RunningLoads,
 }
 
 impl Scene {
@@ -120,6 +122,7 @@ impl Scene {
             remarks: Remarks::default(),
             measured: Measured::default(),
             trace: None,
+            loads: RunningLoads::default(),
         }
     }
 }

@@ -15,7 +15,7 @@ use super::connect::{Prepared, Sockets, Tls, Version, Way};
 use super::drive::{Generator, Model, Order, Plan};
 use super::pace::Pace;
 use super::pool::Bounds;
-use super::recording::{Recorder, Recording};
+use super::recording::{Recorder, Recording, Tallies};
 use super::records::Outbox;
 use super::target::Cycle;
 use super::traced::Traced;
@@ -48,7 +48,7 @@ impl Load {
                 }
             }
         }
-        self.start_at(uris, &Clock::real(), None, None)
+        self.start_at(uris, &Clock::real(), None, None, &Tallies::default())
     }
 
     fn start_at(
@@ -57,6 +57,7 @@ impl Load {
         clock: &Clock,
         faults: Option<Faults>,
         trace: Option<&Trace>,
+        tallies: &Tallies,
     ) -> Result<Attack, BoxError> {
         let tls = if uris.iter().any(|uri| uri.scheme_str() == Some("https")) {
             let options = &self.options;
@@ -81,7 +82,7 @@ impl Load {
             // Share k + thread·n of n·threads: together exactly share k of n.
             let place = (k + thread * n, n * threads);
             Share {
-                recorder: self.recorder(started, place, faults.clone()),
+                recorder: self.recorder(started, place, faults.clone()).counting(tallies.another()),
                 outbox: records.clone().map(Outbox::new),
                 place,
             }
@@ -167,13 +168,17 @@ impl Load {
     async fn attack(self, scene: Scene) -> Result<Value, BoxError> {
         let guard = StartedGuard(self.state.clone());
         self.state.send_replace(State::Running);
+        let tallies = Tallies::default();
+        let lasting = self.schedule().lasting();
+        let running = scene.loads.begin(self.title(), scene.clock.now(), lasting, tallies.counted());
         let recording = match self.sockets(&scene).await? {
             Some(uris) => {
                 let (faults, trace) = (Some(scene.faults.clone()), scene.trace.as_ref());
-                self.start_at(uris, &scene.clock, faults, trace)?.finish().await?
+                self.start_at(uris, &scene.clock, faults, trace, &tallies)?.finish().await?
             }
-            None => self.in_place(&scene).await?,
+            None => self.in_place(&scene, &tallies).await?,
         };
+        drop(running);
         let mut summary = serde_json::to_value(recording.summary())?;
         if let Some(trace) = &scene.trace {
             let traced = Traced::new(trace, &self.title(), recording.started);
@@ -203,11 +208,12 @@ impl Load {
     }
 
     /// On the caller's runtime, over the scene's own streams.
-    async fn in_place(&self, scene: &Scene) -> Result<Recording, BoxError> {
+    async fn in_place(&self, scene: &Scene, tallies: &Tallies) -> Result<Recording, BoxError> {
         let (started, origin) = (scene.clock.now(), Instant::now());
         let plan =
             Arc::new(self.plan(Way::Transport(scene.transport.clone()), None, 1, started, scene.trace.as_ref())?);
-        let recorder = self.recorder(started, self.options.share, Some(scene.faults.clone()));
+        let recorder =
+            self.recorder(started, self.options.share, Some(scene.faults.clone())).counting(tallies.another());
         let generator =
             Generator::new(plan, Pace::wheel(origin), recorder, self.taken().map(Outbox::new), self.options.share);
         let orders = watch::Sender::new(Order::Run);

@@ -50,4 +50,6 @@ mod time;
 mod ui;
 mod undone;
 mod vegeta;
+#[cfg(all(feature = "cli", target_os = "linux"))]
+mod view;
 mod witness;

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod said;
+mod view;
 
 pub(super) mod export;
 pub(super) mod plan;

@@ -10,9 +10,10 @@ use serde_json::json;
 
 use super::cluster::Chosen;
 use super::said::Said;
-use super::{Global, Source};
+use super::{Global, Source, view};
 use crate::cli::Exit;
 use crate::document::run::log::Level;
+use crate::document::run::now::Now;
 use crate::document::run::settings::{Dry, HypothesisStrategy, RollbackStrategy, Settings};
 use crate::document::run::status::End;
 use crate::document::run::{Assignment, run as conduct};
@@ -114,16 +115,31 @@ fn go(options: &Options, global: &Global) -> Result<ExitCode, ExitCode> {
     runtime.block_on(async {
         let cluster = chosen.open().await.map_err(|error| said.failed(&error.to_string(), Exit::of(error.inner())))?;
         let clock = cluster.as_ref().map_or_else(crate::clock::Clock::real, Environment::clock);
-        said.keeps(loaded.redact.clone(), clock);
+        said.keeps(loaded.redact.clone(), clock.clone());
         if let Some(cluster) = &cluster {
             said.line(Level::Info, &format!("On {}", Environment::describe(cluster)));
         }
         let (journal, log) = (options.journal_path.clone(), said.log());
         let hides = said.clone();
         let hides = Box::new(move |redact| hides.hides(redact));
-        let assignment =
-            Assignment { loaded, settings, cluster, journal, attack: crate::cli::vegeta::beside, log, hides };
-        match conduct(assignment).await {
+        let (now, attack) = (Now::default(), crate::cli::vegeta::beside);
+        said.sees(now.clone());
+        let looker = (!chosen.is_virtual()).then(|| (now.clone(), clock));
+        let assignment = Assignment { loaded, settings, cluster, journal, attack, log, now, hides };
+        let looked_at = async {
+            match &looker {
+                Some((now, clock)) => view::keep(&said, now, clock).await,
+                // Virtual time is over before anybody has looked.
+                None => std::future::pending().await,
+            }
+        };
+        let ended = tokio::select! {
+            biased;
+            ended = conduct(assignment) => ended,
+            never = looked_at => match never {},
+        };
+        said.view_ends();
+        match ended {
             Ok(end) => Ok(options.told(end)),
             Err(error) => Err(said.failed(&error.to_string(), Exit::of(&error))),
         }

@@ -4,14 +4,17 @@ use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::Global;
+use super::view::View;
 use crate::cli::Exit;
 use crate::clock::{Clock, Timestamp};
 use crate::document::redact::Redactor;
 use crate::document::run::log::{Level, Log};
+use crate::document::run::now::{Now, Sight};
 
 /// Hears lines, and tells them without secrets.
 #[derive(Clone)]
@@ -25,6 +28,19 @@ struct Inner {
     /// Known once the document is loaded.
     redact: Mutex<Arc<Redactor>>,
     clock: Mutex<Clock>,
+    /// Whether a run is shown below its lines on this terminal.
+    viewed: bool,
+    terminal: Mutex<Terminal>,
+}
+
+/// What stands on standard error.
+#[derive(Default)]
+struct Terminal {
+    view: View,
+    /// When the last line was told.
+    told: Duration,
+    /// What is shown.
+    now: Now,
 }
 
 impl Said {
@@ -62,6 +78,8 @@ impl Said {
             file,
             redact: Mutex::new(Arc::new(Redactor::of(&Vec::new(), &[]))),
             clock: Mutex::new(Clock::real()),
+            viewed: !quiet && global.log_format != "json" && View::is_possible(),
+            terminal: Mutex::default(),
         })))
     }
 
@@ -89,14 +107,14 @@ impl Said {
 
     pub(super) fn line(&self, level: Level, line: &str) {
         let inner = &self.0;
-        let shown = inner.redact.lock().unwrap_or_else(PoisonError::into_inner).redact(line).into_owned();
-        let shown = printable(&shown);
+        let shown = self.shown(line);
         let now = inner.clock.lock().unwrap_or_else(PoisonError::into_inner).now();
         if inner.least.is_some_and(|least| level >= least) {
             let line =
                 if inner.json { as_json(now, level, &shown) } else { as_text(now, level, &shown, inner.colours) };
-            // Who closes standard error does not want to hear more; the run goes on.
-            let _ = writeln!(std::io::stderr(), "{line}");
+            let mut terminal = inner.terminal.lock().unwrap_or_else(PoisonError::into_inner);
+            terminal.told = self.elapsed();
+            terminal.write(&format!("{line}\n"));
         }
         if let Some((file, least)) = &inner.file
             && level >= *least
@@ -106,6 +124,69 @@ impl Said {
             let _ = writeln!(file, "{}", as_text(now, level, &shown, false));
         }
     }
+}
+
+impl Said {
+    /// Without secrets, and without what a terminal would act on.
+    fn shown(&self, text: &str) -> String {
+        printable(&self.0.redact.lock().unwrap_or_else(PoisonError::into_inner).redact(text))
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.clock.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    /// From here on this is what a run is doing.
+    pub(super) fn sees(&self, now: Now) {
+        self.0.terminal.lock().unwrap_or_else(PoisonError::into_inner).now = now;
+    }
+
+    /// Shows what can be seen of a run; where there is no view, tells it if nothing was told for so long.
+    pub(super) fn look(&self, sight: &Sight, still: Duration) {
+        let inner = &self.0;
+        let now = inner.clock.lock().unwrap_or_else(PoisonError::into_inner).now();
+        let elapsed = self.elapsed();
+        let mut terminal = inner.terminal.lock().unwrap_or_else(PoisonError::into_inner);
+        if inner.viewed {
+            if let Some(drawn) = terminal.view.shows(sight, now, |text| self.shown(text)) {
+                out(&drawn);
+            }
+        } else if inner.least.is_some_and(|least| Level::Info >= least)
+            && let Some(line) = terminal.view.still(sight, now)
+            && elapsed.saturating_sub(terminal.told) >= still
+        {
+            terminal.told = elapsed;
+            let shown = self.shown(&line);
+            let line = if inner.json {
+                as_json(now, Level::Info, &shown)
+            } else {
+                as_text(now, Level::Info, &shown, inner.colours)
+            };
+            terminal.write(&format!("{line}\n"));
+        }
+    }
+
+    /// Leaves nothing but lines on the terminal.
+    pub(super) fn view_ends(&self) {
+        self.look(&Sight::default(), Duration::MAX);
+    }
+}
+
+impl Terminal {
+    /// Lines, above what is shown of the run as long as it goes on.
+    fn write(&mut self, lines: &str) {
+        if !self.now.is_on() {
+            self.view.ends();
+        }
+        out(&self.view.with(lines));
+    }
+}
+
+/// Who closes standard error does not want to hear more; the run goes on. One write, so that a terminal never shows half.
+fn out(text: &str) {
+    let mut stderr = std::io::stderr();
+    let _ = stderr.write_all(text.as_bytes());
+    let _ = stderr.flush();
 }
 
 fn as_text(now: Timestamp, level: Level, line: &str, colours: bool) -> String {
@@ -126,9 +207,10 @@ fn as_json(now: Timestamp, level: Level, line: &str) -> String {
 
 /// What a terminal would act on is shown as an escape.
 pub(super) fn printable(text: &str) -> String {
-    let shown =
-        |c: char| if c.is_control() && c != '\n' && c != '\t' { c.escape_default().to_string() } else { c.into() };
-    text.chars().map(shown).collect()
+    // What turns the direction of writing moves what stands beside it.
+    let turns = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let acts = |c: char| (c.is_control() && c != '\n' && c != '\t') || turns(c);
+    text.chars().map(|c| if acts(c) { c.escape_default().to_string() } else { c.into() }).collect()
 }
 
 #[cfg(test)]
@@ -138,6 +220,7 @@ mod tests {
     #[test]
     fn what_a_terminal_would_act_on_is_escaped() {
         assert_eq!(printable("a\x1b[31mb\tc\nd\r"), "a\\u{1b}[31mb\tc\nd\\r");
+        assert_eq!(printable("\u{9b}2J \u{202e}x"), "\\u{9b}2J \\u{202e}x");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use super::{At, Given, Hooks, Moment, Stop, Trouble, When};
 use crate::clock::Clock;
 use crate::document::run::log::{Level, Log};
+use crate::document::run::now::Now;
 
 /// What a look at a safeguard came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +39,7 @@ pub(crate) trait Sample: Sync {
 pub(super) struct Watched {
     clock: Clock,
     log: Log,
+    now: Now,
     ask: UnboundedSender<Asked>,
     asked: tokio::sync::Mutex<UnboundedReceiver<Asked>>,
     seen: Mutex<BTreeMap<String, Seen>>,
@@ -57,9 +59,9 @@ struct Seen {
 }
 
 impl Watched {
-    pub(super) fn new(clock: Clock, log: Log) -> Self {
+    pub(super) fn new(clock: Clock, log: Log, now: Now) -> Self {
         let (ask, asked) = unbounded_channel();
-        Self { clock, log, ask, asked: tokio::sync::Mutex::new(asked), seen: Mutex::default() }
+        Self { clock, log, now, ask, asked: tokio::sync::Mutex::new(asked), seen: Mutex::default() }
     }
 
     /// Watches whatever is asked for, and ends with the first that is not within its tolerance.
@@ -120,6 +122,7 @@ impl Watched {
     async fn look(&self, probe: &Value, sampler: &dyn Sample) -> Option<Stop> {
         let found = sampler.sample(probe).await;
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).entry(name(probe)).or_default().looks += 1;
+        self.now.looked(&name(probe), self.clock.now(), found == Sampled::Within);
         match found {
             Sampled::Within => None,
             Sampled::Out(why) | Sampled::Failed(why) => Some(self.trip(probe, why)),

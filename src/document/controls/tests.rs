@@ -87,7 +87,14 @@ fn bench(document: &Value, globals: &[Value], up: bool) -> Bench {
     let gateway = Arc::new(Gateway { up, ..Gateway::default() });
     let python = Some(Python::new(interpreter));
     let transport = gateway.clone();
-    let means = Means { python, transport, clock: Clock::real(), run: "run".to_owned(), log };
+    let means = Means {
+        python,
+        transport,
+        clock: Clock::real(),
+        run: "run".to_owned(),
+        log,
+        now: crate::document::run::now::Now::default(),
+    };
     let living = Arc::new(Living::new(document.clone(), json!({"c": 1}), json!({})));
     let substitute = Arc::new(|value: &Value| value.clone());
     let controls = Controls::new(means, json!({"s": 1}), globals.to_vec(), living.clone(), substitute);

@@ -243,6 +243,7 @@ impl Planner<'_> {
             remarks: Remarks::default(),
             measured: crate::experiment::Measured::default(),
             trace: None,
+            loads: crate::experiment::RunningLoads::default(),
         };
         let secrets = (!activity.secrets().is_empty()).then(|| self.names.secrets_of(&activity.secrets()));
         let call = Call { arguments: &arguments, secrets: secrets.as_ref(), configuration: &self.names.configuration };

@@ -62,7 +62,9 @@ impl Conductor {
         self.say(Level::Info, &format!("{}: {}{beside}", if probes { "Probe" } else { "Action" }, activity.name()));
         let number = records.begin(activity.definition.clone(), self.clock.now());
         let since = self.clock.elapsed();
+        let doing = self.now.doing(activity.name().into_owned(), self.clock.now(), None);
         let done = if skipped { Ok(Value::Null) } else { self.provide(activity, phase).await };
+        drop(doing);
         let remark = if skipped { None } else { self.weigh(activity, place, &done) };
         let halt = {
             let mut records = records.lock();
@@ -139,6 +141,8 @@ impl Conductor {
             return Err(Halt::Fatal(format!("a pause must be a number of seconds that is not negative, got {value}")));
         };
         if waits {
+            let now = self.clock.now();
+            let _waiting = self.now.doing("pause".to_owned(), now, now.checked_add(duration).ok());
             self.clock.sleep(duration).await;
         }
         Ok(())

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::activity::Place;
 use super::background::beside;
 use super::entry::List;
+use super::now::Part;
 use super::status::Status;
 use super::{Conductor, Halt, Level};
 use crate::document::controls::{At, Spot};
@@ -12,6 +13,7 @@ use crate::document::controls::{At, Spot};
 impl Conductor {
     /// Plays the method. It ends when its background activities have.
     pub(super) async fn method(self: &Arc<Self>) -> Result<(), Halt> {
+        self.now.enter(Part::Method, self.clock.now());
         self.say(Level::Info, "Playing your experiment's method now...");
         if self.entry(List::Method, 0).is_none() {
             self.say(Level::Info, "No declared activities, let's move on.");

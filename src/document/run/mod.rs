@@ -14,6 +14,7 @@ pub(crate) mod log;
 mod machine;
 mod method;
 mod names;
+pub(crate) mod now;
 pub(crate) mod record;
 mod rollbacks;
 mod sample;
@@ -47,6 +48,7 @@ use crate::journal::{Ended, Journal, Reason, Verdict};
 use log::{Level, Log};
 pub(crate) use machine::Machine;
 use names::Names;
+use now::{Now, Part};
 use settings::Settings;
 use shared::{Shared, State, Veil};
 use status::{End, Status};
@@ -81,6 +83,8 @@ pub(crate) struct Assignment {
     /// Attacks of vegeta's, in this process.
     pub(crate) attack: Attack,
     pub(crate) log: Log,
+    /// For whoever looks on.
+    pub(crate) now: Now,
     /// Told what keeps secrets out of lines, when controls have made new ones.
     pub(crate) hides: Box<dyn Fn(Arc<Redactor>) + Send + Sync>,
 }
@@ -104,6 +108,7 @@ pub(crate) struct Conductor {
     guards: Guards,
     shared: Arc<Shared>,
     log: Log,
+    now: Now,
 }
 
 /// Runs a document to its end, and says what it came to.
@@ -111,7 +116,7 @@ pub(crate) struct Conductor {
 /// # Errors
 /// The journal cannot be written, or the cluster does not say who it is: nothing was touched then.
 pub(crate) async fn run(assignment: Assignment) -> Result<End, ExperimentError> {
-    let Assignment { loaded, settings, cluster, journal, attack, log, hides } = assignment;
+    let Assignment { loaded, settings, cluster, journal, attack, log, now, hides } = assignment;
     let environment: Arc<dyn Environment> = match &cluster {
         Some(cluster) => Arc::new(cluster.clone()),
         None => Arc::new(Machine::new()?),
@@ -134,8 +139,16 @@ pub(crate) async fn run(assignment: Assignment) -> Result<End, ExperimentError> 
     let store: Store = Box::new(move |evidence| store.store(evidence, &journal));
     let transport = environment.transport();
     let run = Run::directed(&title, environment, None, store).await?;
-    let means =
-        Means { python: python.clone(), transport, clock: clock.clone(), run: run.evidence().run, log: log.clone() };
+    let means = Means {
+        python: python.clone(),
+        transport,
+        clock: clock.clone(),
+        run: run.evidence().run,
+        log: log.clone(),
+        now: now.clone(),
+    };
+    let scene = run.scene(Phase::Gate);
+    now.sees(scene.faults, scene.loads);
     let meant = names.clone();
     let substitute = Arc::new(move |value: &Value| meant.now().put_into_arguments(value));
     let controls = Controls::new(means, user.whole, globals, living.clone(), substitute);
@@ -155,6 +168,7 @@ pub(crate) async fn run(assignment: Assignment) -> Result<End, ExperimentError> 
         guards: Guards::default(),
         shared,
         log,
+        now,
     });
     // A signal that comes meanwhile is met again where the run begins.
     conductor.until_a_signal(&mut None, conductor.configure(configuration, scope, &source)).await;
@@ -193,12 +207,14 @@ impl Conductor {
 
     async fn to_the_end(self: &Arc<Self>) -> Result<End, ExperimentError> {
         let signal = self.to_the_rollbacks().await;
+        self.now.enter(Part::Undoing, self.clock.now());
         for error in self.guards.undo_all().await {
             self.say(Level::Error, &error);
         }
         self.run.undo_all().await;
         self.state().safeguards = self.controls.guarded();
         let end = self.ended(signal);
+        self.now.end();
         let told = if end.deviated { "deviated" } else { end.journal_status().name() };
         self.say(Level::Info, &format!("Experiment ended with status: {told}"));
         if end.deviated {
@@ -276,6 +292,8 @@ impl Conductor {
 
     fn interrupted(&self, signal: Option<Signal>, doing: &str) {
         let Some((_, name)) = signal else { return };
+        // From here on the process may end at any time: what is left on the terminal is the log.
+        self.now.end();
         self.say(Level::Warning, &format!("Caught {name}: {doing}"));
         self.state().status = Some(Status::Interrupted);
         self.run.ended_before(format!("interrupted by {name}"));
@@ -310,6 +328,7 @@ impl Conductor {
             return self.halted(&stop.into());
         }
         self.hide();
+        self.now.enter(Part::Before, self.clock.now());
         if hypothesis && strategy.judges_before() && !self.gate().await {
             return;
         }
@@ -323,6 +342,7 @@ impl Conductor {
             return;
         }
         if hypothesis && strategy.judges_after() {
+            self.now.enter(Part::After, self.clock.now());
             self.after().await;
         } else if watched {
             self.conclude_watched();

@@ -3,6 +3,7 @@
 use super::activity::Place;
 use super::background::beside;
 use super::entry::List;
+use super::now::Part;
 use super::record::Ending;
 use super::status::Status;
 use super::{Conductor, Halt, Level};
@@ -15,6 +16,7 @@ impl Conductor {
         if !self.rolls_back() {
             return;
         }
+        self.now.enter(Part::Rollbacks, self.clock.now());
         self.say(Level::Info, "Let's rollback...");
         if self.entry(List::Rollbacks, 0).is_none() {
             self.say(Level::Info, "No declared rollbacks, let's move on.");

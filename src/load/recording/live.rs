@@ -1,10 +1,12 @@
 //! A recording while it is made, by one thread.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::hit::Hit;
 use super::sample::Sample;
 use super::spans::Span;
+use super::tally::Tally;
 use super::{Histogram, Recording, Rows};
 use crate::clock::Timestamp;
 use crate::experiment::Faults;
@@ -13,6 +15,7 @@ use crate::experiment::Faults;
 pub(in crate::load) struct Recorder {
     recording: Recording,
     sample: Sample,
+    tally: Arc<Tally>,
     faults: Option<Faults>,
     version: u64,
 }
@@ -46,7 +49,12 @@ impl Recorder {
             faults: Vec::new(),
         };
         // No version is the first one: what was on before is heeded with the first request.
-        Self { recording, sample: Sample::default(), faults, version: u64::MAX }
+        Self { recording, sample: Sample::default(), tally: Arc::default(), faults, version: u64::MAX }
+    }
+
+    /// Counts where others read it meanwhile.
+    pub(in crate::load) fn counting(self, tally: Arc<Tally>) -> Self {
+        Self { tally, ..self }
     }
 
     /// Counts one request that has ended just now.
@@ -58,6 +66,7 @@ impl Recorder {
         spans[place].record(hit);
         self.recording.seconds.record(hit);
         self.sample.record(hit);
+        self.tally.count(hit.outcome.is_success());
         if let Some(error) = error {
             self.recording.error(error, 1);
         }

@@ -12,6 +12,7 @@ mod seconds;
 mod spans;
 mod stats;
 mod summary;
+mod tally;
 mod timeline;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ pub use seconds::{Row, Rows};
 pub use spans::Span;
 pub use stats::Stats;
 pub use summary::{Figures, Latency, PhaseSummary, Summary};
+pub(super) use tally::Tallies;
 
 /// The most different error texts that are kept.
 const ERRORS: usize = 64;

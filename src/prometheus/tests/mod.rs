@@ -155,16 +155,8 @@ impl Transport for InMemory {
 
 fn scene(transport: Arc<dyn Transport>, clock: Clock, phase: Phase) -> Scene {
     let (outputs, faults, remarks) = (PathBuf::new(), Faults::default(), Remarks::default());
-    Scene {
-        phase,
-        clock,
-        transport,
-        outputs,
-        faults,
-        remarks,
-        measured: crate::experiment::Measured::default(),
-        trace: None,
-    }
+    let (loads, measured) = Default::default();
+    Scene { phase, clock, transport, outputs, faults, remarks, loads, measured, trace: None }
 }
 
 /// A scene in virtual time from which this server is reached at any address.

@@ -1,5 +1,5 @@
 //! The load generator: exact in virtual time, on its own threads over sockets, and clear about what went wrong.
 
 mod lab;
-mod server;
+pub mod server;
 mod sockets;

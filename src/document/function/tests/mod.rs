@@ -67,6 +67,7 @@ impl Ground {
             remarks: Remarks::default(),
             measured: crate::experiment::Measured::default(),
             trace: None,
+            loads: crate::experiment::RunningLoads::default(),
         };
         let (guards, configuration) = (Guards::default(), Map::new());
         Ok(Self { cluster: cluster.clone(), run, scene, guards, configuration })
