@@ -1,7 +1,7 @@
 //! The command.
 //!
-//! Prints results to standard output and problems to standard error; there are no colours but in the lines of a run on
-//! a terminal, so that a log reads as a screen does. Exit codes stand in `Exit`, and in docs/command.md.
+//! Prints results to standard output and problems to standard error; there are no colours and no
+//! view but those of a run on a terminal, so that a log reads as a screen does. Exit codes stand in `Exit`, and in docs/command.md.
 
 mod completions;
 mod demo;
