@@ -1,24 +1,30 @@
 //! `steadfast report`.
 
+mod compare;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::Exit;
-use crate::journal::write_atomically;
+use crate::journal::{JournalError, write_atomically};
 use crate::report::command::{self, Index, Last, Summary, Told};
+use crate::report::compare::Limits;
 
 /// Tells stored journals to people and to CI, or what the last run of tests came to.
 ///
 /// Reads journals of tests, of `steadfast run`, and of Chaos Toolkit, whose faults nobody has looked at. The last run of
 /// tests is the last call of `cargo test` or nextest that left a journal; what its tests have asserted of a verdict counts
-/// as expected. Exits with 0 whatever the journals say, and with 4 if one cannot be read or the output not be written.
+/// as expected. Exits with 0 whatever the journals say, and with 4 if one cannot be read or the output not be written; with
+/// `--fail-on-regression` also with 1 for a regression, and with 3 if that cannot be told.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   steadfast report journal.json
   steadfast report -o report.html journal.json
   steadfast report -o junit.xml target/steadfast/*/journal*.json
   steadfast report --format markdown journal.json
+  steadfast report --baseline main.json --fail-on-regression 10% journal.json
+  steadfast report --baseline main.json --fail-on-regression 10%,success=0.5% -o changes.md journal.json
   steadfast report --last
   steadfast report --last --under artifacts/steadfast -o summary.json")]
 pub(super) struct Options {
@@ -31,6 +37,12 @@ pub(super) struct Options {
     /// The folder of the outputs of tests [default: STEADFAST_OUT, else steadfast in the target folder]
     #[arg(long, value_name = "FOLDER", requires = "last")]
     under: Option<PathBuf>,
+    /// Tells what changed since this older journal of the same experiment
+    #[arg(long, value_name = "JOURNAL", conflicts_with = "last")]
+    baseline: Option<PathBuf>,
+    /// By how much figures may be worse than the baseline's, beyond their noise; for one kind as latency=20%, with commas
+    #[arg(long, value_name = "PERCENT", requires = "baseline")]
+    fail_on_regression: Option<Limits>,
     /// The file that is written, in the format of its extension: .html, .xml, .md, .json or .txt [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -77,13 +89,25 @@ pub(super) fn run(options: &Options) -> ExitCode {
             Err(why) => return told_why(&why, Exit::Usage),
         },
     };
+    if let Some(baseline) = &options.baseline {
+        return compare::run(options, baseline, format);
+    }
     let (text, whole) = if options.last { last(options, format) } else { Ok(of_each(&options.journals, format)) }
         .unwrap_or_else(|why| (Err(why), false));
     let text = match text {
         Ok(text) => text,
         Err(why) => return told_why(&why, Exit::Failed),
     };
-    let written = match &options.output {
+    match write(options, &text) {
+        Ok(()) if whole => ExitCode::SUCCESS,
+        Ok(()) => Exit::Failed.into(),
+        Err(error) => told_why(&error.to_string(), Exit::Failed),
+    }
+}
+
+/// To the file that was asked for, else to standard output.
+fn write(options: &Options, text: &str) -> Result<(), JournalError> {
+    match &options.output {
         Some(path) => write_atomically(path, text.as_bytes()).map(|()| {
             // Who closes the pipe has read enough.
             let _ = writeln!(io::stdout(), "{}", path.display());
@@ -92,11 +116,6 @@ pub(super) fn run(options: &Options) -> ExitCode {
             let _ = io::stdout().write_all(text.as_bytes());
             Ok(())
         }
-    };
-    match written {
-        Ok(()) if whole => ExitCode::SUCCESS,
-        Ok(()) => Exit::Failed.into(),
-        Err(error) => told_why(&error.to_string(), Exit::Failed),
     }
 }
 

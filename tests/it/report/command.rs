@@ -193,3 +193,47 @@ fn the_originals_journals_say_what_can_be_said() {
     assert_eq!(summary["sentence"], "After a method whose effects nobody has looked at, p was </x>|`a.");
     assert_eq!(wrong(&schema(), &summary), [""; 0]);
 }
+
+#[test]
+fn a_regression_against_a_baseline_has_its_exit_code() {
+    let out = tempfile::tempdir().expect("a folder");
+    let sample = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/report/sample.json"));
+    let old: Value = serde_json::from_str(&sample).expect("a journal");
+    let (mut met, mut other) = (old.clone(), old.clone());
+    met["verdict"] = json!("met");
+    other["experiment"] = json!("another");
+    let mut unknown = old.clone();
+    (unknown["verdict"], unknown["reason"]) = (json!("inconclusive"), json!({"reason": "not-a-number", "what": "x"}));
+    // As `steadfast run` stores it.
+    let stored = json!({
+        "chaoslib-version": "1.44.0", "experiment": {"title": old["experiment"], "method": []}, "status": "completed",
+        "start": "2026-01-01T00:00:00", "end": "2026-01-01T00:00:01", "deviated": true, "steady_states": {}, "run": [],
+        "x-steadfast": {"version": 1, "exit": 1, "journal": met},
+    });
+    for (name, journal) in [("old", &old), ("met", &met), ("other", &other), ("unknown", &unknown), ("stored", &stored)]
+    {
+        fs::write(out.path().join(format!("{name}.json")), journal.to_string()).expect("written");
+    }
+    for (arguments, code, says) in [
+        ("--baseline old.json --fail-on-regression 10% old.json", 0, "no regression"),
+        ("--baseline met.json --fail-on-regression 10% old.json", 1, "REGRESSION  verdict: met → deviated"),
+        ("--baseline stored.json --fail-on-regression 10% old.json", 1, "REGRESSION  verdict: met → deviated"),
+        ("--baseline met.json old.json", 0, "worse       verdict: met → deviated"),
+        ("--baseline met.json --fail-on-regression 10% unknown.json", 1, "met → inconclusive"),
+        ("--baseline unknown.json --fail-on-regression 10% unknown.json", 3, "not decided"),
+        ("--baseline old.json --format markdown met.json", 0, "| better | verdict |"),
+        ("--baseline old.json --format json met.json", 0, "\"schemaVersion\": 1"),
+        ("--baseline old.json --format junit met.json", 2, "a comparison is told as text, markdown or json"),
+        ("--baseline other.json old.json", 2, "are of different experiments"),
+        ("--baseline old.json met.json old.json", 2, "is compared with one journal"),
+        ("--baseline none.json old.json", 4, "none.json"),
+        ("--baseline old.json --fail-on-regression 10 old.json", 2, "give a percentage such as 10%"),
+        ("--fail-on-regression 10% old.json", 2, "--baseline"),
+    ] {
+        let (exit, told, said) = report(out.path(), &arguments.split(' ').collect::<Vec<_>>());
+        assert!(exit == code && (told.contains(says) || said.contains(says)), "{arguments}: {exit}\n{told}{said}");
+    }
+    let (exit, told, _) = report(out.path(), &["--baseline", "met.json", "-o", "changes.md", "old.json"]);
+    assert_eq!((exit, told.as_str()), (0, "changes.md\n"));
+    assert!(read(&out.path().join("changes.md")).contains("| worse | verdict | – | `met` | `deviated` |"));
+}
