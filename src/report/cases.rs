@@ -348,7 +348,7 @@ mod tests {
             assert_eq!((run.phase.as_str(), run.result), ("run", result), "{ended:?}");
             assert_eq!(markdown::headline(&summary), headline);
             assert!(markdown::report(&summary).contains(&format!(": {headline}\n")), "{ended:?}");
-            let errors = junit::file(&[summary.clone()]).matches("<error ").count();
+            let errors = junit::file(std::slice::from_ref(&summary)).matches("<error ").count();
             assert_eq!(errors, usize::from(result == CaseResult::Error), "{ended:?}");
             assert_eq!(github::annotations(&summary).starts_with("::warning "), annotated, "{ended:?}");
         }

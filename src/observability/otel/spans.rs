@@ -166,7 +166,7 @@ impl Made<'_> {
         let undoing = |event: &&Event| matches!(event.kind, FinallyEnded | Undone | UndoFailed | UndoRequested);
         let mut after = self.journal.events.iter().filter(undoing).filter(|event| event.at >= method_ended);
         let Some(first) = after.next() else { return };
-        let (from, to) = (first.at, after.last().map_or(first.at, |last| last.at));
+        let (from, to) = (first.at, after.next_back().map_or(first.at, |last| last.at));
         self.phase(0, "rollback", from, to);
     }
 

@@ -113,7 +113,7 @@ impl Subscriber for Kept {
 }
 
 /// The spans of a piece of work on the lab.
-fn spans_of<F: AsyncFnOnce(Cluster) -> steadfast::Result>(body: F) -> (Vec<Seen>, Vec<(Option<usize>, String)>)
+fn spans_of<F>(body: F) -> (Vec<Seen>, Vec<(Option<usize>, String)>)
 where
     F: AsyncFnOnce(Cluster) -> steadfast::Result,
 {
