@@ -10,6 +10,8 @@ mod address;
 mod again;
 mod exchange;
 mod network;
+#[cfg(feature = "cli")]
+mod on_demand;
 #[cfg(any(feature = "load", feature = "prometheus"))]
 pub(crate) mod trust;
 
@@ -29,6 +31,8 @@ pub(crate) use exchange::exchange;
 #[cfg(feature = "kubernetes")]
 pub use network::install_crypto_provider;
 pub use network::{Network, Resolve};
+#[cfg(feature = "cli")]
+pub(crate) use on_demand::OnDemand;
 
 /// How long a request waits for its answer, unless it says otherwise.
 pub const TIMEOUT: Duration = Duration::from_secs(5);

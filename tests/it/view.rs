@@ -47,7 +47,7 @@ impl Terminal {
             .spawn()
             .expect("setsid of util-linux is there");
         let parser = vt100::Parser::new(rows, columns, 1000);
-        Self { master: File::from(std::os::fd::OwnedFd::from(master)), slave, child, parser, raw: Vec::new() }
+        Self { master: File::from(master), slave, child, parser, raw: Vec::new() }
     }
 
     /// Reads until the screen is so. There is no time-out but the test's own: what never comes ends with the command.
@@ -241,7 +241,8 @@ fn ctrl_c_leaves_a_sane_terminal_and_its_exit_code() {
 
 #[test]
 fn where_no_view_is_wanted_there_are_lines_alone() {
-    let cases: [(&[&str], &[(&str, &str)]); 4] = [
+    type Case = (&'static [&'static str], &'static [(&'static str, &'static str)]);
+    let cases: [Case; 4] = [
         (&["run", "x.json"], &[("TERM", "dumb")]),
         (&["run", "x.json"], &[("NO_COLOR", "1")]),
         (&["run", "--quiet", "x.json"], &[]),

@@ -4,13 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::OnceCell;
 
 use crate::BoxError;
 use crate::clock::{Clock, Seed};
 use crate::experiment::{Environment, ExperimentError, Right};
 use crate::rollback::{InDrop, Ledger, Standing, Undo, UndoOutcome, Undoer};
-use crate::transport::{Address, Connection, Failure, Network, Request, Response, Transport};
+use crate::transport::{OnDemand, Transport};
 
 /// This machine, without a cluster: nothing can be injected here.
 pub(crate) struct Machine {
@@ -71,31 +70,6 @@ impl Environment for Machine {
 
     fn outputs(&self) -> PathBuf {
         PathBuf::from(".")
-    }
-}
-
-/// The network, made when somebody first asks for it: the machine's root certificates take longer to read than most
-/// documents to run.
-#[derive(Default)]
-struct OnDemand(OnceCell<Network>);
-
-impl OnDemand {
-    async fn network(&self) -> Result<&Network, Failure> {
-        Ok(self.0.get_or_try_init(async || Network::new(None)).await?)
-    }
-}
-
-impl Transport for OnDemand {
-    fn connect<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Connection, Failure>> {
-        Box::pin(async move { self.network().await?.connect(address).await })
-    }
-
-    fn url<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Option<http::Uri>, Failure>> {
-        Box::pin(async move { self.network().await?.url(address).await })
-    }
-
-    fn send<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Response, Failure>> {
-        Box::pin(async move { self.network().await?.send(request).await })
     }
 }
 

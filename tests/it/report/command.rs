@@ -197,7 +197,7 @@ fn the_originals_journals_say_what_can_be_said() {
 #[test]
 fn a_regression_against_a_baseline_has_its_exit_code() {
     let out = tempfile::tempdir().expect("a folder");
-    let sample = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/report/sample.json"));
+    let sample = read(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/report/sample.json"));
     let old: Value = serde_json::from_str(&sample).expect("a journal");
     let (mut met, mut other) = (old.clone(), old.clone());
     met["verdict"] = json!("met");
@@ -235,5 +235,5 @@ fn a_regression_against_a_baseline_has_its_exit_code() {
     }
     let (exit, told, _) = report(out.path(), &["--baseline", "met.json", "-o", "changes.md", "old.json"]);
     assert_eq!((exit, told.as_str()), (0, "changes.md\n"));
-    assert!(read(&out.path().join("changes.md")).contains("| worse | verdict | – | `met` | `deviated` |"));
+    assert!(read(out.path().join("changes.md")).contains("| worse | verdict | – | `met` | `deviated` |"));
 }
