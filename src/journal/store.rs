@@ -120,6 +120,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_figure_is_read_as_it_was_written() {
+        for figure in [47.497_771_270_747_364, 0.492_951_287_220_395_55, 2.001_111_111_111_11e88] {
+            let text = serde_json::to_string(&figure).expect("a number");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&text).expect("a number"), figure, "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_no_journal_or_a_later_one_is_named() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("journal.json");

@@ -121,7 +121,7 @@ impl Walk<'_> {
     }
 }
 
-/// A number or a word. Floats are read here: `serde_json` by itself may be off by the last bit.
+/// A number or a word.
 fn scalar(word: &str) -> Result<Value, String> {
     if word.contains(['.', 'e', 'E']) && word.starts_with(|one: char| one == '-' || one.is_ascii_digit()) {
         let float = word.parse().ok().and_then(Number::from_f64);
