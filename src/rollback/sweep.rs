@@ -109,7 +109,7 @@ fn paths(state: &StateDir) -> Result<Vec<PathBuf>, LedgerError> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sweeper {
     /// A run that begins now, and that nobody has asked to. It makes again what was deleted in the last 24 h
-    /// (24 hours) and is known to have been, and tells of the rest.
+    /// ([`RECREATE_WITHIN`](super::RECREATE_WITHIN)) and is known to have been, and tells of the rest.
     Run {
         /// The time.
         now: Timestamp,
