@@ -135,7 +135,8 @@ fn interrupted(test: &str, signal: rustix::process::Signal) -> (Option<i32>, Jou
     assert!(lines.any(|line| line.is_ok_and(|line| line.contains("the fault is on"))));
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).expect("it lives");
     let code = child.wait().expect("it ends").code();
-    let folder = std::fs::read_dir(out.path()).expect("outputs").next().expect("one").expect("readable").path();
+    let mut journals = std::fs::read_dir(out.path()).expect("outputs").map(|folder| folder.expect("readable").path());
+    let folder = journals.find(|folder| folder.join("journal.json").exists()).expect("one has a journal");
     (code, Journal::read(&folder.join("journal.json")).expect("a journal"))
 }
 

@@ -36,7 +36,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     (
         r#"Experiment::new("x", Hypothesis::new("y")).safeguard(http::get("http://a/"));"#,
-        &["the trait `Check` is not implemented for"],
+        &["Check` is not implemented for"],
     ),
     (r#"Experiment::new("x").pause(secs(1));"#, &["argument #2 of type", "Hypothesis` is missing"]),
 ];

@@ -44,7 +44,7 @@ impl Program {
 /// `nohup` or in the background of a script.
 pub fn heeding_signals(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("env");
-    command.arg("--default-signal=INT,TERM,HUP,USR1,USR2").arg(program);
+    command.arg("--default-signal=INT,TERM,QUIT,HUP,USR1,USR2").arg(program);
     command
 }
 
