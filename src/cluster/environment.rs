@@ -1,5 +1,6 @@
 //! What the engine asks of a cluster.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
@@ -10,7 +11,7 @@ use crate::BoxError;
 use crate::clock::{Clock, Seed, Time, Timestamp};
 use crate::experiment::{Environment, Hold, Place, Right};
 use crate::journal::{ClusterEvent, Ended, FaultWindow, Journal, Trace};
-use crate::kubernetes::{KubeUndoer, PlaceHold, events};
+use crate::kubernetes::{KubeUndoer, PlaceHold, events, namespace_of};
 use crate::observability;
 use crate::rollback::{Ledger, Undoer, leash_is_on};
 use crate::transport::Transport;
@@ -97,13 +98,10 @@ impl Environment for Cluster {
         from: Timestamp,
     ) -> BoxFuture<'a, Result<Vec<ClusterEvent>, BoxError>> {
         Box::pin(async move {
+            // What befalls a node is an event where its lease lies.
+            let namespaces: BTreeSet<_> = places.iter().map(namespace_of).collect();
             let mut all = Vec::new();
-            for place in places {
-                // What befalls a node is an event in `default`, which its lease lies in as well.
-                let namespace = match place {
-                    Place::Namespace(name) => name,
-                    Place::Node(_) => "default",
-                };
+            for namespace in namespaces {
                 all.extend(events(&self.inner.kubernetes, namespace, from).await?);
             }
             all.sort_by_key(|event| event.at);

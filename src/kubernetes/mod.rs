@@ -34,7 +34,7 @@ pub use faults::{
 };
 pub(crate) use forward::{Backend, Forward};
 pub use hold::{BadBeat, Beat, Fate, Holder, LeaseError, Leftover, On, fates, leftovers};
-pub(crate) use hold::{Holding, PlaceHold};
+pub(crate) use hold::{Holding, PlaceHold, namespace_of};
 pub use logs::{LogLine, PodLogs};
 pub use mark::{deletion, metadata};
 pub use node::Node;

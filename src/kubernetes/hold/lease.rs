@@ -134,7 +134,7 @@ pub enum LeaseError {
 }
 
 /// Where the lease of a place lies.
-pub(super) fn namespace(place: &Place) -> &str {
+pub(crate) fn namespace(place: &Place) -> &str {
     match place {
         Place::Namespace(namespace) => namespace,
         Place::Node(_) => "default",

@@ -21,6 +21,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::experiment::{Armed, Hold, Mark, Place, Right, Switch};
 use crate::rollback::Undo;
 
+pub(crate) use lease::namespace as namespace_of;
 pub use lease::{Holder, LeaseError};
 pub use left::{Fate, Leftover, On, fates, leftovers};
 
