@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use super::{Hold, Place, Right};
 use crate::BoxError;
 use crate::clock::{Clock, Seed, Timestamp};
-use crate::journal::{ClusterEvent, Event, FaultWindow, Journal, Trace};
+use crate::journal::{ClusterEvent, FaultWindow, Journal, Trace};
 use crate::rollback::{Ledger, Undoer};
 use crate::transport::Transport;
 
@@ -69,11 +69,6 @@ pub trait Environment: Send + Sync {
     ) -> BoxFuture<'a, Result<Vec<ClusterEvent>, BoxError>> {
         let _ = (places, from);
         Box::pin(async { Ok(Vec::new()) })
-    }
-
-    /// Something happened in a run, now.
-    fn happened(&self, event: &Event) {
-        let _ = event;
     }
 
     /// The trace that a run of an experiment, which starts now, is part of; `None` where none is told to anybody.

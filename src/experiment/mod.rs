@@ -70,8 +70,8 @@ pub use safeguard::Safeguard;
 pub use scene::{Faults, Phase, Scene};
 use step::{Step, Work};
 pub use strategy::{HypothesisStrategy, RollbackStrategy};
-pub(crate) use telemetry::Measured;
 pub use telemetry::Stretch;
+pub(crate) use telemetry::{Measured, bounded};
 
 /// A hypothesis and a method, ready to be planned and run.
 ///

@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Scene, Stretch};
+use super::{Scene, Stretch, bounded};
 use crate::BoxError;
 use crate::journal::{MetricSeries, Reason};
 use crate::tolerance::{Judgement, Tolerance};
@@ -171,14 +171,7 @@ where
         scene: &'a Scene,
         run: &'a Stretch,
     ) -> BoxFuture<'a, Result<Vec<MetricSeries>, BoxError>> {
-        Box::pin(async move {
-            let mut series = self.probe.timeline(scene, run).await?;
-            // What counts is judged by its growth, which is no line on its values.
-            for one in series.iter_mut().filter(|one| !one.counter) {
-                one.bounds = self.tolerance.bounds();
-            }
-            Ok(series)
-        })
+        Box::pin(async move { Ok(bounded(self.probe.timeline(scene, run).await?, &self.tolerance.bounds())) })
     }
 
     fn check<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Finding, BoxError>> {

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::clock::{Clock, Timestamp};
 use crate::journal::{
-    CheckRecord, Ended, Evaluation, Event, EventKind, FaultWindow, JOURNAL_VERSION, Journal, JournalError, Reason,
-    StepRecord, StepStatus, Telemetry, Verdict,
+    CheckRecord, Ended, Evaluation, Event, EventKind, FaultWindow, Journal, JournalError, Reason, StepRecord,
+    StepStatus, Verdict,
 };
 use crate::rollback::{Ledger, OpenEntry, UndoOutcome, Undoer};
 
@@ -109,28 +109,11 @@ impl Recorder {
         let trace = environment.trace(&name, title, now);
         let span = spans::run(&name, title, &environment.describe());
         let mut journal = Journal {
-            version: JOURNAL_VERSION,
-            experiment: title.to_owned(),
             hypothesis: hypothesis.map(|h| h.title.clone()),
             run: name,
             seed: environment.seed(),
-            cluster: environment.describe(),
-            time: clock.time(),
-            started: now,
-            finished: now,
-            ended: Ended::Running,
-            verdict: Verdict::NotJudged,
-            reason: None,
-            recovered: Verdict::NotJudged,
-            evaluations: Vec::new(),
-            steps: Vec::new(),
-            faults: Vec::new(),
-            safeguards: Vec::new(),
-            finally: Vec::new(),
-            events: Vec::new(),
-            telemetry: Telemetry::default(),
             trace,
-            path: None,
+            ..Journal::begun(title, environment.describe(), clock.time(), now)
         };
         // Written once before anything is touched: a path that cannot be written is found now, not after the faults.
         store(&mut journal)?;
@@ -177,7 +160,6 @@ impl Recorder {
         if let Some(observer) = &self.observer {
             observer(&event);
         }
-        self.environment.happened(&event);
         spans::event(&self.span, &event);
         self.journal().events.push(event);
     }

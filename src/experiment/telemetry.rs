@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use super::recorder::Recorder;
 use super::{Check, Phase, Place};
 use crate::clock::Timestamp;
-use crate::journal::{LoadSeries, LogExcerpt, MOST_SERIES, MetricSeries, Telemetry};
+use crate::journal::{Bound, LoadSeries, LogExcerpt, MOST_SERIES, MetricSeries, Telemetry};
 
 /// How long a run waits at its end for what is to be drawn.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -27,6 +27,14 @@ pub struct Stretch {
     pub started: Timestamp,
     /// How long before that its series are shown: as long as it took, and 5 minutes at most.
     pub before: Duration,
+}
+
+/// Draws what a tolerance expects of values. What counts is judged by its growth, which is no line on its values.
+pub(crate) fn bounded(mut series: Vec<MetricSeries>, bounds: &[Bound]) -> Vec<MetricSeries> {
+    for one in series.iter_mut().filter(|one| !one.counter) {
+        one.bounds = bounds.to_vec();
+    }
+    series
 }
 
 /// What is measured, and the checks whose series are to be had at the end.

@@ -96,6 +96,34 @@ pub struct Journal {
 }
 
 impl Journal {
+    /// A journal of a run in which nothing has happened yet.
+    pub(crate) fn begun(experiment: &str, cluster: String, time: Time, started: Timestamp) -> Self {
+        Self {
+            version: JOURNAL_VERSION,
+            experiment: experiment.to_owned(),
+            hypothesis: None,
+            run: String::new(),
+            seed: Seed(0),
+            cluster,
+            time,
+            started,
+            finished: started,
+            ended: Ended::Running,
+            verdict: Verdict::NotJudged,
+            reason: None,
+            recovered: Verdict::NotJudged,
+            evaluations: Vec::new(),
+            steps: Vec::new(),
+            faults: Vec::new(),
+            safeguards: Vec::new(),
+            finally: Vec::new(),
+            events: Vec::new(),
+            telemetry: Telemetry::default(),
+            trace: None,
+            path: None,
+        }
+    }
+
     /// The file that holds this journal, if it was stored.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {

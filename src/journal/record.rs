@@ -199,6 +199,19 @@ pub enum SightingTime {
     After,
 }
 
+impl std::fmt::Display for SightingTime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Before => "before it",
+            Self::Landed => "once applied",
+            Self::BeforeHypothesis => "before the hypothesis",
+            Self::AfterHypothesis => "after the hypothesis",
+            Self::BeforePlannedEnd => "before its planned end",
+            Self::After => "after its undo",
+        })
+    }
+}
+
 /// One look at a fault's effect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sighting {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Breach, Ended, FaultRecord, Journal, SafeguardRecord, SightingTime, Verdict, WATCHED};
+use super::{Breach, Ended, FaultRecord, Journal, SafeguardRecord, Verdict, WATCHED};
 use crate::clock::Timestamp;
 
 impl Journal {
@@ -104,16 +104,8 @@ impl Journal {
             writeln!(out, "    believed without proof: {why}")?;
         }
         for sighting in &fault.sightings {
-            let when = match sighting.when {
-                SightingTime::Before => "before it",
-                SightingTime::Landed => "once applied",
-                SightingTime::BeforeHypothesis => "before the hypothesis",
-                SightingTime::AfterHypothesis => "after the hypothesis",
-                SightingTime::BeforePlannedEnd => "before its planned end",
-                SightingTime::After => "after its undo",
-            };
             let mark = if sighting.as_expected { "" } else { " (not as expected)" };
-            writeln!(out, "    {when} ({}): {}{mark}", self.offset(sighting.at), sighting.saw)?;
+            writeln!(out, "    {} ({}): {}{mark}", sighting.when, self.offset(sighting.at), sighting.saw)?;
         }
         for undo in &fault.undo {
             writeln!(out, "    {}: {}", undo.undo, undo.outcome)?;

@@ -336,6 +336,18 @@ mod tests {
 
     use super::*;
 
+    /// The undo of a witness.
+    fn the_pods_undo() -> Undo {
+        let object = ObjectRef {
+            api_version: "v1".into(),
+            kind: "Pod".into(),
+            resource: "pods".into(),
+            namespace: Some("default".into()),
+            name: "w".into(),
+        };
+        Undo::Delete { object, owner: "me".into(), uid: Some("1".into()), switch: None }
+    }
+
     /// A cluster that fails until then, and what it is asked to undo.
     fn away_until(back: Option<Duration>) -> (KubeUndoer, Undo) {
         let since = Instant::now();
@@ -351,14 +363,7 @@ mod tests {
                 .expect("a response"))
         });
         let undoer = KubeUndoer::awaited(Kubernetes::new(kube::Client::new(service, "default")));
-        let object = ObjectRef {
-            api_version: "v1".into(),
-            kind: "Pod".into(),
-            resource: "pods".into(),
-            namespace: Some("default".into()),
-            name: "w".into(),
-        };
-        (undoer, Undo::Delete { object, owner: "me".into(), uid: Some("1".into()), switch: None })
+        (undoer, the_pods_undo())
     }
 
     #[tokio::test(start_paused = true)]
@@ -414,14 +419,7 @@ mod tests {
                 }
             });
             let undoer = KubeUndoer::awaited(Kubernetes::new(kube::Client::new(service, "default")));
-            let object = ObjectRef {
-                api_version: "v1".into(),
-                kind: "Pod".into(),
-                resource: "pods".into(),
-                namespace: Some("default".into()),
-                name: "w".into(),
-            };
-            let undo = Undo::Delete { object, owner: "me".into(), uid: Some("1".into()), switch: None };
+            let undo = the_pods_undo();
             let ended = tokio::time::timeout(Duration::from_secs(60), undoer.undo(&undo)).await;
             assert_eq!(ended.expect("it ends"), UndoOutcome::Reverted, "{whole_head}");
         }

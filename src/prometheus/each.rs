@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use super::decode::Labels;
 use super::growth::Shown;
 use crate::BoxError;
-use crate::experiment::{Check, Finding, Probe, Scene, Stretch, found};
+use crate::experiment::{Check, Finding, Probe, Scene, Stretch, bounded, found};
 use crate::journal::{MetricSeries, Reason};
 use crate::tolerance::{Judgement, Outcome, Tolerance};
 
@@ -134,11 +134,8 @@ where
         run: &'a Stretch,
     ) -> BoxFuture<'a, Result<Vec<MetricSeries>, BoxError>> {
         Box::pin(async move {
-            let mut series = self.probe.timeline(scene, run).await?;
-            for one in series.iter_mut().filter(|one| !one.counter) {
-                one.bounds = Tolerance::<<P::Output as PerSeries>::One>::bounds(&self.tolerance);
-            }
-            Ok(series)
+            let bounds = Tolerance::<<P::Output as PerSeries>::One>::bounds(&self.tolerance);
+            Ok(bounded(self.probe.timeline(scene, run).await?, &bounds))
         })
     }
 

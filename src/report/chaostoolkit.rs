@@ -6,10 +6,9 @@
 
 use serde_json::Value;
 
-use crate::clock::{Seed, Time, Timestamp};
+use crate::clock::{Time, Timestamp};
 use crate::journal::{
-    CheckRecord, Ended, Evaluation, FinallyRecord, JOURNAL_VERSION, Journal, Reason, StepRecord, StepStatus, Telemetry,
-    Verdict, WATCHED,
+    CheckRecord, Ended, Evaluation, FinallyRecord, Journal, Reason, StepRecord, StepStatus, Verdict, WATCHED,
 };
 
 /// Where the evidence of this crate is.
@@ -153,30 +152,9 @@ fn of_the_original(document: &Value) -> Journal {
     let started = instant(&document["start"]).unwrap_or_default();
     let finished = instant(&document["end"]).unwrap_or(started);
     let (ended, verdict, reason) = found(document);
-    Journal {
-        version: JOURNAL_VERSION,
-        experiment: text(&document["experiment"]["title"]),
-        hypothesis: None,
-        run: String::new(),
-        seed: Seed(0),
-        cluster: format!("Chaos Toolkit on {}", text(&document["node"])),
-        time: Time::Real,
-        started,
-        finished,
-        ended,
-        verdict,
-        reason,
-        recovered: Verdict::NotJudged,
-        evaluations: Vec::new(),
-        steps: Vec::new(),
-        faults: Vec::new(),
-        safeguards: Vec::new(),
-        finally: Vec::new(),
-        events: Vec::new(),
-        telemetry: Telemetry::default(),
-        trace: None,
-        path: None,
-    }
+    let cluster = format!("Chaos Toolkit on {}", text(&document["node"]));
+    let begun = Journal::begun(&text(&document["experiment"]["title"]), cluster, Time::Real, started);
+    Journal { finished, ended, verdict, reason, ..begun }
 }
 
 /// The original's ends, by the table in docs/deviations.md.

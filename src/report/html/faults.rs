@@ -3,7 +3,7 @@
 use std::fmt::{Result, Write};
 
 use super::{badge, left_out, table, text, within};
-use crate::journal::{FaultEnd, FaultRecord, Journal, SightingTime};
+use crate::journal::{FaultEnd, FaultRecord, Journal};
 use crate::rollback::UndoOutcome;
 
 pub(super) fn write(out: &mut String, journal: &Journal) -> Result {
@@ -63,16 +63,8 @@ fn one(out: &mut String, journal: &Journal, fault: &FaultRecord) -> Result {
         let mut left = 0;
         table(out, "What witnesses saw", &["when", "at", "what a witness saw", "as expected"], |out| {
             left = within(out, 60_000, fault.sightings.iter(), |out, sighting| {
-                let when = match sighting.when {
-                    SightingTime::Before => "before it",
-                    SightingTime::Landed => "once applied",
-                    SightingTime::BeforeHypothesis => "before the hypothesis",
-                    SightingTime::AfterHypothesis => "after the hypothesis",
-                    SightingTime::BeforePlannedEnd => "before its planned end",
-                    SightingTime::After => "after its undo",
-                };
                 let expected = if sighting.as_expected { "yes" } else { "<strong>no</strong>" };
-                let (at, saw) = (journal.offset(sighting.at), text(&sighting.saw, 300));
+                let (when, at, saw) = (sighting.when, journal.offset(sighting.at), text(&sighting.saw, 300));
                 writeln!(out, "<tr><th scope=\"row\">{when}</th><td>{at}</td><td>{saw}</td><td>{expected}</td></tr>")
             })?;
             Ok(())
