@@ -11,7 +11,9 @@ use crate::BoxError;
 use crate::clock::{Clock, Seed, Time, Timestamp};
 use crate::experiment::{Environment, Hold, Place, Right};
 use crate::journal::{ClusterEvent, Ended, FaultWindow, Journal, Trace};
-use crate::kubernetes::{KubeUndoer, PlaceHold, events, namespace_of};
+#[cfg(feature = "lab")]
+use crate::kubernetes::KubeUndoer;
+use crate::kubernetes::{PlaceHold, events, namespace_of};
 use crate::observability;
 use crate::rollback::{Ledger, Undoer, leash_is_on};
 use crate::transport::Transport;

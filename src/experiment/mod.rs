@@ -60,6 +60,7 @@ pub use place::Place;
 #[cfg(feature = "cli")]
 pub(crate) use plan::needed;
 pub use plan::{Plan, PlannedCheck, PlannedStep};
+#[cfg(feature = "prometheus")]
 pub(crate) use probe::found;
 pub use probe::{Action, Background, Check, Finding, Judged, Observed, Probe};
 #[cfg(feature = "cli")]

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::{Environment, Measured, Remarks, RunningLoads};
+#[cfg(any(feature = "load", feature = "prometheus"))]
 use crate::BoxError;
 use crate::clock::{Clock, Timestamp};
 use crate::journal::{FaultWindow, Trace, WATCHED};
@@ -95,6 +96,10 @@ pub struct Scene {
     /// What sources of evidence say beside their answers.
     pub remarks: Remarks,
     /// What is measured for reports.
+    #[cfg_attr(
+        not(any(feature = "kubernetes", feature = "load")),
+        expect(dead_code, reason = "what measures is left out")
+    )]
     pub(crate) measured: Measured,
     /// The trace that the run is part of: what asks the system under test tells it so.
     pub trace: Option<Trace>,
@@ -104,6 +109,7 @@ pub struct Scene {
 
 impl Scene {
     /// Refuses a check that can never be judged as a safeguard, when a plan is made with it as one.
+    #[cfg(any(feature = "load", feature = "prometheus"))]
     pub(crate) fn no_safeguard(&self, why: &str) -> Result<(), BoxError> {
         match self.phase {
             Phase::Safeguard { .. } => Err(format!("it can be no safeguard: {why}").into()),

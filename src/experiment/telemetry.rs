@@ -8,7 +8,11 @@ use futures_util::future::join_all;
 use super::recorder::Recorder;
 use super::{Check, Phase, Place};
 use crate::clock::Timestamp;
-use crate::journal::{Bound, LoadSeries, LogExcerpt, MOST_SERIES, MetricSeries, Telemetry};
+#[cfg(feature = "load")]
+use crate::journal::LoadSeries;
+#[cfg(feature = "kubernetes")]
+use crate::journal::LogExcerpt;
+use crate::journal::{Bound, MOST_SERIES, MetricSeries, Telemetry};
 
 /// How long a run waits at its end for what is to be drawn.
 const WITHIN: Duration = Duration::from_secs(5);

@@ -33,6 +33,7 @@ pub use telemetry::{
     Bound, ClusterEvent, LoadOutcome, LoadRow, LoadSeries, LogExcerpt, LogLine, MOST_SAMPLES, MOST_SERIES,
     MetricSeries, Telemetry,
 };
+#[cfg(feature = "load")]
 pub(crate) use trace::mixed;
 pub use trace::{BAGGAGE, SpanId, Spans, TRACEPARENT, Trace};
 pub use verdict::{Reason, Verdict};

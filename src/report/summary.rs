@@ -144,11 +144,13 @@ impl Summary {
     }
 
     /// Whether nothing is wrong and nothing unknown, whatever was expected: met, undone, and run to its end.
+    #[cfg(feature = "cli")]
     pub(crate) fn is_clean(&self) -> bool {
         self.counts.failed == 0 && self.counts.errors == 0
     }
 
     /// What may need somebody's attention first: a fault that may be left, then what failed, what is unknown, and the rest.
+    #[cfg(feature = "report")]
     pub(crate) fn urgency(&self) -> u8 {
         match self.verdict {
             _ if !self.not_undone.is_empty() => 0,

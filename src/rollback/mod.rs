@@ -7,6 +7,7 @@
 
 mod carry;
 mod command;
+#[cfg(feature = "kubernetes")]
 mod decide;
 mod guard;
 #[cfg(feature = "kubernetes")]
@@ -29,7 +30,10 @@ mod undo;
 pub(crate) use command::quoted;
 #[cfg(feature = "kubernetes")]
 pub(crate) use command::{IN_CLUSTER, sweep_command};
-pub(crate) use decide::{MARK, Next, Writes, decide, home, moved, remade, standing};
+#[cfg(feature = "lab")]
+pub(crate) use decide::MARK;
+#[cfg(feature = "kubernetes")]
+pub(crate) use decide::{Next, Writes, decide, home, moved, remade, standing};
 pub use guard::UndoGuard;
 #[cfg(feature = "kubernetes")]
 pub(crate) use leash::leash_is_on;
@@ -39,9 +43,11 @@ pub use ledger::{EntryId, Header, Ledger, LedgerError, OpenEntry};
 pub use process::{PROCESS_ANNOTATION, is_alive, is_dead, this_process};
 use reading::read;
 pub use reading::{Complaint, Reading};
+#[cfg(feature = "kubernetes")]
 pub(crate) use reaper::on_the_reaper;
 pub use state::{StateDir, this_host};
 pub use sweep::{Finding, Listed, Sweeper, Swept, list, sweep, sweep_ledger};
+#[cfg(feature = "kubernetes")]
 pub(crate) use undo::keys;
 pub use undo::{
     Author, Connect, Field, InDrop, ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, Original, RECREATE_WITHIN, RUN_LABEL,

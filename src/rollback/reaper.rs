@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Connect, Undoer};
 
 /// Runs a task on the reaper's runtime, which no user's code blocks. It ends with the process at the latest.
+#[cfg(feature = "kubernetes")]
 pub(crate) fn on_the_reaper(task: BoxFuture<'static, ()>) {
     // Without its thread undos say so, each by itself.
     let _ = Reaper::global().send(task);

@@ -204,6 +204,7 @@ pub struct Field {
 }
 
 /// The keys of a JSON pointer, from the outermost.
+#[cfg(feature = "kubernetes")]
 pub(crate) fn keys(pointer: &str) -> impl Iterator<Item = String> {
     pointer.split('/').skip(1).map(|key| key.replace("~1", "/").replace("~0", "~"))
 }
@@ -285,6 +286,7 @@ impl UndoOutcome {
     }
 
     /// What became of an undo, in words: the undo alone if it is done.
+    #[cfg(feature = "kubernetes")]
     pub(crate) fn of(&self, undo: &impl fmt::Display) -> String {
         if self.is_clean() { undo.to_string() } else { format!("{undo} (not done: {self})") }
     }
