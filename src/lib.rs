@@ -73,6 +73,8 @@ pub mod prelude;
 pub mod process;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;
+#[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "without clusters no run ends by itself"))]
+mod publish;
 pub mod report;
 pub mod rollback;
 #[cfg(feature = "shop")]

@@ -12,9 +12,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::BoxError;
 use crate::clock::{Clock, Seed};
-use crate::cluster::{Cluster, SHOP_IMAGE, SHOP_NODE_PORT, outputs_folder};
+use crate::cluster::{Cluster, SHOP_IMAGE, SHOP_NODE_PORT};
 use crate::journal::JournalError;
 use crate::lab::{Lab, Ports, TargetLabels};
+use crate::publish::folder;
 
 /// The lab with the shop, listening on loopback.
 #[derive(Debug, clap::Args)]
@@ -77,7 +78,7 @@ async fn serve(options: &Options) -> Result<(), BoxError> {
     let ports = Ports { api: options.api_port, prometheus: options.prometheus_port, node_ports };
     let listening =
         lab.listen(&ports).await.map_err(|error| format!("{error}; give another port, or 0 for any free one"))?;
-    let kubeconfig = options.kubeconfig.clone().unwrap_or_else(|| outputs_folder("lab").join("kubeconfig"));
+    let kubeconfig = options.kubeconfig.clone().unwrap_or_else(|| folder("lab").join("kubeconfig"));
     let kubeconfig = std::path::absolute(kubeconfig)?;
     write_kubeconfig(&kubeconfig, listening.api)?;
     // The lab ends with its last clone.

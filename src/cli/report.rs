@@ -8,8 +8,9 @@ use std::process::ExitCode;
 
 use super::Exit;
 use crate::journal::{JournalError, write_atomically};
-use crate::report::command::{self, Index, Last, Summary, Told};
+use crate::publish::{Index, Last, github, root};
 use crate::report::compare::Limits;
+use crate::report::{Summary, Told, junit, markdown, read};
 
 /// Tells stored journals to people and to CI, or what the last run of tests came to.
 ///
@@ -128,7 +129,7 @@ fn told_why(why: &str, exit: Exit) -> ExitCode {
 type Written = (Result<String, String>, bool);
 
 fn last(options: &Options, format: Format) -> Result<Written, String> {
-    let root = options.under.clone().unwrap_or_else(crate::cluster::outputs_root);
+    let root = options.under.clone().unwrap_or_else(root);
     let last = Last::under(&root)?;
     let whole = last.is_whole();
     if format == Format::Text {
@@ -147,7 +148,7 @@ fn last(options: &Options, format: Format) -> Result<Written, String> {
 fn of_each(journals: &[PathBuf], format: Format) -> Written {
     let mut told = Vec::new();
     for path in journals {
-        match command::read(path) {
+        match read(path) {
             Ok(read) => told.push((path.clone(), read)),
             Err(error) => eprintln!("steadfast report: {error}"),
         }
@@ -167,9 +168,9 @@ fn in_format(format: Format, root: &Path, told: &[(PathBuf, Told)]) -> String {
             [(_, (journal, _))] => journal.report_html(),
             _ => index().to_html(),
         },
-        Format::Junit => command::junit(&summaries),
-        Format::Markdown => command::markdown(&summaries),
-        Format::Github => summaries.iter().map(command::annotations).collect(),
+        Format::Junit => junit::file(&summaries),
+        Format::Markdown => markdown::reports(&summaries),
+        Format::Github => summaries.iter().map(github::annotations).collect(),
         Format::Json => match &summaries[..] {
             [one] => one.to_json(),
             _ => index().to_json(),

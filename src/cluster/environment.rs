@@ -15,6 +15,7 @@ use crate::journal::{ClusterEvent, Ended, FaultWindow, Journal, Trace};
 use crate::kubernetes::KubeUndoer;
 use crate::kubernetes::{PlaceHold, events, namespace_of};
 use crate::observability;
+use crate::publish;
 use crate::rollback::{Ledger, Undoer, leash_is_on};
 use crate::transport::Transport;
 
@@ -129,12 +130,12 @@ impl Environment for Cluster {
 
     fn journal_file(&self) -> PathBuf {
         let file = self.next_journal();
-        crate::report::began(&super::outputs::root(), &self.inner.outputs.join(&file));
+        publish::began(&publish::root(), &self.inner.outputs.join(&file));
         file
     }
 
     fn ended(&self, journal: &Journal) {
-        crate::report::ended(&super::outputs::root(), journal);
+        publish::ended(&publish::root(), journal);
         observability::ended(journal);
         if !matches!(journal.ended, Ended::Completed | Ended::GateMissed) {
             *self.inner.broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(journal.summary());

@@ -19,7 +19,6 @@ mod monitoring;
 mod namespace;
 mod needs;
 mod network;
-mod outputs;
 mod queue;
 #[cfg(feature = "lab")]
 mod shop;
@@ -49,7 +48,6 @@ pub use namespace::Namespace;
 pub use needs::not_left_out;
 use network::NetworkCluster;
 #[cfg(feature = "cli")]
-pub(crate) use outputs::{folder as outputs_folder, root as outputs_root};
 #[cfg(feature = "lab")]
 pub use shop::{SHOP_IMAGE, SHOP_NODE_PORT, shop, shop_image, shop_in};
 #[cfg(feature = "cli")]
@@ -113,7 +111,7 @@ impl Cluster {
     #[cfg(feature = "lab")]
     pub(crate) fn on_lab(lab: Lab, clock: Clock, seed: Seed, test: &str) -> Self {
         let kubernetes = Kubernetes::new(lab.client());
-        let (transport, outputs) = (lab.transport(), outputs::folder(test));
+        let (transport, outputs) = (lab.transport(), crate::publish::folder(test));
         let inner = Inner {
             ground: Ground::Embedded(lab),
             kubernetes,
@@ -166,7 +164,7 @@ impl Cluster {
             transport,
             clock: Clock::real(),
             seed: Seed::from_env_or_entropy()?,
-            outputs: outputs::folder(test),
+            outputs: crate::publish::folder(test),
             beat: Beat::from_env()?,
             process: crate::rollback::this_process().unwrap_or_default(),
             runs: AtomicU32::new(0),

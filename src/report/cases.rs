@@ -277,9 +277,10 @@ fn apart(cases: &mut [Case]) {
 #[cfg(test)]
 mod tests {
     use super::super::summary::Summary;
-    use super::super::{github, junit, markdown};
+    use super::super::{junit, markdown};
     use super::*;
     use crate::journal::Reason;
+    use crate::publish::github;
 
     /// Each way to end, in each format: nothing that broke off or is not known passes for a success.
     #[test]

@@ -28,7 +28,7 @@ pub(super) fn xml_attribute(text: &str) -> String {
 }
 
 /// At most so many characters of it, on however many lines.
-pub(super) fn bounded(text: &str, most: usize) -> Cow<'_, str> {
+pub(crate) fn bounded(text: &str, most: usize) -> Cow<'_, str> {
     match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}… ({} bytes in all)", &text[..end], text.len()).into(),
         None => text.into(),
@@ -98,12 +98,12 @@ pub(super) fn prose(text: &str) -> String {
 }
 
 /// A message of a workflow command of GitHub.
-pub(super) fn command_data(text: &str) -> String {
+pub(crate) fn command_data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
 /// A property of a workflow command of GitHub.
-pub(super) fn command_property(text: &str) -> String {
+pub(crate) fn command_property(text: &str) -> String {
     command_data(text).replace(':', "%3A").replace(',', "%2C")
 }
 

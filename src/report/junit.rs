@@ -24,7 +24,7 @@ pub(crate) fn file(summaries: &[Summary]) -> String {
 }
 
 /// The suites of a file, whose counts are these.
-pub(super) fn frame(counts: Counts, seconds: f64, suites: &str) -> String {
+pub(crate) fn frame(counts: Counts, seconds: f64, suites: &str) -> String {
     let Counts { cases, failed, errors, skipped } = counts;
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"steadfast\" tests=\"{cases}\" \
@@ -97,7 +97,7 @@ fn write_case(out: &mut String, summary: &Summary, case: &Case) -> std::fmt::Res
 }
 
 /// `tests/it/lab4.rs:24` or `tests/it/lab4.rs:24:9`: the file and the line.
-pub(super) fn place(location: &str) -> Option<(&str, u32)> {
+pub(crate) fn place(location: &str) -> Option<(&str, u32)> {
     let (before, last) = location.rsplit_once(':')?;
     let last: u32 = last.parse().ok()?;
     match before.rsplit_once(':').and_then(|(file, line)| Some((file, line.parse().ok()?))) {
@@ -113,7 +113,7 @@ fn timestamp(started: Option<&str>) -> String {
 }
 
 /// The suites of a file of one experiment, for a file of several.
-pub(super) fn suites_of(file: &str, id: usize) -> Option<String> {
+pub(crate) fn suites_of(file: &str, id: usize) -> Option<String> {
     let (_, suites) = file.split_once("<testsuites ")?.1.split_once(">\n")?;
     let suites = suites.strip_suffix("</testsuites>\n")?;
     Some(suites.replacen(" package=\"steadfast\" id=\"0\"", &format!(" package=\"steadfast\" id=\"{id}\""), 1))

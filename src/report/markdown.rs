@@ -64,7 +64,7 @@ pub(crate) fn reports(summaries: &[Summary]) -> String {
 }
 
 /// The verdict in a word or two, whatever is worst first.
-pub(super) fn headline(summary: &Summary) -> String {
+pub(crate) fn headline(summary: &Summary) -> String {
     let verdict = summary.verdict.to_string();
     if !summary.not_undone.is_empty() {
         return format!("rollback failed ({verdict})");
@@ -109,7 +109,7 @@ fn result(result: CaseResult) -> &'static str {
 }
 
 /// An entry of a list of experiments, of a few kilobytes at most.
-pub(super) fn entry(summary: &Summary) -> String {
+pub(crate) fn entry(summary: &Summary) -> String {
     let name = code(&summary.experiment, MOST_NAME);
     let mut out = format!("- **{}** {name}: {}\n", headline(summary), prose(&bounded_sentence(summary)));
     let wrong = summary.wrong();

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// At most `most` characters on one line, where nothing hides, turns around or moves what stands beside it.
-pub(super) fn line(text: &str, most: usize) -> Cow<'_, str> {
+pub(crate) fn line(text: &str, most: usize) -> Cow<'_, str> {
     let cut = match text.char_indices().nth(most) {
         Some((end, _)) => Cow::Owned(format!("{}… ({} bytes in all)", &text[..end], text.len())),
         None => Cow::Borrowed(text),

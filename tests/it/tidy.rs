@@ -23,9 +23,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lab", &["transport", "rollback", "kubernetes"]),
     ("services", &[]),
     ("observability", &["journal", "transport", "variables"]),
-    ("cluster", &["experiment", "kubernetes", "prometheus", "lab", "services", "observability", "report", "error"]),
+    ("cluster", &["experiment", "kubernetes", "prometheus", "lab", "services", "observability", "publish", "error"]),
     ("document", &["cluster", "load", "http", "process", "prometheus", "settings", "variables"]),
-    ("report", &["journal", "page", "settings"]),
+    ("report", &["journal", "page"]),
+    ("publish", &["report", "settings", "variables"]),
     ("fuzzing", &["document"]),
     ("error", &[]),
 ];

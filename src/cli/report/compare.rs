@@ -5,15 +5,15 @@ use std::process::ExitCode;
 
 use super::{Format, Options, told_why, write};
 use crate::cli::Exit;
-use crate::report::command;
 use crate::report::compare::Decision;
+use crate::report::read;
 
 /// Compares the one journal with an older one, writes that, and says whether the gate lets it pass.
 pub(super) fn run(options: &Options, baseline: &Path, format: Format) -> ExitCode {
     let [new] = &options.journals[..] else {
         return told_why("--baseline is compared with one journal; name that one alone", Exit::Usage);
     };
-    let (old, new) = match (command::read(baseline), command::read(new)) {
+    let (old, new) = match (read(baseline), read(new)) {
         (Ok((old, _)), Ok((new, _))) => (old, new),
         (Err(error), _) | (_, Err(error)) => return told_why(&error.to_string(), Exit::Failed),
     };

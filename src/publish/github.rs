@@ -12,13 +12,11 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::panic::Location;
 use std::path::Path;
 
-use super::escape::{bounded, command_data, command_property};
-use super::junit::place;
-use super::markdown;
 use super::settings::on_github;
-use super::summary::{CaseResult, Summary};
-use super::text::line;
 use crate::journal::Verdict;
+use crate::report::escape::{bounded, command_data, command_property};
+use crate::report::junit::place;
+use crate::report::{CaseResult, Summary, line, markdown};
 
 /// GitHub drops a summary of more than 1 MiB whole.
 const MOST_SUMMARY: u64 = 900 * 1024;

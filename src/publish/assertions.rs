@@ -3,7 +3,7 @@
 use std::panic::Location;
 
 use super::github::assertion_failed;
-use super::publish::note_assertion;
+use super::note_assertion;
 use crate::journal::{Journal, Verdict};
 
 impl Journal {

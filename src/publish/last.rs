@@ -4,12 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use super::markdown::headline;
-use super::publish::beside;
-use super::read::{Told, read};
+use super::beside;
 use super::session::{self, Session};
-use super::summary::{CaseResult, Summary};
-use super::text::line;
+use crate::report::markdown::headline;
+use crate::report::{CaseResult, Summary, Told, line, read};
 
 /// The most letters of a line, and the most reasons of one experiment.
 const MOST: usize = 400;

@@ -10,12 +10,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::publish::beside;
 use super::settings::{Format, Settings};
-use super::summary::{Counts, SCHEMA_VERSION, Summary, to_json};
-use super::{junit, session};
+use super::{beside, session};
 use crate::BoxError;
 use crate::journal::write_atomically;
+use crate::report::{Counts, SCHEMA_VERSION, Summary, junit, to_json};
 
 /// The merged summary's file.
 const FILE: &str = "summary.json";

@@ -3,9 +3,9 @@
 use std::fmt::{Result, Write};
 
 use super::index::{Entry, Index};
-use super::markdown::headline;
-use super::text::line;
 use crate::page;
+use crate::report::line;
+use crate::report::markdown::headline;
 
 const STYLE: &str = concat!(include_str!("../page/page.css"), include_str!("listing.css"));
 
@@ -87,8 +87,8 @@ fn address(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::summary::Summary;
     use super::*;
+    use crate::report::Summary;
 
     #[test]
     fn what_an_experiment_says_stays_text_and_its_links_stay_below() {

@@ -1,17 +1,36 @@
-//! What is made of a run when its journal is stored.
+//! What is made of a run when its journal is stored, where outputs lie, and which runs belong together.
 //!
-//! A test must not fail, hang or end early because a report cannot be written: it is done on a thread of its own, waited
+//! Called by clusters at a run's ends, by a test's assertions, and by the command. It promises: whatever a report says is
+//! made by `report`; merged files hold what one session has noted and nothing else. A test must not fail, hang or end early because a report cannot be written: it is done on a thread of its own, waited
 //! for no longer than [`WITHIN`], and what goes wrong is said on standard error.
+
+mod assertions;
+pub(crate) mod github;
+mod index;
+#[cfg(feature = "cli")]
+mod last;
+#[cfg(feature = "report")]
+mod listing;
+mod outputs;
+mod session;
+mod settings;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Once, OnceLock};
 use std::time::Duration;
 
-use super::settings::{Format, STEP_SUMMARY, Settings};
-use super::summary::Summary;
-use super::{github, index, junit, markdown, session};
+use settings::{Format, STEP_SUMMARY, Settings};
+
 use crate::journal::{Journal, complain, write_atomically};
+use crate::report::{Summary, junit, markdown};
+
+#[cfg(feature = "cli")]
+pub(crate) use index::Index;
+#[cfg(feature = "cli")]
+pub(crate) use last::Last;
+#[cfg(feature = "kubernetes")]
+pub(crate) use outputs::{folder, root};
 
 /// How long the end of a run waits for its reports, which take milliseconds unless a disk hangs.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -32,7 +51,7 @@ pub(crate) fn began(root: &Path, journal: &Path) {
 }
 
 /// What a test has asserted of a journal, and whether that held: for who reads the session afterwards.
-pub(super) fn note_assertion(journal: &Journal, asserted: &str, held: bool) {
+fn note_assertion(journal: &Journal, asserted: &str, held: bool) {
     // Of a journal that no run of this process has made, nobody reads it.
     let (Some(root), Some(path)) = (ROOT.get(), journal.path()) else { return };
     let Some((root, told)) = below(root, path) else { return };
@@ -111,7 +130,7 @@ fn publish(settings: &Settings, root: &Path, path: &Path, journal: Journal) -> V
 fn told(path: &Path, journal: Journal) -> (Journal, Summary) {
     // A run from Rust has at least one of these, or nothing that a document could add.
     let directed = journal.steps.is_empty() && journal.finally.is_empty();
-    let whole = if directed { super::read::read(path).ok() } else { None };
+    let whole = if directed { crate::report::read(path).ok() } else { None };
     whole.unwrap_or_else(|| {
         let summary = Summary::of(&journal);
         (journal, summary)
@@ -144,7 +163,7 @@ fn files(settings: &Settings, journal: &Journal, summary: &Summary) -> Vec<(&'st
 }
 
 /// The file of that name for one journal: `journal-2.json` has `junit-2.xml`, `front.json` has `front-junit.xml`.
-pub(super) fn beside(journal: &Path, name: &str) -> PathBuf {
+fn beside(journal: &Path, name: &str) -> PathBuf {
     let stem = journal.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let (base, extension) = name.split_once('.').unwrap_or((name, ""));
     let number = stem.strip_prefix("journal").filter(|rest| rest.is_empty() || rest.starts_with('-'));
