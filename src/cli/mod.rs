@@ -10,6 +10,7 @@ mod kind;
 mod lab;
 mod report;
 mod sweep;
+mod terminal;
 mod vegeta;
 
 use std::process::ExitCode;

@@ -37,6 +37,8 @@ impl Terminal {
             .args(arguments)
             .current_dir(folder)
             .env_remove("NO_COLOR")
+            .env_remove("CLICOLOR")
+            .env_remove("CLICOLOR_FORCE")
             .env("TERM", "xterm-256color")
             .env("HOME", folder)
             .env("STEADFAST_OUT", folder.join("out"))
@@ -240,11 +242,11 @@ fn ctrl_c_leaves_a_sane_terminal_and_its_exit_code() {
 }
 
 #[test]
-fn where_no_view_is_wanted_there_are_lines_alone() {
+fn where_no_view_is_wanted_there_are_plain_lines_alone() {
     type Case = (&'static [&'static str], &'static [(&'static str, &'static str)]);
     let cases: [Case; 4] = [
         (&["run", "x.json"], &[("TERM", "dumb")]),
-        (&["run", "x.json"], &[("NO_COLOR", "1")]),
+        (&["run", "x.json"], &[("TERM", "")]),
         (&["run", "--quiet", "x.json"], &[]),
         (&["--log-format", "json", "run", "x.json"], &[]),
     ];
@@ -255,26 +257,46 @@ fn where_no_view_is_wanted_there_are_lines_alone() {
         let terminal = Terminal::start(folder.path(), arguments, (80, 24), set);
         let (status, _, told) = terminal.end();
         assert_eq!(status.code(), Some(0), "{told}");
-        assert!(!codes(&told).iter().any(|code| code == "[A" || code == "[J"), "{arguments:?} {set:?}: {told:?}");
+        assert!(codes(&told).is_empty(), "{arguments:?} {set:?}: {told:?}");
         assert!(!told.contains(['\u{9b}', '\u{7}']), "{told:?}");
         let lines = told.lines().count();
         assert!(if arguments.contains(&"--quiet") { lines == 1 } else { lines > 5 }, "{arguments:?}: {told}");
     }
 }
 
-/// As CI has it: neither colours nor anything of the view, whatever its variables say.
+#[test]
+fn colours_are_the_user_s_choice_and_the_view_is_not_theirs() {
+    type Case = (&'static [(&'static str, &'static str)], &'static [&'static str]);
+    let server = server_without_failures();
+    let cases: [Case; 4] = [
+        (&[("NO_COLOR", "1")], &["[A", "[J"]),
+        (&[("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1")], &["[A", "[J"]),
+        (&[("CLICOLOR", "0")], &["[A", "[J"]),
+        (&[("TERM", "dumb"), ("CLICOLOR_FORCE", "1")], &["[m"]),
+    ];
+    for (set, expected) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        document(folder.path(), &server, 0.6);
+        let (status, _, told) = Terminal::start(folder.path(), &["run", "x.json"], (80, 24), set).end();
+        assert_eq!(status.code(), Some(0), "{told}");
+        assert_eq!(codes(&told), expected, "{set:?}: {told:?}");
+    }
+}
+
+/// As CI has it: neither colours nor anything of the view, unless its variables want colours.
 #[test]
 fn a_pipe_gets_plain_lines() {
     let (folder, server) = (tempfile::tempdir().unwrap(), server_without_failures());
     document(folder.path(), &server, 0.6);
+    let run = |verb: &str, force: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
+        command.args([verb, "x.json"]).current_dir(folder.path()).env("TERM", "xterm").env("HOME", folder.path());
+        command.env_remove("NO_COLOR").env("CLICOLOR_FORCE", force).output().unwrap()
+    };
+    let told = String::from_utf8(run("run", "1").stderr).unwrap();
+    assert_eq!(codes(&told), ["[m"], "{told:?}");
     for verb in ["run", "validate", "plan"] {
-        let done = Command::new(env!("CARGO_BIN_EXE_steadfast"))
-            .args([verb, "x.json"])
-            .current_dir(folder.path())
-            .env("TERM", "xterm")
-            .env("HOME", folder.path())
-            .output()
-            .unwrap();
+        let done = run(verb, "");
         let told = [done.stdout, done.stderr].map(|stream| String::from_utf8_lossy(&stream).into_owned()).concat();
         assert_eq!(done.status.code(), Some(0), "{verb}: {told}");
         assert!(!told.chars().any(|c| c.is_control() && c != '\n' && c != '\t'), "{verb}: {told:?}");

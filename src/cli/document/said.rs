@@ -1,7 +1,7 @@
-//! Where the lines of a run go: standard error, and a file if one was asked for. Colours only on a terminal.
+//! Where the lines of a run go: standard error, and a file if one was asked for, which never has colours.
 
 use std::fs::{File, OpenOptions};
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::Global;
 use super::view::View;
-use crate::cli::Exit;
+use crate::cli::{Exit, terminal};
 use crate::clock::{Clock, Timestamp};
 use crate::document::redact::Redactor;
 use crate::document::run::log::{Level, Log};
@@ -70,15 +70,14 @@ impl Said {
             (false, true) => Level::Debug,
             (false, false) => Level::Info,
         };
-        let colourless = crate::variables::text("NO_COLOR").is_some();
         Ok(Self(Arc::new(Inner {
             least: Some(least),
             json: global.log_format == "json",
-            colours: !colourless && std::io::stderr().is_terminal(),
+            colours: terminal::colours(&std::io::stderr()),
             file,
             redact: Mutex::new(Arc::new(Redactor::of(&Vec::new(), &[]))),
             clock: Mutex::new(Clock::real()),
-            viewed: !quiet && global.log_format != "json" && View::is_possible(),
+            viewed: !quiet && global.log_format != "json" && terminal::redraws(&std::io::stderr()),
             terminal: Mutex::default(),
         })))
     }

@@ -1,6 +1,6 @@
 //! `steadfast vegeta report`.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::inputs::{Inputs, STDIN};
 use super::{Output, failed, usage, written};
+use crate::cli::terminal;
 use crate::load::vegeta::report::{Buckets, Layout, Metrics};
 use crate::load::vegeta::{Record, parse_duration};
 
@@ -74,7 +75,7 @@ fn report(options: &Options) -> Result<ExitCode, ExitCode> {
         drop(tell.send(inputs.failures));
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    let clears = options.output == "stdout" && io::stdout().is_terminal();
+    let clears = options.output == "stdout" && terminal::redraws(&io::stdout());
     let mut write = |every: bool| {
         if every && clears {
             output.write_all(CLEAR.as_bytes())?;

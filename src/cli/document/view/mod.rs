@@ -32,14 +32,6 @@ pub(super) struct View {
 }
 
 impl View {
-    /// Whether standard error is a terminal that can redraw lines, and nobody said otherwise.
-    pub(super) fn is_possible() -> bool {
-        use std::io::IsTerminal;
-        let text = |name: &str| crate::variables::text(name);
-        let dumb = text("TERM").is_none_or(|term| term == "dumb");
-        std::io::stderr().is_terminal() && !dumb && text("NO_COLOR").is_none()
-    }
-
     /// The bytes that put `above` in the place of what is drawn, and draw it again below.
     pub(super) fn with(&mut self, above: &str) -> String {
         let mut out = self.erased(size());
