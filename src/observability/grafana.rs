@@ -1,7 +1,8 @@
 //! Faults as annotations in Grafana: a mark when one becomes effective, a region once it is undone.
 //!
 //! One thread sends them, in the order in which they come about; what a run does never waits for it but at the run's
-//! end, and then for a bounded time. After the first failure a run sends no more of them.
+//! end, and then for a bounded time. What may pass, as an answer of 500, loses nothing of the faults that follow, and what
+//! it concerned is sent again with the fault's next change and at the run's end; after anything else a run sends no more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
@@ -13,7 +14,7 @@ use http::{HeaderValue, Method};
 use serde_json::{Value, json};
 
 use crate::journal::{FaultWindow, complain};
-use crate::transport::{Address, Network, Request, Transport};
+use crate::transport::{Address, Failure, Network, NoAnswer, Request, Transport};
 
 const URL: &str = "STEADFAST_GRAFANA_URL";
 const TOKEN: &str = "STEADFAST_GRAFANA_TOKEN";
@@ -163,13 +164,94 @@ fn escaped(text: &str) -> String {
     })
 }
 
+/// A fault that is told, and how far.
+struct Told {
+    settings: Settings,
+    annotation: Value,
+    /// The number of its annotation, once that is made.
+    id: Option<i64>,
+    /// Since which millisecond it is undone.
+    undone: Option<i64>,
+    /// What is still to be sent, and why it was not.
+    lost: Option<String>,
+}
+
+impl Told {
+    /// Sends what Grafana does not have of it yet.
+    fn settle(&mut self, send: &dyn Fn(Request) -> Result<Vec<u8>, Failed>) -> Result<(), Failed> {
+        let sent = match (self.id, self.undone) {
+            // Whoever could not make the mark makes the region at once.
+            (None, undone) => {
+                let mut annotation = self.annotation.clone();
+                if let Some(undone) = undone {
+                    annotation["timeEnd"] = undone.into();
+                }
+                let answer = send(self.settings.request(Method::POST, "/api/annotations", &annotation));
+                answer.and_then(|answer| made(&answer)).map(|id| self.id = Some(id))
+            }
+            (Some(id), Some(undone)) => {
+                let path = format!("/api/annotations/{id}");
+                send(self.settings.request(Method::PATCH, &path, &json!({"timeEnd": undone}))).map(drop)
+            }
+            (Some(_), None) => Ok(()),
+        };
+        self.lost = sent.as_ref().err().map(|failed| failed.why.clone());
+        sent
+    }
+}
+
+/// Why something was not sent.
+#[derive(Debug)]
+struct Failed {
+    why: String,
+    /// Whether it may be otherwise soon.
+    passes: bool,
+}
+
+impl Failed {
+    fn for_good(why: impl Into<String>) -> Self {
+        Self { why: why.into(), passes: false }
+    }
+}
+
 /// What the thread knows.
 #[derive(Default)]
 struct Known {
-    /// The number of each fault's annotation, and where that is.
-    annotations: BTreeMap<Fault, (Settings, i64)>,
-    /// Runs of which something could not be sent.
-    failed: BTreeSet<String>,
+    faults: BTreeMap<Fault, Told>,
+    /// Runs that send no more.
+    stopped: BTreeSet<String>,
+}
+
+impl Known {
+    /// Sends what is new of a fault.
+    fn settle(&mut self, fault: &Fault, send: &dyn Fn(Request) -> Result<Vec<u8>, Failed>) {
+        let Some(told) = self.faults.get_mut(fault) else { return };
+        if let Err(Failed { why, passes: false }) = told.settle(send) {
+            self.stop(fault, &why);
+        }
+    }
+
+    /// Tells once what a run lacks, and that is all of it.
+    fn stop(&mut self, (run, number): &Fault, why: &str) {
+        complain(&format!("fault {} of run {run} is not annotated in Grafana: {why}", number + 1));
+        self.stopped.insert(run.clone());
+    }
+
+    /// Sends once more what could not be sent of a run, and tells what that leaves.
+    fn ended(&mut self, run: &str, send: &dyn Fn(Request) -> Result<Vec<u8>, Failed>) {
+        let all: Vec<Fault> = self.faults.keys().filter(|(of, _)| of == run).cloned().collect();
+        let lost = |fault: &&Fault| self.faults[fault].lost.is_some();
+        for fault in all.iter().filter(lost).cloned().collect::<Vec<_>>() {
+            if self.stopped.contains(run) {
+                break;
+            }
+            if let Some(Err(failed)) = self.faults.get_mut(&fault).map(|told| told.settle(send)) {
+                self.stop(&fault, &failed.why);
+            }
+        }
+        self.faults.retain(|(of, _), _| of != run);
+        self.stopped.remove(run);
+    }
 }
 
 fn serve(messages: &Receiver<Message>) {
@@ -180,58 +262,58 @@ fn serve(messages: &Receiver<Message>) {
     let ready: Result<_, String> = ready();
     let send = |request: Request| match &ready {
         Ok((runtime, network)) => runtime.block_on(sent(network, request)),
-        Err(why) => Err(why.clone()),
+        Err(why) => Err(Failed::for_good(why)),
     };
     let mut known = Known::default();
     for message in messages {
-        let ((run, number), done) = match message {
+        match message {
             Message::Ended(run, tell) => {
-                known.annotations.retain(|(of, _), _| *of != run);
-                known.failed.remove(&run);
+                known.ended(&run, &send);
                 // Who no longer waits has said so.
                 let _ = tell.send(());
-                continue;
             }
-            Message::On(fault, ..) | Message::Undone(fault, ..) if known.failed.contains(&fault.0) => continue,
-            Message::On(fault, ..) if known.annotations.contains_key(&fault) => continue,
-            Message::On(fault, settings, annotation) => {
-                let made = settings.and_then(|settings| {
-                    let answer = send(settings.request(Method::POST, "/api/annotations", &annotation));
-                    Ok((settings, made(&answer?)?))
-                });
-                let done = made.map(|made| drop(known.annotations.insert(fault.clone(), made)));
-                (fault, done)
+            Message::On(fault, ..) | Message::Undone(fault, ..) if known.stopped.contains(&fault.0) => {}
+            Message::On(fault, ..) if known.faults.contains_key(&fault) => {}
+            Message::On(fault, Err(why), _) => known.stop(&fault, &why),
+            Message::On(fault, Ok(settings), annotation) => {
+                let told = Told { settings, annotation: *annotation, id: None, undone: None, lost: None };
+                known.faults.insert(fault.clone(), told);
+                known.settle(&fault, &send);
             }
             Message::Undone(fault, at) => {
-                let Some((settings, id)) = known.annotations.remove(&fault) else { continue };
-                let path = format!("/api/annotations/{id}");
-                let done = send(settings.request(Method::PATCH, &path, &json!({"timeEnd": at}))).map(drop);
-                (fault, done)
+                // What is told twice is sent once.
+                let new = known.faults.get_mut(&fault).filter(|told| told.undone.is_none());
+                if let Some(told) = new {
+                    told.undone = Some(at);
+                    known.settle(&fault, &send);
+                }
             }
-        };
-        if let Err(why) = done {
-            complain(&format!("fault {} of run {run} is not annotated in Grafana: {why}", number + 1));
-            known.failed.insert(run);
         }
     }
 }
 
 /// The number of the annotation that was made.
-fn made(answer: &[u8]) -> Result<i64, String> {
+fn made(answer: &[u8]) -> Result<i64, Failed> {
     let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
-    answer["id"].as_i64().ok_or_else(|| format!("its answer is none of Grafana's; is {URL} its address?"))
+    let why = || Failed::for_good(format!("its answer is none of Grafana's; is {URL} its address?"));
+    answer["id"].as_i64().ok_or_else(why)
 }
 
-async fn sent(network: &Network, request: Request) -> Result<Vec<u8>, String> {
+async fn sent(network: &Network, request: Request) -> Result<Vec<u8>, Failed> {
     let shown = request.address.to_string();
-    let answer = network.send(&request).await.map_err(|failure| format!("{shown}: {failure}"))?;
+    let answer = network.send(&request).await.map_err(|failure| {
+        // One that hangs would hold up what comes after it; one that starts again answers soon.
+        let passes = matches!(failure, Failure::NoAnswer(NoAnswer::Refused | NoAnswer::Reset));
+        Failed { why: format!("{shown}: {failure}"), passes }
+    })?;
     let remedy = match answer.status {
         200..=299 => return Ok(answer.body.to_vec()),
         401 | 403 => format!("; {TOKEN} needs the permission annotations:write"),
         404 => format!("; is {URL} the address of Grafana, and {DASHBOARD} the uid of a dashboard?"),
         _ => String::new(),
     };
-    Err(format!("{shown} answered {}{remedy}", answer.status))
+    let passes = matches!(answer.status, 429 | 500..=599);
+    Err(Failed { why: format!("{shown} answered {}{remedy}", answer.status), passes })
 }
 
 #[cfg(test)]
