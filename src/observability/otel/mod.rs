@@ -48,8 +48,11 @@ pub(super) fn export(journal: &Journal) {
     let Some(trace) = journal.trace.as_ref().filter(|trace| trace.sampled) else { return };
     let batches = batches(journal, trace, &settings);
     let endpoint = settings.shown();
-    if let Err(why) = send::send(settings, batches, &journal.run) {
-        complain(&format!("the trace of run {} was not sent whole to {endpoint}: {why}", journal.run));
+    let run = &journal.run;
+    match send::send(settings, batches, run) {
+        Ok(None) => {}
+        Ok(Some(says)) => complain(&format!("{endpoint} has taken the trace of run {run}, but says: {says}")),
+        Err(why) => complain(&format!("the trace of run {run} was not sent whole to {endpoint}: {why}")),
     }
 }
 

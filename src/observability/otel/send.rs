@@ -21,8 +21,8 @@ const GRACE: Duration = Duration::from_millis(250);
 /// How much of what a server says is shown, in characters.
 const SHOWN: usize = 200;
 
-/// Sends all batches one after the other; why not all of them, if so.
-pub(super) fn send(settings: Settings, batches: Vec<(Vec<u8>, usize)>, run: &str) -> Result<(), String> {
+/// Sends all batches one after the other; what the collector says though it has taken all, or why it has not.
+pub(super) fn send(settings: Settings, batches: Vec<(Vec<u8>, usize)>, run: &str) -> Result<Option<String>, String> {
     let timeout = settings.timeout;
     // Runs that end together should not come back together.
     let chance = Seed(0).rng(run);
@@ -48,9 +48,15 @@ fn late(timeout: Duration) -> String {
     format!("no answer within {timeout:?}; OTEL_EXPORTER_OTLP_TIMEOUT gives it longer")
 }
 
-async fn all(settings: &Settings, batches: Vec<(Vec<u8>, usize)>, mut chance: fastrand::Rng) -> Result<(), String> {
+async fn all(
+    settings: &Settings,
+    batches: Vec<(Vec<u8>, usize)>,
+    mut chance: fastrand::Rng,
+) -> Result<Option<String>, String> {
     let (network, clock) = (Network::new(None).map_err(|error| error.to_string())?, Clock::real());
-    for (body, spans) in batches {
+    let all: usize = batches.iter().map(|(_, spans)| spans).sum();
+    let (mut lost, mut says) = (0_i64, None);
+    for (body, _) in batches {
         let mut request = Request::new(Method::POST, settings.endpoint.clone());
         request.headers = settings.headers.clone();
         let kind = if settings.json { "application/json" } else { "application/x-protobuf" };
@@ -65,7 +71,7 @@ async fn all(settings: &Settings, batches: Vec<(Vec<u8>, usize)>, mut chance: fa
             }
             request.timeout = left;
             let (why, asked) = match network.send(&request).await {
-                Ok(answer) if answer.status == 200 => break answer,
+                Ok(answer) if matches!(answer.status, 200..=299) => break answer,
                 Ok(answer) if matches!(answer.status, 429 | 502 | 503 | 504) => {
                     (refusal(&answer), retry_after(&answer.headers, &clock))
                 }
@@ -80,20 +86,24 @@ async fn all(settings: &Settings, batches: Vec<(Vec<u8>, usize)>, mut chance: fa
             };
             let wait = asked.unwrap_or_else(|| pause.mul_f64(0.5 + chance.f64() / 2.0));
             if clock.elapsed().saturating_add(wait) >= settings.timeout {
-                return Err(why);
+                let asked =
+                    asked.map(|wait| format!(" and wants to be asked again in {wait:?}, which is beyond the time-out"));
+                return Err(format!("{why}{}", asked.unwrap_or_default()));
             }
             clock.sleep(wait).await;
             pause *= 2;
         };
+        // What follows may be taken all the same.
         if let Some((rejected, why)) = rejected(&answer, settings.json) {
-            let why = if why.is_empty() { String::new() } else { format!(": {why}") };
-            return Err(match rejected {
-                0 => format!("the collector has taken it, but says{why}"),
-                some => format!("the collector has rejected {some} of {spans} spans{why}"),
-            });
+            lost = lost.saturating_add(rejected);
+            says = says.or(Some(why).filter(|why| !why.is_empty()));
         }
     }
-    Ok(())
+    match (lost, says) {
+        (0, says) => Ok(says),
+        (lost, None) => Err(format!("the collector has rejected {lost} of {all} spans")),
+        (lost, Some(why)) => Err(format!("the collector has rejected {lost} of {all} spans: {why}")),
+    }
 }
 
 /// A status that is no success, with the remedy.

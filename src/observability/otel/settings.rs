@@ -40,7 +40,9 @@ impl Settings {
     /// What the variables say; `None` where they want no traces. An error names the variable and the remedy.
     pub(super) fn of(variable: &dyn Fn(&str) -> Option<String>) -> Result<Option<Self>, String> {
         let is = |name: &str, word: &str| variable(name).is_some_and(|text| text.trim().eq_ignore_ascii_case(word));
-        if is("OTEL_SDK_DISABLED", "true") || is("OTEL_TRACES_EXPORTER", "none") {
+        // A list, of which this one speaks but one.
+        let others = |list: String| !list.split(',').any(|exporter| exporter.trim().eq_ignore_ascii_case("otlp"));
+        if is("OTEL_SDK_DISABLED", "true") || variable("OTEL_TRACES_EXPORTER").is_some_and(others) {
             return Ok(None);
         }
         let Some((endpoint, name)) = endpoint(variable) else { return Ok(None) };
@@ -184,12 +186,15 @@ mod tests {
             &[("OTEL_SERVICE_NAME", "x"), ("TRACEPARENT", "x")],
             &[AT, ("OTEL_SDK_DISABLED", "True")],
             &[AT, ("OTEL_TRACES_EXPORTER", "none")],
+            &[AT, ("OTEL_TRACES_EXPORTER", "console,zipkin")],
             // Whatever else is wrong.
             &[AT, ("OTEL_SDK_DISABLED", "true"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")],
         ] {
             assert!(of(variables).unwrap().is_none(), "{variables:?}");
         }
-        assert!(of(&[AT, ("OTEL_SDK_DISABLED", "false"), ("OTEL_TRACES_EXPORTER", "otlp")]).unwrap().is_some());
+        for exporter in ["otlp", "console, OTLP"] {
+            assert!(of(&[AT, ("OTEL_SDK_DISABLED", "false"), ("OTEL_TRACES_EXPORTER", exporter)]).unwrap().is_some());
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::process::Command;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde_json::json;
+use steadfast::prelude::*;
 
 use super::decoded::{Request, Span, from_json, from_protobuf};
 use super::receiver::Receiver;
@@ -40,6 +41,17 @@ fn told(test: &str, variables: &[(&str, &str)]) -> String {
 #[ignore = "run by the others, in a process of its own"]
 fn lab4_runs() {
     crate::support::on_the_lab(async |cluster| super::lab4(&cluster).await.map(drop));
+}
+
+/// More spans than one request holds.
+#[test]
+#[ignore = "run by the others, in a process of its own"]
+fn many_spans() {
+    crate::support::on_the_lab(async |cluster| {
+        let pauses = (0..600).fold(Experiment::without_hypothesis("long"), |all, _| all.pause(secs(1)));
+        pauses.run(&cluster).await?.assert_verdict(NotJudged);
+        Ok(())
+    });
 }
 
 /// What a collector gets of lab4.
@@ -135,7 +147,6 @@ fn lab4_is_one_trace() {
 #[ignore = "run by the next, in a process of its own"]
 fn keeps_contexts() {
     use std::sync::{Arc, Mutex};
-    use steadfast::prelude::*;
     let seen: Arc<Mutex<Vec<(String, String, String)>>> = Arc::default();
     let kept = seen.clone();
     crate::support::on_the_lab(async move |cluster| {
@@ -275,6 +286,40 @@ fn a_server_that_is_busy_is_asked_again() {
     assert_eq!(got.len(), 3, "{said}");
     assert!(!said.contains("steadfast: "), "{said}");
     assert!(got.iter().all(|one| one.headers["api-key"] == "hunter2" && one.body == got[0].body));
+}
+
+/// One that asks for an hour is not waited for.
+#[test]
+fn a_server_that_wants_too_much_time_is_told_of() {
+    let collector =
+        Receiver::answering(|_, _| Some((StatusCode::TOO_MANY_REQUESTS, [("retry-after", "3600")]).into_response()));
+    let said = run(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url)]);
+    assert_eq!(said.matches("it answered 429 and wants to be asked again in 3600s").count(), 1, "{said}");
+    assert_eq!(collector.got().len(), 1);
+}
+
+#[test]
+fn whatever_is_a_success_is_one() {
+    for status in [StatusCode::ACCEPTED, StatusCode::NO_CONTENT] {
+        let collector = Receiver::answering(move |_, _| Some(status.into_response()));
+        let said = run(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url)]);
+        assert!(!said.contains("steadfast: ") && collector.got().len() == 1, "{said}");
+    }
+}
+
+/// What is rejected of one request is no reason to keep the next.
+#[test]
+fn all_requests_are_sent_whatever_is_rejected_of_one() {
+    for (rejected, part) in [(3, "has rejected 6 of 60"), (0, "has taken the trace of run ")] {
+        let says = json!({"partialSuccess": {"rejectedSpans": rejected.to_string(), "errorMessage": "full"}});
+        let collector = Receiver::answering(move |_, _| Some(says.to_string().into_response()));
+        let at = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector.url), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")];
+        let said = told("observability::otel::many_spans", &at);
+        let complaints: Vec<_> = said.lines().filter(|line| line.starts_with("steadfast: ")).collect();
+        assert!(complaints.len() == 1 && complaints[0].contains(part) && complaints[0].ends_with(": full"), "{said}");
+        let sent: Vec<_> = collector.got().iter().map(|got| from_json(&got.body).1.len()).collect();
+        assert!(sent.len() == 2 && sent[0] == 512 && sent[1] > 88, "{sent:?}");
+    }
 }
 
 #[test]
