@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use super::Exit;
 use crate::journal::{JournalError, write_atomically};
-use crate::publish::{Index, Last, github, root};
+use crate::publish::{Index, Last, found, github};
 use crate::report::compare::Limits;
 use crate::report::{Summary, Told, junit, markdown, read};
 
@@ -35,7 +35,7 @@ pub(super) struct Options {
     /// One line for each experiment of the last run of tests, what failed first
     #[arg(long)]
     last: bool,
-    /// The folder of the outputs of tests [default: STEADFAST_OUT, else steadfast in the target folder]
+    /// The folder of the outputs of tests [default: STEADFAST_OUT, else steadfast in the target folder of the command, of CARGO_TARGET_DIR, or of the workspace]
     #[arg(long, value_name = "FOLDER", requires = "last")]
     under: Option<PathBuf>,
     /// Tells what changed since this older journal of the same experiment
@@ -129,7 +129,7 @@ fn told_why(why: &str, exit: Exit) -> ExitCode {
 type Written = (Result<String, String>, bool);
 
 fn last(options: &Options, format: Format) -> Result<Written, String> {
-    let root = options.under.clone().unwrap_or_else(root);
+    let root = options.under.clone().unwrap_or_else(found);
     let last = Last::under(&root)?;
     let whole = last.is_whole();
     if format == Format::Text {

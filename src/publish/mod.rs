@@ -30,6 +30,8 @@ pub(crate) use index::Index;
 #[cfg(feature = "cli")]
 pub(crate) use last::Last;
 #[cfg(feature = "kubernetes")]
+#[cfg(feature = "cli")]
+pub(crate) use outputs::found;
 pub(crate) use outputs::{folder, root};
 
 /// How long the end of a run waits for its reports, which take milliseconds unless a disk hangs.

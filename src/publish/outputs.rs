@@ -7,16 +7,32 @@ pub(crate) fn folder(test: &str) -> PathBuf {
     root().join(file_name(test))
 }
 
-/// `$STEADFAST_OUT`, else `steadfast` in the target folder of the executable, else in `target`.
+/// `$STEADFAST_OUT`, else `steadfast` in the target folder of the executable, else in the one that cargo is told of, else
+/// in `target`.
 pub(crate) fn root() -> PathBuf {
-    match crate::variables::path("STEADFAST_OUT") {
-        Some(out) => out,
-        None => {
-            let executable = std::env::current_exe().ok();
-            let target = executable.as_deref().and_then(target_of);
-            target.unwrap_or_else(|| PathBuf::from("target")).join("steadfast")
-        }
+    crate::variables::path("STEADFAST_OUT").unwrap_or_else(|| {
+        let executable = std::env::current_exe().ok();
+        let target = executable.as_deref().and_then(target_of);
+        // A command that was installed lies in no target folder.
+        let told = || crate::variables::path("CARGO_TARGET_DIR");
+        target.or_else(told).unwrap_or_else(|| PathBuf::from("target")).join("steadfast")
+    })
+}
+
+/// Where tests have left something, for who reads it: the root, else that of the workspace around the working directory.
+#[cfg(feature = "cli")]
+pub(crate) fn found() -> PathBuf {
+    let root = root();
+    if root.is_dir() {
+        return root;
     }
+    let around = std::env::current_dir().ok().and_then(|here| found_around(&here));
+    around.unwrap_or(root)
+}
+
+#[cfg(feature = "cli")]
+fn found_around(folder: &Path) -> Option<PathBuf> {
+    folder.ancestors().map(|above| above.join("target/steadfast")).find(|outputs| outputs.is_dir())
 }
 
 /// Cargo marks its target folder by these files, whatever it is called; by the first only if it made the folder.
@@ -51,5 +67,17 @@ mod tests {
         assert_eq!(target_of(&executable), None);
         std::fs::write(folder.path().join("CACHEDIR.TAG"), "").unwrap();
         assert_eq!(target_of(&executable).as_deref(), Some(folder.path()));
+    }
+
+    #[cfg(feature = "cli")]
+    #[test]
+    fn outputs_are_found_from_within_a_package_of_the_workspace() {
+        let folder = tempfile::tempdir().unwrap();
+        let package = folder.path().join("crates/shop-tests");
+        let outputs = folder.path().join("target/steadfast");
+        std::fs::create_dir_all(&package).unwrap();
+        assert_ne!(found_around(&package).as_deref(), Some(&*outputs));
+        std::fs::create_dir_all(&outputs).unwrap();
+        assert_eq!(found_around(&package).as_deref(), Some(&*outputs));
     }
 }
