@@ -81,7 +81,7 @@ bench-cluster: ## what one fault costs, on the embedded cluster and on a kind on
 	$(CARGO) bench --profile $(PROFILE) --bench cluster
 	STEADFAST_CLUSTER=$(KIND) $(CARGO) bench --profile $(PROFILE) --bench cluster
 
-bench-load: ## the load generator beside wrk and vegeta, as far as they are here, of a release build; ONLY=closed, open, all-sent, frozen or memory
+bench-load: ## the load generator beside wrk and vegeta, as far as they are here, of a release build; ONLY=closed, open, all-sent, frozen, traced or memory
 	$(CARGO) bench --bench load -- $(ONLY)
 
 bench-vegeta: ## reports on a million results, ours and vegeta's, of a release build

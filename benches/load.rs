@@ -16,10 +16,16 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
-use steadfast::load;
+use steadfast::experiment::{Background, Scene};
+use steadfast::journal::{SpanId, Trace};
+use steadfast::prelude::*;
+use steadfast::transport::Network;
+use steadfast::{BoxError, load};
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 12\r\n\r\nHello world!";
 
@@ -28,6 +34,7 @@ fn main() {
     match args.get(1).map(String::as_str) {
         Some("serve") => serve(args[2] == "stamps", args[3].parse().unwrap()),
         Some("attack") => attack(&serde_json::from_str(&args[2]).unwrap()),
+        Some("turns") => by_turns(&args[2], args[3].parse().unwrap()),
         _ => figures(args.iter().skip(1).find(|arg| !arg.starts_with('-')).map_or("", String::as_str)),
     }
 }
@@ -47,6 +54,9 @@ fn figures(only: &str) {
     }
     if "frozen".contains(only) {
         frozen(rounds);
+    }
+    if "traced".contains(only) {
+        traced(rounds);
     }
     if "memory".contains(only) {
         memory(if full { 120 } else { 30 });
@@ -147,6 +157,91 @@ fn frozen(rounds: usize) {
     }
     row("frozen for 1 s at 1,000/s, 16 connections: reported p99 / true p99", "0.95 to 1.05", ours);
     row("  vegeta, 16 workers", "", theirs);
+}
+
+/// What `traceparent` and `baggage` cost: with and without by turns, in one process.
+fn traced(rounds: usize) {
+    let (server, out) = (Server::start(false, 0), tempfile::tempdir().unwrap());
+    let exe = std::env::current_exe().unwrap();
+    let mut turns = pinned("1", exe.as_os_str());
+    turns.args(["turns", &server.url, &rounds.to_string()]).stderr(Stdio::inherit());
+    let output = turns.env("STEADFAST_REAL_TIME", "1").env("STEADFAST_OUT", out.path()).output().unwrap();
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for (name, what) in [
+        ("closed_us", "closed loop, 64 connections: µs of the core for each request"),
+        ("late_p50_us", "open 5,000/s: sent after its intended instant, p50 in µs"),
+        ("late_p99_us", "open 5,000/s: the same, p99 in µs"),
+    ] {
+        let of = |which: usize| -> Vec<f64> {
+            told[name].as_array().unwrap().iter().map(|pair| pair[which].as_f64().unwrap()).collect()
+        };
+        let (without, with) = (of(0), of(1));
+        let ratios = without.iter().zip(&with).map(|(without, with)| with / without).collect();
+        row(what, "", without);
+        row("  with traceparent", "", with);
+        row("  ratio", "", ratios);
+    }
+}
+
+/// Loads with and without a trace, one after the other, as a run has them; all but the trace is the same.
+#[derive(Clone)]
+struct Turns {
+    url: String,
+    rounds: usize,
+    told: Arc<Mutex<Value>>,
+}
+
+impl Background for Turns {
+    fn describe(&self) -> String {
+        "turns".to_owned()
+    }
+
+    fn run(&self, mut scene: Scene) -> BoxFuture<'static, Result<Value, BoxError>> {
+        let Self { url, rounds, told } = self.clone();
+        Box::pin(async move {
+            scene.transport = Arc::new(Network::new(None)?);
+            let trace = Trace {
+                id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
+                root: SpanId::of(7),
+                parent: None,
+                sampled: true,
+                baggage: "steadfast.run=x7k2m9pq".to_owned(),
+            };
+            let micros = |took: Duration| took.as_secs_f64() * 1e6;
+            let mut all = json!({"closed_us": [], "late_p50_us": [], "late_p99_us": []});
+            for round in 0..rounds {
+                let mut pairs = json!({"closed_us": [0, 0], "late_p50_us": [0, 0], "late_p99_us": [0, 0]});
+                // Each comes first as often as the other.
+                for which in [round % 2, 1 - round % 2] {
+                    scene.trace = (which == 1).then(|| trace.clone());
+                    let load = || load::get(url.as_str()).lasting(Duration::from_secs(4)).keep_alive().threads(1);
+                    let closed = load().concurrency(64).named("closed");
+                    Background::run(&closed, scene.clone()).await?;
+                    let requests = closed.recording().ok_or("no recording")?.total().succeeded();
+                    pairs["closed_us"][which] = json!(4e6 / requests as f64);
+                    let open = load().per_second(5000).connections(256).named("open");
+                    Background::run(&open, scene.clone()).await?;
+                    let late = open.recording().ok_or("no recording")?.total().lateness;
+                    pairs["late_p50_us"][which] = json!(micros(late.quantile(0.5)));
+                    pairs["late_p99_us"][which] = json!(micros(late.quantile(0.99)));
+                }
+                for (name, pair) in pairs.as_object().into_iter().flatten() {
+                    all[name].as_array_mut().ok_or("a list")?.push(pair.clone());
+                }
+            }
+            *told.lock().unwrap() = all;
+            Ok(Value::Null)
+        })
+    }
+}
+
+fn by_turns(url: &str, rounds: usize) {
+    let turns = Turns { url: url.to_owned(), rounds, told: Arc::default() };
+    steadfast::block_on(async |cluster| {
+        Experiment::without_hypothesis("turns").background(&turns).run(&cluster).await?.assert_verdict(NotJudged);
+        Ok(())
+    });
+    println!("{}", turns.told.lock().unwrap());
 }
 
 /// What 64 connections take, and whether that grows.
@@ -316,7 +411,6 @@ struct Stamps {
 }
 
 fn serve(stamping: bool, freeze_at: usize) {
-    use std::sync::{Arc, Mutex};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let stamps = Arc::new(Mutex::new(Stamps::default()));
