@@ -61,7 +61,7 @@ pub(super) async fn run(
 }
 
 /// All of a run that has begun.
-async fn conducted(
+pub(super) async fn conducted(
     experiment: &Experiment,
     environment: Arc<dyn Environment>,
     run: Run,

@@ -82,8 +82,9 @@ pub trait Environment: Send + Sync {
         let _ = (run, experiment, number, window);
     }
 
-    /// A run has ended and its journal is stored: what else is made of it. Called on every path, also by the thread
-    /// that answers a signal; the process may end as soon as it returns.
+    /// A run has ended, its journal is stored and its ledger finished: what else is made of it. Called on every path, also
+    /// by the thread that answers a signal, which waits 5 s at most for one that is called already; the process may end
+    /// as soon as it returns.
     fn ended(&self, journal: &Journal) {
         let _ = journal;
     }

@@ -19,6 +19,9 @@ use crate::journal::{
 };
 use crate::rollback::{Ledger, OpenEntry, UndoOutcome, Undoer};
 
+#[cfg(test)]
+mod tests;
+
 /// Told of every event as it happens.
 pub(crate) type Observer = Arc<dyn Fn(&Event) + Send + Sync>;
 
@@ -58,7 +61,7 @@ pub(super) struct Recorder {
     hold_marks: AtomicU32,
     method_started: Mutex<Option<Timestamp>>,
     pub(super) driven: Driven,
-    /// Whether its end is stored. Held while that is done: who comes second waits.
+    /// Whether its end is stored. Held while that is done, and no longer: who comes second waits for it.
     finished: Mutex<bool>,
 }
 
@@ -360,6 +363,10 @@ impl Recorder {
         self.close(ended)
     }
 
+    fn is_finished(&self) -> bool {
+        *self.finished.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Closes the journal and stores it, unless somebody has already.
     fn close(&self, ended: Ended) -> Result<(), ExperimentError> {
         let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
@@ -368,17 +375,21 @@ impl Recorder {
         }
         let verdict = self.journal().verdict;
         self.event(EventKind::RunEnded, &verdict.to_string(), "");
-        let mut journal = self.journal();
-        journal.ended = ended;
-        journal.finished = self.clock.now();
-        journal.telemetry = self.measured.taken();
-        let left = journal.finally.iter().any(|step| step.error.is_some());
-        let stored = (self.store)(&mut journal);
+        let (journal, stored) = {
+            let mut journal = self.journal();
+            journal.ended = ended;
+            journal.finished = self.clock.now();
+            journal.telemetry = self.measured.taken();
+            let stored = (self.store)(&mut journal);
+            (journal.clone(), stored)
+        };
         spans::run_ended(&self.span, &journal);
-        self.environment.ended(&journal);
-        drop(journal);
+        let left = journal.finally.iter().any(|step| step.error.is_some());
         let leaked = left || !self.ledger.open().is_empty();
         let closed = self.ledger.finish();
+        drop(finished);
+        // Whoever is told of it may take his time: nobody waits for a lock of the run meanwhile.
+        self.environment.ended(&journal);
         // Last: after a signal the process ends as soon as every run has said so.
         if let Some(ticket) = self.ticket.lock().unwrap_or_else(PoisonError::into_inner).take() {
             ticket.done(leaked);
@@ -392,7 +403,8 @@ impl Recorder {
 impl Interruptible for Recorder {
     fn waited_for(&self) -> Option<Duration> {
         match self.driven {
-            Driven::No => None,
+            // Whoever closes it is telling of it.
+            Driven::No => self.is_finished().then_some(ENGINES_WITHIN),
             Driven::Engine => Some(ENGINES_WITHIN),
             #[cfg(feature = "cli")]
             Driven::Director => Some(Duration::MAX),
@@ -408,6 +420,9 @@ impl Interruptible for Recorder {
     }
 
     fn interrupted(&self, signal: &'static str, undone: Vec<(OpenEntry, Vec<UndoOutcome>)>) {
+        if self.is_finished() {
+            return;
+        }
         self.event(EventKind::Interrupted, signal, "");
         self.ended_before(format!("interrupted by {signal}"));
         self.lives.swept(self, undone);
