@@ -150,7 +150,7 @@ impl Lab {
         let connections = serving.clone();
         serving.spawn(async move {
             while let Some(stream) = pods.accept().await {
-                serve_connection(&connections, stream, Router::new().fallback_service(inside.clone()));
+                serve_connection(&connections, &clock, stream, Router::new().fallback_service(inside.clone()));
             }
         });
         let shared = Shared { store, fabric, images, api, prometheus, controllers, serving };

@@ -41,6 +41,44 @@ fn one_seed_gives_one_journal_to_the_byte() {
     }
 }
 
+/// Chaos Toolkit's journals have the headers of answers.
+#[cfg(feature = "cli")]
+#[test]
+fn answers_in_documents_are_dated_by_the_clock_of_the_lab() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let probe = |name: &str, url: &str| {
+        let provider = serde_json::json!({"type": "http", "url": url});
+        serde_json::json!({"type": "probe", "name": name, "provider": provider, "pauses": {"after": 60}})
+    };
+    let front = "http://localhost:30080/";
+    let method = [
+        probe("front", front),
+        probe("again", front),
+        probe("series", "http://localhost:9090/api/v1/status/buildinfo"),
+    ];
+    let document = serde_json::json!({"title": "dated", "description": "d", "method": method});
+    std::fs::write(folder.path().join("experiment.json"), document.to_string()).expect("written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
+    command.args(["run", "--cluster", "embedded", "experiment.json"]).current_dir(folder.path());
+    let ran = command.output().expect("it runs");
+    let journal = std::fs::read_to_string(folder.path().join("journal.json")).expect("a journal");
+    let journal: serde_json::Value = serde_json::from_str(&journal).expect("JSON");
+    let said = String::from_utf8_lossy(&ran.stderr);
+    for (number, activity) in journal["run"].as_array().expect("activities").iter().enumerate() {
+        let headers = activity["output"]["headers"].as_object().unwrap_or_else(|| panic!("{activity}: {said}"));
+        let dates: Vec<_> = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("date")).collect();
+        let [(_, date)] = dates[..] else { panic!("one date: {activity}") };
+        let start: jiff::civil::DateTime =
+            activity["start"].as_str().expect("a time").trim_end_matches("+00:00").parse().expect("a time");
+        let told = start.strftime("%a, %d %b %Y %H:%M:").to_string();
+        assert!(
+            date.as_str().is_some_and(|date| date.starts_with(&told) && date.ends_with(" GMT")),
+            "{number}: {activity}"
+        );
+        assert!(told.starts_with("Thu, 01 Jan 2026 00:0"), "{told}");
+    }
+}
+
 #[test]
 fn a_real_socket_is_refused_with_our_explanation() {
     let output = child("time::opens_a_socket").output().expect("it runs");

@@ -72,10 +72,10 @@ impl LabPrometheus {
         let scraper = Scraper::new(scrape_every, clock.clone(), store, network, tsdb.clone(), targets.clone());
         let tasks = Tasks::default();
         let mut listener = fabric.listen(PROMETHEUS, PROMETHEUS_PORT);
-        let connections = tasks.clone();
+        let (connections, dated) = (tasks.clone(), clock.clone());
         let serving = tokio::spawn(async move {
             while let Some(stream) = listener.accept().await {
-                serve_connection(&connections, stream, router.clone());
+                serve_connection(&connections, &dated, stream, router.clone());
             }
         });
         let evaluating = tokio::spawn(rules.clone().run(tsdb.clone(), clock.clone()));
