@@ -1,7 +1,7 @@
 //! What the engine asks of a cluster.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use futures_util::future::BoxFuture;
@@ -129,9 +129,11 @@ impl Environment for Cluster {
     }
 
     fn journal_file(&self) -> PathBuf {
-        let file = self.next_journal();
-        publish::began(&publish::root(), &self.inner.outputs.join(&file));
-        file
+        self.next_journal()
+    }
+
+    fn began(&self, journal: &Path) {
+        publish::began(&publish::root(), journal);
     }
 
     fn ended(&self, journal: &Journal) {

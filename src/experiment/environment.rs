@@ -1,6 +1,6 @@
 //! What the engine asks of a cluster.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -80,6 +80,11 @@ pub trait Environment: Send + Sync {
     /// The window of a fault of a run has changed, now: it was sent, is effective, is being undone, or is undone.
     fn fault_changed(&self, run: &str, experiment: &str, number: usize, window: &FaultWindow) {
         let _ = (run, experiment, number, window);
+    }
+
+    /// A run begins, whose journal will be stored there.
+    fn began(&self, journal: &Path) {
+        let _ = journal;
     }
 
     /// A run has ended, its journal is stored and its ledger finished: what else is made of it. Called on every path, also

@@ -76,6 +76,7 @@ impl Recorder {
         driven: bool,
     ) -> Result<Self, ExperimentError> {
         let path = environment.outputs().join(path.unwrap_or_else(|| environment.journal_file()));
+        environment.began(&path);
         let store: Store = Box::new(move |journal| journal.write(&path));
         let driven = if driven { Driven::Engine } else { Driven::No };
         Self::stored(title, hypothesis, environment, observer, store, driven).await

@@ -299,7 +299,7 @@ mod tests {
                 "inconclusive (gate missed)",
                 true,
             ),
-            (Ended::Running, Verdict::NotJudged, None, CaseResult::Error, "not judged (running)", true),
+            (Ended::Running, Verdict::NotJudged, None, CaseResult::Error, "not judged (begun and not ended)", true),
             (Ended::Cancelled, Verdict::Met, None, CaseResult::Error, "met (cancelled)", true),
             (
                 Ended::Failed { error: "no".into() },

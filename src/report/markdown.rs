@@ -72,6 +72,7 @@ pub(crate) fn headline(summary: &Summary) -> String {
     match summary.ended.as_str() {
         "completed" => verdict,
         "gate-missed" => format!("{verdict} (gate missed)"),
+        "running" => format!("{verdict} (begun and not ended)"),
         other => format!("{verdict} ({other})"),
     }
 }

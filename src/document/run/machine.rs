@@ -1,15 +1,16 @@
 //! Where a document runs that acts on no cluster: this machine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::BoxError;
-use crate::clock::{Clock, Seed};
+use crate::clock::{Clock, Seed, Timestamp};
 use crate::experiment::{Environment, ExperimentError, Right};
+use crate::journal::{Journal, Trace};
 use crate::rollback::{InDrop, Ledger, Standing, Undo, UndoOutcome, Undoer};
 use crate::transport::{OnDemand, Transport};
+use crate::{BoxError, observability, publish};
 
 /// This machine, without a cluster: nothing can be injected here.
 pub(crate) struct Machine {
@@ -70,6 +71,19 @@ impl Environment for Machine {
 
     fn outputs(&self) -> PathBuf {
         PathBuf::from(".")
+    }
+
+    fn trace(&self, run: &str, experiment: &str, now: Timestamp) -> Option<Trace> {
+        observability::trace(self.seed, "", run, experiment, now)
+    }
+
+    fn began(&self, journal: &Path) {
+        publish::began(&publish::root(), journal);
+    }
+
+    fn ended(&self, journal: &Journal) {
+        publish::ended(&publish::root(), journal);
+        observability::ended(journal);
     }
 }
 

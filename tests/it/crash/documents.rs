@@ -1,6 +1,7 @@
 //! Documents in whose midst something dies: it is told, what can be undone is, and it is no success.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -110,6 +111,43 @@ fn statuses(journal: &Value, part: &str) -> Vec<(String, String)> {
 
 fn pair(name: &str, status: &str) -> (String, String) {
     (name.to_owned(), status.to_owned())
+}
+
+/// What is told of the last session of these outputs.
+pub fn last_of(out: &Path) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
+    let told = command.args(["report", "--last", "--under"]).arg(out).output().unwrap();
+    String::from_utf8_lossy(&told.stdout).into_owned() + &String::from_utf8_lossy(&told.stderr)
+}
+
+#[test]
+fn one_that_is_stopped_has_its_reports_and_one_that_is_killed_is_known() {
+    let running = lab::start();
+    let waits = experiment(&[shell("wait", "echo here > here; until test -e go; do sleep 0.02; done")]);
+    let asks = "export STEADFAST_OUT=. STEADFAST_REPORT=html,junit,json NEXTEST_RUN_ID=one GITHUB_ACTIONS=;";
+    let mut conducted = Conducted::start(&running.lab, &waits, asks);
+    conducted.waits_until("the wait", |one| one.has_written("here"));
+    conducted.signal(Signal::INT);
+    assert_eq!(conducted.ends().0.code(), Some(130), "{}", conducted.said());
+    for (file, says) in [
+        ("report.html", "interrupted by SIGINT"),
+        ("junit.xml", "interrupted by SIGINT"),
+        ("summary.json", "\"ended\": \"interrupted\""),
+    ] {
+        let text = fs::read_to_string(conducted.folder.path().join(file)).unwrap_or_default();
+        assert!(text.contains(says), "{file} does not say {says:?}: {text}");
+    }
+
+    let mut conducted = Conducted::start(&running.lab, &waits, asks);
+    conducted.waits_until("the wait", |one| one.has_written("here"));
+    conducted.signal(Signal::KILL);
+    conducted.child.wait().unwrap();
+    let told = last_of(conducted.folder.path());
+    assert!(told.starts_with("The last run of tests (nextest-one) in "), "{told}");
+    assert!(told.contains("not judged (begun and not ended): something dies ("), "{told}");
+    assert!(told.contains("The run has not ended as far as its journal knows"), "{told}");
+    // Whoever waits is to end with this test.
+    fs::write(conducted.folder.path().join("go"), "").unwrap();
 }
 
 #[test]

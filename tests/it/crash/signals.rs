@@ -94,6 +94,60 @@ fn a_second_signal_is_told_what_is_still_being_undone_and_cuts_nothing_short() {
     });
 }
 
+/// Reports are asked for.
+const REPORTED: &[(&str, &str)] =
+    &[OFF[0], ("STEADFAST_REPORT", "html,junit,json"), ("NEXTEST_RUN_ID", "one"), ("GITHUB_ACTIONS", "")];
+
+#[test]
+fn an_interrupted_run_has_its_reports_which_say_so() {
+    on_a_runtime(async {
+        let site = Site::start().await;
+        site.namespace("crash").await;
+        for part in ["experiments", "holds"] {
+            let mut victim = Victim::start(&site, part, "crash", REPORTED);
+            victim.ready();
+            victim.signal(Signal::INT);
+            assert_eq!(victim.wait_held().code(), Some(130), "{part}");
+            let folder = site.state.path().join("out/victim");
+            for (file, says) in [
+                ("report.html", "interrupted by SIGINT"),
+                ("junit.xml", "interrupted by SIGINT"),
+                ("summary.json", "\"ended\": \"interrupted\""),
+                ("../index.html", "inconclusive (interrupted)"),
+            ] {
+                let text = std::fs::read_to_string(folder.join(file)).unwrap_or_default();
+                assert!(text.contains(says), "{part}: {file} does not say {says:?}: {text}");
+                std::fs::remove_file(folder.join(file)).unwrap();
+            }
+        }
+    });
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn a_killed_run_is_told_as_begun_and_not_ended() {
+    on_a_runtime(async {
+        let site = Site::start().await;
+        for (part, namespace) in [("experiments", "one"), ("holds", "other")] {
+            site.namespace(namespace).await;
+            let mut victim = Victim::start(&site, part, namespace, REPORTED);
+            victim.ready();
+            victim.killed();
+            let out = site.state.path().join("out");
+            let told = super::documents::last_of(&out);
+            for says in [
+                "The last run of tests (nextest-one) in ",
+                ": 1 not judged (begun and not ended)\n",
+                "not judged (begun and not ended): killed (",
+                "The run has not ended as far as its journal knows",
+            ] {
+                assert!(told.contains(says), "{part}: {says:?} is not in {told}");
+            }
+            std::fs::remove_dir_all(out).unwrap();
+        }
+    });
+}
+
 /// Wherever a run is when the signal comes, its journal says so, and nobody waits for what only looks.
 #[test]
 fn a_signal_in_any_part_of_a_run_is_journalled() {

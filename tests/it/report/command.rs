@@ -78,9 +78,9 @@ fn a_journal_that_was_never_finished_says_so_in_each_format() {
         ("html", "<!doctype html>"),
         ("text", "The run has not ended."),
         ("junit", "<error message=\"the run has not ended"),
-        ("markdown", "not judged (running)"),
+        ("markdown", "not judged (begun and not ended)"),
         ("json", "\"ended\": \"running\""),
-        ("github", "::warning title=not judged (running)"),
+        ("github", "::warning title=not judged (begun and not ended)"),
     ] {
         let (code, told, said) = report(out.path(), &["--format", format, path]);
         assert!(code == 0 && told.contains(part), "{format}: {told}{said}");
@@ -167,6 +167,39 @@ fn journals_of_documents_have_their_activities_beside_our_evidence() {
     assert!(of("fault").len() == 1 && of("undo").contains(&"tidy"), "{told}");
     assert_eq!(summary["notUndone"].as_array().map(Vec::len), Some(1), "{told}");
     assert_eq!((&summary["source"], &summary["verdict"]), (&json!("steadfast"), &json!("met")), "{told}");
+}
+
+#[test]
+fn a_document_without_a_cluster_has_its_reports_too() {
+    let out = tempfile::tempdir().expect("a folder");
+    let document = json!({
+        "title": "true is true", "description": "d",
+        "steady-state-hypothesis": {"title": "it is", "probes": [{"type": "probe", "name": "true",
+            "tolerance": 0, "provider": {"type": "process", "path": "true"}}]},
+        "method": [],
+    });
+    fs::write(out.path().join("experiment.json"), document.to_string()).expect("written");
+    let mut run = |asked: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
+        command.args(["run", "experiment.json"]).current_dir(out.path()).env_remove("GITHUB_ACTIONS");
+        command.env_remove("GITHUB_STEP_SUMMARY").env("STEADFAST_REPORT", asked).env_remove("STEADFAST_OUT");
+        let ran = command.output().expect("it runs");
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert!(ran.status.success(), "{said}");
+        let made = ["junit.xml", "report.html", "summary.json"].map(|file| {
+            let path = out.path().join(file);
+            let made = fs::read_to_string(&path).is_ok_and(|text| text.contains("true is true"));
+            let _ = fs::remove_file(path);
+            made
+        });
+        (made, said)
+    };
+    assert_eq!(run("").0, [false; 3]);
+    let (made, said) = run("junit,html,json");
+    assert_eq!(made, [true; 3], "{said}");
+    fs::write(out.path().join("steadfast.toml"), "[report]\nformats = [\"junit\"]\n").expect("written");
+    let (made, said) = run("");
+    assert_eq!(made, [true, false, true], "{said}");
 }
 
 #[test]
