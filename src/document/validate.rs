@@ -19,6 +19,7 @@ use super::secrets;
 use super::source::Source;
 use super::unknown;
 use super::variables::Vars;
+use crate::journal::enumerated;
 use serde_json::Value;
 
 /// What the functions of Python providers are.
@@ -251,7 +252,10 @@ impl<'a> Judge<'a> {
                     self.error(&path, "x-steadfast.trust says why, in a text that is not empty");
                 }
                 known if may.contains(&known) => {}
-                _ => self.error(&path, format!("x-steadfast has no key `{key}` here: it has {}", may.join(" and "))),
+                _ => {
+                    let may = enumerated(may);
+                    self.error(&path, format!("x-steadfast has no key `{key}` here: it may have {may}"));
+                }
             }
         }
     }

@@ -28,7 +28,7 @@ pub use record::{
     SightingTime, StepRecord, StepStatus, UndoRecord,
 };
 pub use store::{JournalError, write_atomically};
-pub(crate) use summary::capital;
+pub(crate) use summary::{capital, enumerated};
 pub use telemetry::{
     Bound, ClusterEvent, LoadOutcome, LoadRow, LoadSeries, LogExcerpt, LogLine, MOST_SAMPLES, MOST_SERIES,
     MetricSeries, Telemetry,

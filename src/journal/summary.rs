@@ -119,3 +119,28 @@ pub(crate) fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
+
+/// Words as a sentence has them: `leave, all and trust`.
+pub(crate) fn enumerated(words: &[&str]) -> String {
+    match words {
+        [rest @ .., last] if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        words => words.join(""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_told_as_in_a_sentence() {
+        for (words, told) in [
+            (&[][..], ""),
+            (&["leave"], "leave"),
+            (&["leave", "all"], "leave and all"),
+            (&["a", "b", "c"], "a, b and c"),
+        ] {
+            assert_eq!(enumerated(words), told);
+        }
+    }
+}

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     Author, Field, ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, Original, RUN_LABEL, Standing, Undo, UndoOutcome,
 };
+use crate::journal::enumerated;
 
 /// Where the mark of a change lies.
 pub(crate) const MARK: &str = "/metadata/annotations/steadfast.dev~1original";
@@ -117,9 +118,7 @@ pub(crate) fn remade(undo: &Undo, made: &Value) -> UndoOutcome {
     if differ.is_empty() {
         return UndoOutcome::Reverted;
     }
-    UndoOutcome::Unverified {
-        why: format!("{object} was made again, but its {} is not as it was", differ.join(" and ")),
-    }
+    UndoOutcome::Unverified { why: format!("{object} was made again, but is not as it was in {}", enumerated(&differ)) }
 }
 
 /// What stands in the place of an object that was deleted, and whose it is.
@@ -492,7 +491,7 @@ mod tests {
         assert_eq!(remade(&undo, &made), UndoOutcome::Reverted);
         (made["spec"]["a"], made["metadata"]["labels"]) = (json!(2), json!({}));
         let why = remade(&undo, &made).to_string();
-        assert_eq!(why, "unverified: service default/front was made again, but its metadata and spec is not as it was");
+        assert_eq!(why, "unverified: service default/front was made again, but is not as it was in metadata and spec");
     }
 
     #[test]

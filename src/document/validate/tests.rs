@@ -273,7 +273,7 @@ fn our_own_keys_and_warnings() {
         ),
         (
             json!({"levae": true}),
-            "$.method[0].x-steadfast.levae x-steadfast has no key `levae` here: it has leave and all and trust",
+            "$.method[0].x-steadfast.levae x-steadfast has no key `levae` here: it may have leave, all and trust",
         ),
         (json!(true), "$.method[0].x-steadfast x-steadfast is a mapping, such as {\"leave\": true}"),
     ] {
