@@ -14,7 +14,7 @@ use super::hypothesis::{CheckFailed, looked};
 use super::recorder::Recorder;
 use super::{Check, ExperimentError, Phase};
 use crate::BoxError;
-use crate::journal::{Breach, CheckRecord, EventKind, Reason, SafeguardRecord};
+use crate::journal::{Breach, CheckRecord, EventKind, Reason, SafeguardLook, SafeguardRecord};
 
 /// The time between two looks. Alerts are evaluated each 15 s or less often: looking at them more often finds nothing sooner.
 const EVERY: Duration = Duration::from_secs(2);
@@ -166,6 +166,7 @@ impl<'a> Watch<'a> {
                 unknown: 0,
                 held_at: None,
                 broken: None,
+                looked: Vec::new(),
             });
             let number = journal.safeguards.len() - 1;
             Post { recorder, safeguard, number, found: None, unknown_since: None }
@@ -209,6 +210,7 @@ impl Post<'_> {
         if self.found.replace(look.outcome.clone()).as_ref() != Some(&look.outcome) {
             recorder.event(EventKind::SafeguardLooked, &look.check, &look.phrase);
         }
+        let kept = SafeguardLook { at: since, outcome: look.outcome.clone(), phrase: look.phrase.clone() };
         let (since, stops) = if unknown {
             let (first, since) = *self.unknown_since.get_or_insert((began, since));
             let stretch = recorder.clock.elapsed().saturating_sub(first);
@@ -220,6 +222,7 @@ impl Post<'_> {
         let mut journal = recorder.journal();
         let record = &mut journal.safeguards[self.number];
         record.looks += 1;
+        record.keep(kept);
         record.unknown += u64::from(unknown);
         if look.outcome == "met" {
             record.held_at = Some(since);

@@ -24,8 +24,8 @@ use crate::clock::{Seed, Time, Timestamp};
 pub use event::{Event, EventKind};
 pub(crate) use record::WATCHED;
 pub use record::{
-    Breach, CheckRecord, Ended, Evaluation, FaultEnd, FaultRecord, FinallyRecord, SafeguardRecord, Sighting,
-    SightingTime, StepRecord, StepStatus, UndoRecord,
+    Breach, CheckRecord, Ended, Evaluation, FaultEnd, FaultRecord, FinallyRecord, MOST_LOOKS, SafeguardLook,
+    SafeguardRecord, Sighting, SightingTime, StepRecord, StepStatus, UndoRecord,
 };
 pub use store::{JournalError, write_atomically};
 pub(crate) use summary::{capital, enumerated};

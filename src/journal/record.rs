@@ -107,9 +107,44 @@ pub struct SafeguardRecord {
     pub held_at: Option<Timestamp>,
     /// How it stopped the run, if it did.
     pub broken: Option<Breach>,
+    /// The looks in the order of time; of more than [`MOST_LOOKS`] fewer in the same stretch. Empty in a journal of an
+    /// older version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub looked: Vec<SafeguardLook>,
+}
+
+/// The most looks of one safeguard that a journal keeps: the first, the last, and those at which something changed
+/// before others; what is left is spread over the time.
+pub const MOST_LOOKS: usize = 100;
+
+/// One look at a safeguard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SafeguardLook {
+    /// When it began.
+    pub at: Timestamp,
+    /// `met`, `not-met`, `inconclusive`, `not-applicable`.
+    pub outcome: String,
+    /// What it saw, in one phrase: `was 503, expected status 200`.
+    pub phrase: String,
 }
 
 impl SafeguardRecord {
+    /// Keeps a look, and not too many.
+    pub(crate) fn keep(&mut self, look: SafeguardLook) {
+        let all = &mut self.looked;
+        all.push(look);
+        if all.len() <= MOST_LOOKS {
+            return;
+        }
+        let changes = |at: usize| all[at].outcome != all[at - 1].outcome || all[at].outcome != all[at + 1].outcome;
+        let between = |at: &usize| (all[at + 1].at.duration_since(all[at - 1].at), *at);
+        // One that stopped the run is its last; the others are missed least where they stand closest.
+        let steady = (1..MOST_LOOKS).filter(|at| !changes(*at)).min_by_key(between);
+        if let Some(least) = steady.or_else(|| (1..MOST_LOOKS).min_by_key(between)) {
+            all.remove(least);
+        }
+    }
+
     /// Why it stopped the run, if it did.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
@@ -342,5 +377,43 @@ mod tests {
             "status": "succeeded", "output": 1});
         let record: StepRecord = serde_json::from_value(step.clone()).expect("it is read");
         assert_eq!(serde_json::to_value(&record).expect("it is written"), step);
+    }
+
+    /// A safeguard with these looks, one a second.
+    fn watched(outcomes: impl IntoIterator<Item = &'static str>) -> SafeguardRecord {
+        let old = json!({"check": "c", "location": "l", "every": {"secs": 1, "nanos": 0},
+            "unknown_for": {"secs": 0, "nanos": 0}, "looks": 0, "unknown": 0, "held_at": null, "broken": null});
+        let mut record: SafeguardRecord = serde_json::from_value(old.clone()).expect("it is read");
+        assert_eq!(serde_json::to_value(&record).expect("it is written"), old, "as before there were looks");
+        for (second, outcome) in (0..).zip(outcomes) {
+            let at = Timestamp::from_second(second).expect("a time");
+            record.keep(SafeguardLook { at, outcome: outcome.to_owned(), phrase: second.to_string() });
+        }
+        record
+    }
+
+    #[test]
+    fn of_many_looks_those_are_kept_that_tell_the_most() {
+        let few = watched(["met"; MOST_LOOKS]);
+        assert_eq!(few.looked.len(), MOST_LOOKS);
+        let outcomes = (0..100_000).map(|number| match number {
+            777 | 5_000..5_003 => "inconclusive",
+            99_999 => "not-met",
+            _ => "met",
+        });
+        let many = watched(outcomes);
+        let seconds: Vec<_> = many.looked.iter().map(|look| look.at.as_second()).collect();
+        assert_eq!(seconds.len(), MOST_LOOKS);
+        for kept in [0, 776, 777, 778, 4_999, 5_000, 5_002, 5_003, 99_998, 99_999] {
+            assert!(seconds.contains(&kept), "{kept} is missing: {seconds:?}");
+        }
+        assert!(many.looked.iter().any(|look| look.outcome == "not-met"));
+        let widest = seconds.windows(2).map(|pair| pair[1] - pair[0]).max();
+        assert!(widest <= Some(4 * 100_000 / 100), "spread over the time: {seconds:?}");
+        // Where each look is a change, there is no end to them either.
+        let restless = watched((0..1_000).map(|number| if number % 2 == 0 { "met" } else { "inconclusive" }));
+        assert_eq!(restless.looked.len(), MOST_LOOKS);
+        let ends = [restless.looked.first(), restless.looked.last()].map(|look| look.map(|look| look.at.as_second()));
+        assert_eq!(ends, [Some(0), Some(999)]);
     }
 }

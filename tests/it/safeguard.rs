@@ -108,6 +108,14 @@ async fn an_alert_stops_the_experiment(cluster: Cluster) -> steadfast::Result {
     let Some(Reason::SafeguardBroken { check, since, phrase }) = &journal.reason else {
         panic!("{:?}", journal.reason)
     };
+    let outcomes: Vec<_> = record.looked.iter().map(|look| look.outcome.as_str()).collect();
+    let first_met = outcomes.iter().position(|outcome| *outcome == "met").expect("it held before");
+    let last = outcomes.len() - 1;
+    assert_eq!(u64::try_from(outcomes.len()).ok(), Some(record.looks), "few enough for each to be kept");
+    assert!(outcomes[first_met..last].iter().all(|outcome| *outcome == "met"), "{outcomes:?}");
+    let (before, end) = (&record.looked[last - 1], &record.looked[last]);
+    assert_eq!((before.at, end.at, end.outcome.as_str()), (held, breach.since, "not-met"));
+    assert_eq!(&end.phrase, phrase);
     assert_eq!((check, since), (&record.check, &breach.since.to_string()));
     assert!(phrase.contains("was firing since") && phrase.contains("severity=\"page\""), "{phrase}");
     let summary = journal.summary();

@@ -191,27 +191,47 @@ fn judged(out: &mut String, axis: &Axis, top: f64) -> Drawn {
     Ok(top + LINE + 4.0)
 }
 
+/// A tick for each look at a safeguard that found it holding, and a sign for each that did not.
 fn safeguards(out: &mut String, axis: &Axis, top: f64) -> Drawn {
     if axis.journal.safeguards.is_empty() {
         return Ok(top);
     }
     name_of(out, "safeguards", top)?;
-    let mut marks = Vec::new();
+    let (mut ticks, mut marks) = (Vec::new(), Vec::new());
+    let place = |at| axis.frame.x(axis.at(at));
     for safeguard in &axis.journal.safeguards {
-        if let Some(at) = safeguard.held_at {
-            marks.push((axis.frame.x(axis.at(at)), 0, format!("last seen to hold: {}", safeguard.check)));
+        for look in &safeguard.looked {
+            let rank = match &*look.outcome {
+                "not-applicable" => 0,
+                "met" => 1,
+                "not-met" => 3,
+                _ => 2,
+            };
+            let title = format!("{}, {}: {}", safeguard.check, look.outcome, look.phrase);
+            let drawn = if rank > 1 { &mut marks } else { &mut ticks };
+            drawn.push((place(look.at), rank, title));
+        }
+        if let (true, Some(at)) = (safeguard.looked.is_empty(), safeguard.held_at) {
+            marks.push((place(at), 1, format!("last seen to hold: {}", safeguard.check)));
         }
     }
+    // An older journal has no looks, but what they found new.
+    let looked = axis.journal.safeguards.iter().any(|safeguard| !safeguard.looked.is_empty());
     for event in &axis.journal.events {
         let rank = match event.kind {
-            EventKind::SafeguardLooked => 1,
-            EventKind::SafeguardBroken => 2,
+            EventKind::SafeguardLooked if !looked => 2,
+            EventKind::SafeguardBroken => 3,
             _ => continue,
         };
-        marks.push((axis.frame.x(axis.at(event.at)), rank, event.to_string()));
+        marks.push((place(event.at), rank, event.to_string()));
+    }
+    for (x, rank, title) in apart(ticks, 3.0) {
+        let class = ["none", "good"][rank];
+        write!(out, "<g><title>{}</title>", text(&title, 300))?;
+        writeln!(out, "<path class=\"tick {class}\" d=\"M{x:.1} {:.1}v10\"/></g>", top + 4.0)?;
     }
     for (x, rank, title) in apart(marks, 12.0) {
-        let (class, sign) = [("good", "✓"), ("unknown", "?"), ("bad", "✗")][rank];
+        let (class, sign) = [("none", "–"), ("good", "✓"), ("unknown", "?"), ("bad", "✗")][rank];
         write!(out, "<g><title>{}</title>", text(&title, 300))?;
         writeln!(out, "<text class=\"mark {class}\" x=\"{x:.1}\" y=\"{:.1}\">{sign}</text></g>", top + 14.0)?;
     }

@@ -59,6 +59,13 @@ pub(super) fn full() -> Journal {
         "check": "p99: at most 1 s", "location": "tests/a.rs:1:1", "every": {"secs": 1, "nanos": 0},
         "unknown_for": {"secs": 0, "nanos": 0}, "looks": 9, "unknown": 1, "held_at": "2026-01-01T00:00:09Z",
         "broken": {"since": "2026-01-01T00:00:12Z", "at": "2026-01-01T00:00:13Z", "look": check},
+        "looked": [
+            {"at": "2026-01-01T00:00:01Z", "outcome": "not-applicable", "phrase": "no fault"},
+            {"at": "2026-01-01T00:00:05Z", "outcome": "met", "phrase": "was 0.2 s"},
+            {"at": "2026-01-01T00:00:09Z", "outcome": "met", "phrase": "was 0.9 s"},
+            {"at": "2026-01-01T00:00:10Z", "outcome": "inconclusive", "phrase": "no data"},
+            {"at": "2026-01-01T00:00:12Z", "outcome": "not-met", "phrase": "was 3 s"},
+        ],
     }]))
     .expect("a safeguard");
     for evaluation in &mut journal.evaluations {
@@ -162,6 +169,24 @@ fn numbers_and_instants_that_no_run_has_are_drawn_as_far_as_they_can_be() {
     journal.finished = crate::clock::Timestamp::MAX;
     journal.telemetry = crate::journal::Telemetry::default();
     Page::read(&journal.report_html()).is_ours();
+}
+
+#[test]
+fn each_look_at_a_safeguard_is_drawn_and_an_older_journal_has_its_last() {
+    let mut journal = full();
+    let told = |journal: &Journal| {
+        let html = journal.report_html();
+        let marks = ["tick none", "tick good", "mark unknown", "mark bad"].map(|class| {
+            let all = html.matches(&format!("class=\"{class}\"")).count();
+            let judged = html.split("safeguards</text>").next().expect("a part");
+            all - judged.matches(&format!("class=\"{class}\"")).count()
+        });
+        (marks, html.contains("last seen to hold: p99"), html.contains("p99: at most 1 s, met: was 0.9 s"))
+    };
+    // The run was stopped at a time of its own.
+    assert_eq!(told(&journal), ([1, 2, 1, 2], false, true));
+    journal.safeguards[0].looked.clear();
+    assert_eq!(told(&journal), ([0, 0, 0, 1], true, false));
 }
 
 #[test]
