@@ -47,7 +47,6 @@ pub use kind::{Kind, KindError};
 pub use namespace::Namespace;
 pub use needs::not_left_out;
 use network::NetworkCluster;
-#[cfg(feature = "cli")]
 #[cfg(feature = "lab")]
 pub use shop::{SHOP_IMAGE, SHOP_NODE_PORT, shop, shop_image, shop_in};
 #[cfg(feature = "cli")]
