@@ -5,8 +5,9 @@
 //! nothing of an older session is taken for a result of this one.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,10 @@ const FILE: &str = "summary.json";
 
 /// Who holds it writes the merged files.
 const LOCK: &str = ".summary.lock";
+
+/// How often it is tried to be had, and how long between: shorter in all than a run waits for its reports.
+const LOOKS: u32 = 60;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// The merged summary.
 #[derive(Debug, Serialize, Deserialize)]
@@ -51,8 +56,7 @@ pub(crate) struct Entry {
 /// The lock or a file cannot be had.
 pub(super) fn add(settings: &Settings, root: &Path, session: &str, journal: &Path) -> Result<(), BoxError> {
     fs::create_dir_all(root)?;
-    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(root.join(LOCK))?;
-    lock.lock()?;
+    let _lock = locked(root, LOOKS)?;
     let file = root.join(FILE);
     // One that is torn or of another version is made anew of the summaries that it is of.
     let old = fs::read(&file).ok().and_then(|bytes| serde_json::from_slice::<Index>(&bytes).ok());
@@ -80,6 +84,27 @@ pub(super) fn add(settings: &Settings, root: &Path, session: &str, journal: &Pat
         write_atomically(&root.join("junit.xml"), merged_junit(root, &index).as_bytes())?;
     }
     Ok(())
+}
+
+/// Waits for the lock as long as somebody who writes may take. The system takes it from a process that dies; one that
+/// hangs keeps it, and the next run's end makes the files anew with all that are noted.
+fn locked(root: &Path, looks: u32) -> Result<File, BoxError> {
+    let path = root.join(LOCK);
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
+    for look in 0..looks {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if look + 1 < looks => std::thread::sleep(BETWEEN_LOOKS),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+    }
+    let (path, waited) = (path.display(), BETWEEN_LOOKS * looks);
+    Err(format!(
+        "another process has held {path} for {waited:?}, so the merged files are as they were; \
+         `steadfast report --last` reads the journals themselves"
+    )
+    .into())
 }
 
 #[cfg(feature = "cli")]
@@ -170,6 +195,16 @@ fn merged_junit(root: &Path, index: &Index) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_hangs_with_the_lock_is_not_waited_for_and_who_lets_it_go_is() {
+        let root = tempfile::tempdir().expect("a folder");
+        let held = locked(root.path(), 1).expect("nobody has it");
+        let why = locked(root.path(), 3).expect_err("somebody has it").to_string();
+        assert!(why.contains(".summary.lock for 150ms") && why.contains("report --last"), "{why}");
+        drop(held);
+        locked(root.path(), 1).expect("it is free");
+    }
 
     #[test]
     fn the_second_run_comes_before_the_tenth() {
