@@ -1,7 +1,7 @@
 //! What a run writes down as it goes: its journal, its events, its marks.
 
 use std::any::Any;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -65,6 +65,14 @@ pub(super) struct Recorder {
     finished: Mutex<bool>,
 }
 
+/// What tells a journal from all others of a call of tests, whatever its title: the test, by its folder, and the file
+/// where that is not the first one.
+fn test_of(outputs: &Path, file: &Path) -> String {
+    let test = outputs.file_name().unwrap_or_default().to_string_lossy();
+    let name = file.with_extension("");
+    if name == Path::new("journal") { test.into_owned() } else { format!("{test}/{}", name.display()) }
+}
+
 impl Recorder {
     /// Opens the ledger and writes the journal for the first time.
     pub(super) async fn begin(
@@ -75,9 +83,14 @@ impl Recorder {
         path: Option<PathBuf>,
         driven: bool,
     ) -> Result<Self, ExperimentError> {
-        let path = environment.outputs().join(path.unwrap_or_else(|| environment.journal_file()));
+        let outputs = environment.outputs();
+        let file = path.unwrap_or_else(|| environment.journal_file());
+        let (test, path) = (test_of(&outputs, &file), outputs.join(file));
         environment.began(&path);
-        let store: Store = Box::new(move |journal| journal.write(&path));
+        let store: Store = Box::new(move |journal| {
+            journal.test = Some(test.clone());
+            journal.write(&path)
+        });
         let driven = if driven { Driven::Engine } else { Driven::No };
         Self::stored(title, hypothesis, environment, observer, store, driven).await
     }

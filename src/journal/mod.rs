@@ -50,6 +50,10 @@ pub struct Journal {
     pub version: u32,
     /// The experiment's title.
     pub experiment: String,
+    /// The test that ran it, as its folder is called, with what tells its journal from others there: `it.lab4.front`,
+    /// `it.lab4.front/journal-2`. `None` for a document, and in a journal of an older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<String>,
     /// The hypothesis' title, if there is one.
     pub hypothesis: Option<String>,
     /// The run's name, as on everything that it created.
@@ -102,6 +106,7 @@ impl Journal {
         Self {
             version: JOURNAL_VERSION,
             experiment: experiment.to_owned(),
+            test: None,
             hypothesis: None,
             run: String::new(),
             seed: Seed(0),

@@ -25,6 +25,9 @@ pub(crate) struct Summary {
     pub(crate) schema_version: u32,
     pub(crate) source: Source,
     pub(crate) experiment: String,
+    /// The test that ran it, and which of its journals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) test: Option<String>,
     pub(crate) hypothesis: Option<String>,
     /// The verdict in one sentence.
     pub(crate) sentence: String,
@@ -117,6 +120,7 @@ impl Summary {
             schema_version: SCHEMA_VERSION,
             source: Source::Steadfast,
             experiment: journal.experiment.clone(),
+            test: journal.test.clone(),
             hypothesis: journal.hypothesis.clone(),
             sentence: journal.sentence(),
             verdict: journal.verdict,

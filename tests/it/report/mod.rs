@@ -163,7 +163,7 @@ fn each_ending_is_told_in_each_format_and_in_the_merged_files() {
     };
     let (summary, junit, markdown) = told("met", "met", "completed", [7, 0, 0, 0]);
     assert_eq!(summary["cases"][0]["name"], "GET http://front.default/: status 200");
-    assert!(junit.contains("classname=\"front answers.during\""), "{junit}");
+    assert!(junit.contains("classname=\"it.report.endings.met.front answers.during\""), "{junit}");
     assert!(junit.contains("file=\"tests/it/report/endings.rs\" line=\""), "{junit}");
     assert!(junit.contains("name=\"delete networkpolicy default/steadfast-&lt;run&gt;-2\""), "{junit}");
     assert!(markdown.starts_with("## `front answers`: met\n"), "{markdown}");
