@@ -464,7 +464,11 @@ fn records(guard: &UndoGuard, outcomes: Vec<UndoOutcome>) -> Vec<UndoRecord> {
 /// Undos with how they ended, which is in reverse.
 fn told(undos: &[Undo], outcomes: Vec<UndoOutcome>) -> Vec<UndoRecord> {
     let undos = undos.iter().rev();
-    undos.zip(outcomes).map(|(undo, outcome)| UndoRecord { undo: undo.to_string(), outcome }).collect()
+    let told = undos.zip(outcomes).map(|(undo, outcome)| {
+        let values = if outcome.is_clean() { Vec::new() } else { undo.told_values() };
+        UndoRecord { undo: undo.to_string(), outcome, values }
+    });
+    told.collect()
 }
 
 fn first_gone(standings: Vec<Standing>) -> Option<String> {

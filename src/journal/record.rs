@@ -336,6 +336,10 @@ pub struct UndoRecord {
     /// How it ended.
     #[serde(flatten)]
     pub outcome: crate::rollback::UndoOutcome,
+    /// The values that a person has to put back, where it is not known to be done: none of a Secret, and few enough for
+    /// a command.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<crate::rollback::Field>,
 }
 
 /// One step of `finally`.

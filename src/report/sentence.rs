@@ -5,8 +5,10 @@ use std::fmt;
 use super::text::line;
 use crate::clock::Timestamp;
 use crate::journal::{
-    CheckRecord, Ended, Evaluation, EventKind, FaultEnd, FaultRecord, Journal, Reason, Verdict, WATCHED, capital,
+    CheckRecord, Ended, Evaluation, EventKind, FaultEnd, FaultRecord, Journal, Reason, UndoRecord, Verdict, WATCHED,
+    capital,
 };
+use crate::rollback::put_back;
 
 /// The most letters of one name or phrase in a sentence.
 const MOST: usize = 240;
@@ -155,7 +157,7 @@ impl Journal {
         let context = self.context().filter(|context| is_plain(context));
         let context = context.map(|context| format!(" --context {context}")).unwrap_or_default();
         let undos = self.faults.iter().flat_map(|fault| &fault.undo).filter(|undo| !undo.outcome.is_clean());
-        let mut commands: Vec<String> = undos.filter_map(|undo| command(&undo.undo)).map(|c| c + &context).collect();
+        let mut commands: Vec<String> = undos.filter_map(command).map(|command| command + &context).collect();
         commands.dedup();
         commands
     }
@@ -467,11 +469,17 @@ pub(super) fn between(from: Timestamp, to: Timestamp) -> String {
 }
 
 /// The command that does by hand what an undo says; `None` where a ledger is needed for it, or its names are not such.
-fn command(undo: &str) -> Option<String> {
+fn command(record: &UndoRecord) -> Option<String> {
+    let (undo, mut values) = (&*record.undo, String::new());
     let (verb, object) = if let Some(object) = undo.strip_prefix("delete ") {
         ("delete", object)
     } else if let Some(fields) = undo.strip_prefix("restore ") {
-        ("edit", fields.rsplit_once(" of ")?.1)
+        let object = fields.rsplit_once(" of ")?.1;
+        // Whoever wrote the journal: what a Secret held is not shown.
+        let told = if object.starts_with("secret ") { None } else { put_back(&record.values) };
+        let verb = if told.is_some() { "patch" } else { "edit" };
+        values = told.unwrap_or_default();
+        (verb, object)
     } else {
         ("get", undo.strip_prefix("see that ")?.strip_suffix(" was deleted")?)
     };
@@ -481,7 +489,7 @@ fn command(undo: &str) -> Option<String> {
         None => (name, String::new()),
     };
     let plain = is_plain(kind) && is_plain(name) && namespace.strip_prefix(" -n ").is_none_or(is_plain);
-    plain.then(|| format!("kubectl {verb} {kind} {name}{namespace}"))
+    plain.then(|| format!("kubectl {verb} {kind} {name}{namespace}{values}"))
 }
 
 /// Whether a shell takes it as it is: what is copied from a report must do what it says.

@@ -53,3 +53,4 @@ pub use undo::{
     Author, Connect, Field, InDrop, ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, Original, RECREATE_WITHIN, RUN_LABEL,
     Standing, UNDO_VERSION, Undo, UndoOutcome, Undoer, manifest,
 };
+pub(crate) use undo::put_back;

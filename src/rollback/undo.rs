@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
 
@@ -138,14 +138,61 @@ impl Undo {
     pub(crate) fn by_hand(&self) -> String {
         let object = self.object();
         let namespace = object.namespace.as_ref().map(|n| format!(" -n {n}")).unwrap_or_default();
-        let verb = match self {
-            Self::Delete { .. } => "delete",
-            Self::Restore { .. } => "edit",
-            Self::Deleted { .. } => "get",
+        let (verb, values) = match self {
+            Self::Delete { .. } => ("delete", None),
+            Self::Restore { .. } => match put_back(&self.told_values()) {
+                Some(values) => ("patch", Some(values)),
+                None => ("edit", None),
+            },
+            Self::Deleted { .. } => ("get", None),
+            Self::Recreate { .. } if is_secret(object) => return "steadfast sweep".to_owned(),
             Self::Recreate { manifest, .. } => return format!("kubectl create -f - <<'EOF'\n{manifest}\nEOF"),
         };
-        format!("kubectl {verb} {} {}{namespace}", object.resource, object.name)
+        format!("kubectl {verb} {} {}{namespace}{}", object.resource, object.name, values.unwrap_or_default())
     }
+
+    /// The values that it puts back, where they may be told and are few enough to be.
+    pub(crate) fn told_values(&self) -> Vec<Field> {
+        match self {
+            Self::Restore { object, fields, .. } if !is_secret(object) && put_back(fields).is_some() => fields.clone(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn is_secret(object: &ObjectRef) -> bool {
+    object.kind == "Secret"
+}
+
+/// The most letters of a command's values.
+const MOST_VALUES: usize = 1_500;
+
+/// How kubectl puts values back, each only where the fault's still stands; `None` without any, and for too many letters.
+pub(crate) fn put_back(fields: &[Field]) -> Option<String> {
+    let mut patch = Vec::new();
+    for Field { pointer: path, set, was } in fields.iter().filter(|field| field.set != field.was) {
+        if let Some(value) = set {
+            patch.push(json!({"op": "test", "path": path, "value": value}));
+        }
+        patch.push(match (set, was) {
+            (_, None) => json!({"op": "remove", "path": path}),
+            (Some(_), Some(value)) => json!({"op": "replace", "path": path, "value": value}),
+            (None, Some(value)) => json!({"op": "add", "path": path, "value": value}),
+        });
+    }
+    if patch.is_empty() {
+        return None;
+    }
+    let mut text = String::new();
+    // What is no plain letter is written as JSON may write it, and so is what would end the shell's quotation.
+    for letter in Value::Array(patch).to_string().chars() {
+        match letter {
+            '\'' => text.push_str("\\u0027"),
+            letter if letter.is_ascii() => text.push(letter),
+            letter => letter.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}"))),
+        }
+    }
+    (text.len() <= MOST_VALUES).then(|| format!(" --type=json -p '{text}'"))
 }
 
 impl fmt::Display for Undo {
@@ -193,7 +240,7 @@ const OF_THE_CLUSTER: &[&str] = &[
 ];
 
 /// One value of an object. `None` stands for an absent field.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Field {
     /// A JSON pointer: `/spec/replicas`.
     pub pointer: String,

@@ -50,7 +50,7 @@ pub(super) fn write(out: &mut String, journal: &Journal) -> Result {
         }
         writeln!(out, "</ul><p>What to do:</p><pre>")?;
         for remedy in rollback.remedies.iter().take(50) {
-            writeln!(out, "{}", text(remedy, 400))?;
+            writeln!(out, "{}", text(remedy, 2_500))?;
         }
         writeln!(out, "</pre></div>")?;
     }

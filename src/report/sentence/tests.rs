@@ -1,4 +1,4 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::report::sample;
@@ -292,9 +292,26 @@ fn a_command_to_copy_does_what_it_says() {
         ("make service default/front again", None),
         ("", None),
     ];
+    let record = |undo: &str, values: Value| -> UndoRecord {
+        serde_json::from_value(json!({"undo": undo, "outcome": "leaked", "why": "403", "values": values})).expect("one")
+    };
     for (undo, expected) in cases {
-        assert_eq!(command(undo).as_deref(), expected, "{undo}");
+        assert_eq!(command(&record(undo, json!([]))).as_deref(), expected, "{undo}");
     }
+    // The old value, where the ledger knew it, and only while the fault's stands.
+    let values = json!([{"pointer": "/spec/replicas", "set": 0, "was": 3}, {"pointer": "/spec/paused", "set": true,
+        "was": null}, {"pointer": "/metadata/annotations/a", "set": null, "was": "it's \u{202e}"}]);
+    let expected = "kubectl patch deployment front -n shop --type=json -p '[\
+{\"op\":\"test\",\"path\":\"/spec/replicas\",\"value\":0},{\"op\":\"replace\",\"path\":\"/spec/replicas\",\"value\":3},\
+{\"op\":\"test\",\"path\":\"/spec/paused\",\"value\":true},{\"op\":\"remove\",\"path\":\"/spec/paused\"},\
+{\"op\":\"add\",\"path\":\"/metadata/annotations/a\",\"value\":\"it\\u0027s \\u202e\"}]'";
+    let put = command(&record("restore /spec/replicas of deployment shop/front", values.clone()));
+    assert_eq!(put.as_deref(), Some(expected));
+    let secret = command(&record("restore /data/token of secret shop/token", values));
+    assert_eq!(secret.as_deref(), Some("kubectl edit secret token -n shop"), "no value of a Secret is shown");
+    let long = json!([{"pointer": "/data/a", "set": "x".repeat(1000), "was": "y".repeat(1000)}]);
+    let long = command(&record("restore /data/a of configmap shop/c", long));
+    assert_eq!(long.as_deref(), Some("kubectl edit configmap c -n shop"), "nobody copies a command of that length");
     let mut journal = sample();
     leaked(&mut journal);
     journal.cluster = "context \"a'; reboot; '\" (https://127.0.0.1:6443)".into();
