@@ -16,6 +16,7 @@ pub(super) fn rows(old: &Journal, new: &Journal) -> Vec<Row> {
     let mut rows = recovery(old, new);
     rows.extend(loads(old, new));
     rows.extend(counted(old, new));
+    rows.extend(super::gauges::rows(old, new));
     if old.time != new.time {
         let why = "one run was in virtual time and the other in real time";
         for row in rows.iter_mut().filter(|row| !matches!(row.meaning, Meaning::Unknown { .. })) {
@@ -26,7 +27,7 @@ pub(super) fn rows(old: &Journal, new: &Journal) -> Vec<Row> {
 }
 
 /// What cannot be compared, and no gate waits for.
-fn aside(row: Row) -> Row {
+pub(super) fn aside(row: Row) -> Row {
     let meaning = match row.meaning {
         Meaning::Unknown { why, .. } => Meaning::Unknown { why, decides: false },
         known => known,
@@ -380,7 +381,7 @@ fn ratio(evidence: &Value) -> Reading {
 }
 
 /// What is worse, by what the check expects: its own words are the last of its name.
-fn direction(check: &str) -> Worse {
+pub(super) fn direction(check: &str) -> Worse {
     match check.rsplit_once(": ").map(|(_, expected)| expected) {
         Some(expected) if expected.starts_with("at most ") => Worse::Greater,
         Some(expected) if expected.starts_with("at least ") => Worse::Less,

@@ -27,16 +27,19 @@ pub enum Kind {
     Recovery,
     /// Growths and ratios of checks.
     Growth,
+    /// Medians of gauges.
+    Gauge,
 }
 
 impl Kind {
     /// All, by their words.
-    pub const WORDS: [(&'static str, Self); 5] = [
+    pub const WORDS: [(&'static str, Self); 6] = [
         ("latency", Self::Latency),
         ("success", Self::Success),
         ("throughput", Self::Throughput),
         ("recovery", Self::Recovery),
         ("growth", Self::Growth),
+        ("gauge", Self::Gauge),
     ];
 
     fn of(figure: Figure) -> Option<Self> {
@@ -46,6 +49,7 @@ impl Kind {
             Figure::Throughput => Some(Self::Throughput),
             Figure::RecoveryTime => Some(Self::Recovery),
             Figure::Growth | Figure::Ratio => Some(Self::Growth),
+            Figure::Gauge => Some(Self::Gauge),
             // Words have no share: any that is worse counts.
             Figure::Verdict | Figure::Recovered | Figure::Rollback | Figure::Check | Figure::Load => None,
         }
@@ -55,7 +59,7 @@ impl Kind {
 /// A limit that is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no limit; give a percentage such as 10%, for one kind as latency=20%, several with commas; kinds are latency, success, throughput, recovery, growth"
+    "{0:?} is no limit; give a percentage such as 10%, for one kind as latency=20%, several with commas; kinds are latency, success, throughput, recovery, growth, gauge"
 )]
 pub struct BadLimit(String);
 

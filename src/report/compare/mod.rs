@@ -10,6 +10,7 @@
 
 mod figures;
 mod gate;
+mod gauges;
 mod noise;
 mod outcomes;
 mod told;
@@ -155,6 +156,8 @@ pub enum Figure {
     Growth,
     /// A check's ratio of two growths.
     Ratio,
+    /// The median of what a check's series, which go up and down, were worth.
+    Gauge,
 }
 
 impl Figure {
@@ -175,6 +178,7 @@ impl Figure {
             Self::Throughput => "throughput",
             Self::Growth => "growth",
             Self::Ratio => "ratio",
+            Self::Gauge => "gauge",
         }
     }
 

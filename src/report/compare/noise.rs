@@ -8,7 +8,7 @@ use super::{Figure, Meaning, Row, Shown};
 const Z: f64 = 1.96;
 
 /// The fewest stretches of time whose spread says something.
-const STRETCHES: usize = 4;
+pub(super) const STRETCHES: usize = 4;
 
 /// The fewest requests beyond a percentile: 10 for the median, 100 for the 95th, 500 for the 99th.
 pub(super) const BEYOND: f64 = 5.0;

@@ -188,6 +188,50 @@ fn growth_is_worse_by_what_its_check_expects() {
     assert!(told.ends_with("what the new run shows is not a number"), "{told}");
 }
 
+/// lab4 with a gauge that swings by 1 around one level before the fault and around another from then on.
+fn gauged(before: f64, later: f64, check: &str) -> Journal {
+    let mut journal = sample();
+    let window = journal.faults[0].window.requested;
+    let fault = window.duration_since(journal.started).as_secs_f64();
+    let mut series = journal.telemetry.series[0].clone();
+    (series.query, series.counter, series.checks) = ("queue_length".into(), false, vec![check.into()]);
+    series.samples = (-10..20_i32)
+        .map(|at| {
+            let level = if f64::from(at) < fault { before } else { later };
+            (f64::from(at), Some(level + f64::from(at.rem_euclid(3)) - 1.0))
+        })
+        .collect();
+    journal.telemetry.series.push(series);
+    journal
+}
+
+#[test]
+fn a_gauge_is_compared_by_its_medians_and_their_noise() {
+    let expected = "value of queue_length: at most 100";
+    let (old, new) = (gauged(5.0, 10.0, expected), gauged(5.5, 20.0, expected));
+    let comparison = new.compared_with(&old).unwrap();
+    let during = row(&comparison, Figure::Gauge, "queue_length during deny ingress");
+    assert_eq!((&during.meaning, during.change), (&Meaning::Worse, Some(1.0)), "{during:?}");
+    let Some(Shown::Number(reading)) = during.old else { panic!("{during:?}") };
+    assert_eq!((reading.value, reading.low, reading.high), (10.0, 9.25, 10.75));
+    let before = row(&comparison, Figure::Gauge, "queue_length before deny ingress");
+    assert_eq!(before.meaning, Meaning::WithinNoise, "{before:?}");
+    assert_eq!(comparison.decision(&"99%".parse().unwrap()), Decision::Regression);
+    assert_eq!(comparison.decision(&"99%,gauge=100%".parse().unwrap()), Decision::NoRegression);
+    // Of which nobody said what is worse is another one; too few samples say nothing, and keep no gate waiting.
+    let between = "value of queue_length: between 1 and 100";
+    let changed = gauged(5.0, 20.0, between).compared_with(&gauged(5.0, 10.0, between)).unwrap();
+    assert_eq!(row(&changed, Figure::Gauge, "queue_length during").meaning, Meaning::Changed);
+    let mut few = new.clone();
+    few.telemetry.series[1].samples.retain(|(at, _)| *at < 13.0);
+    let few = few.compared_with(&old).unwrap();
+    let during = row(&few, Figure::Gauge, "queue_length during");
+    assert!(
+        matches!(&during.meaning, Meaning::Unknown { why, decides: false } if why.contains("too few: 3 samples")),
+        "{during:?}"
+    );
+}
+
 #[test]
 fn time_to_recover_is_known_to_a_scrape() {
     let later = |millis: u64| {
