@@ -32,9 +32,12 @@ pub(super) struct Options {
     /// The journals
     #[arg(value_name = "JOURNAL", required_unless_present = "last", conflicts_with = "last")]
     journals: Vec<PathBuf>,
-    /// One line for each experiment of the last run of tests, what failed first
+    /// The last run of tests: what failed first, then a line for each experiment, or their number where it is great
     #[arg(long)]
     last: bool,
+    /// With --last, a line for each experiment, however many there are
+    #[arg(short, long, requires = "last")]
+    verbose: bool,
     /// The folder of the outputs of tests [default: STEADFAST_OUT, else steadfast in the target folder of the command, of CARGO_TARGET_DIR, or of the workspace]
     #[arg(long, value_name = "FOLDER", requires = "last")]
     under: Option<PathBuf>,
@@ -133,7 +136,7 @@ fn last(options: &Options, format: Format) -> Result<Written, String> {
     let last = Last::under(&root)?;
     let whole = last.is_whole();
     if format == Format::Text {
-        return Ok((Ok(last.text()), whole));
+        return Ok((Ok(last.text(options.verbose)), whole));
     }
     let mut told = Vec::new();
     for (path, read) in last.journals {

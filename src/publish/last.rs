@@ -13,6 +13,12 @@ use crate::report::{CaseResult, Summary, Told, line, read};
 const MOST: usize = 400;
 const MOST_REASONS: usize = 5;
 
+/// The most reasons for which something was not run.
+const MOST_NOT_RUN: usize = 10;
+
+/// The most experiments that are as they should be and have a line each; more are counted.
+const MOST_LISTED: usize = 40;
+
 /// A session that was read.
 pub(crate) struct Last {
     /// Where it lies.
@@ -52,14 +58,14 @@ impl Last {
         self.journals.iter().all(|(_, told)| told.is_ok())
     }
 
-    /// In lines.
-    pub(crate) fn text(&self) -> String {
+    /// In lines; `each` has one for every experiment, however many there are.
+    pub(crate) fn text(&self, each: bool) -> String {
         let mut out = String::new();
-        self.write(&mut out).expect("writing to a string cannot fail");
+        self.write(&mut out, each).expect("writing to a string cannot fail");
         out
     }
 
-    fn write(&self, out: &mut String) -> std::fmt::Result {
+    fn write(&self, out: &mut String, each: bool) -> std::fmt::Result {
         let told = self.journals.iter().filter_map(|(path, told)| Some((path, &told.as_ref().ok()?.1)));
         let mut told: Vec<_> = told.map(|(path, summary)| (self.rank(path, summary), path, summary)).collect();
         told.sort_by_key(|(rank, ..)| *rank);
@@ -68,9 +74,18 @@ impl Last {
         for why in torn {
             writeln!(out, "unreadable: {}", line(why, MOST))?;
         }
-        for (rank, path, summary) in &told {
+        let (fine, wrong): (Vec<_>, Vec<_>) = told.iter().partition(|(rank, _, summary)| rank.is_fine(summary));
+        for (rank, path, summary) in &wrong {
             self.write_one(out, *rank, path, summary)?;
         }
+        if each || fine.len() <= MOST_LISTED {
+            for (rank, path, summary) in &fine {
+                self.write_one(out, *rank, path, summary)?;
+            }
+        } else {
+            writeln!(out, "{} experiments are as they should be; --verbose names each", fine.len())?;
+        }
+        write_not_run(out, &told)?;
         self.write_files(out)
     }
 
@@ -118,11 +133,6 @@ impl Last {
         if wrong.len() > MOST_REASONS {
             writeln!(out, "    and {} more in its journal", wrong.len() - MOST_REASONS)?;
         }
-        let skipped = summary.cases.iter().filter(|case| case.result == CaseResult::Skipped);
-        let reasons: BTreeSet<_> = skipped.map(|case| line(&case.message, MOST).into_owned()).collect();
-        for reason in reasons {
-            writeln!(out, "    {} not run: {reason}", summary.counts.skipped)?;
-        }
         Ok(())
     }
 
@@ -160,6 +170,39 @@ struct Rank {
     urgency: u8,
 }
 
+impl Rank {
+    /// Whether there is nothing to explain: its test has asserted it as it is, or nothing of it is wrong or unknown.
+    fn is_fine(self, summary: &Summary) -> bool {
+        self.expected || self.settled && self.unlike && summary.is_clean()
+    }
+}
+
+/// What was not run, by its reasons, the most frequent first.
+fn write_not_run(out: &mut String, told: &[(Rank, &PathBuf, &Summary)]) -> std::fmt::Result {
+    let mut reasons: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+    for (_, _, summary) in told {
+        let skipped = summary.cases.iter().filter(|case| case.result == CaseResult::Skipped);
+        let mut here: BTreeMap<String, usize> = BTreeMap::new();
+        for case in skipped {
+            *here.entry(line(&case.message, MOST).into_owned()).or_default() += 1;
+        }
+        for (reason, cases) in here {
+            let counts = reasons.entry(reason).or_default();
+            *counts = (counts.0 + cases, counts.1 + 1);
+        }
+    }
+    let mut reasons: Vec<_> = reasons.into_iter().collect();
+    reasons.sort_by_key(|(_, (cases, _))| std::cmp::Reverse(*cases));
+    for (reason, (cases, experiments)) in reasons.iter().take(MOST_NOT_RUN) {
+        let of = if *experiments == 1 { "1 experiment".to_owned() } else { format!("{experiments} experiments") };
+        writeln!(out, "Not run: {cases} cases of {of}: {reason}")?;
+    }
+    if reasons.len() > MOST_NOT_RUN {
+        writeln!(out, "Not run for {} more reasons: see the journals", reasons.len() - MOST_NOT_RUN)?;
+    }
+    Ok(())
+}
+
 fn passed(summary: &Summary) -> u64 {
     let counts = summary.counts;
     counts.cases - counts.failed - counts.errors - counts.skipped
@@ -182,4 +225,41 @@ fn all_journals(root: &Path) -> BTreeSet<PathBuf> {
     };
     let below = entries(root).into_iter().filter(|path| path.is_dir()).flat_map(|folder| entries(&folder));
     below.chain(entries(root)).filter(is_journal).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::{Ended, Verdict};
+
+    #[test]
+    fn many_that_are_as_they_should_be_are_counted_and_what_failed_is_told_all_the_same() {
+        let root = tempfile::tempdir().expect("a folder");
+        let wrote = |number: usize, change: &dyn Fn(&mut crate::journal::Journal)| {
+            let mut journal = crate::report::sample();
+            journal.experiment = format!("number {number}");
+            journal.evaluations.iter_mut().for_each(|evaluation| {
+                evaluation.verdict = Verdict::Met;
+                evaluation.checks.iter_mut().for_each(|check| check.outcome = "met".into());
+            });
+            journal.verdict = Verdict::Met;
+            change(&mut journal);
+            let folder = root.path().join(format!("test{number}"));
+            std::fs::create_dir(&folder).expect("a folder");
+            std::fs::write(folder.join("journal.json"), journal.to_json()).expect("written");
+        };
+        (0..MOST_LISTED).for_each(|number| wrote(number, &|_| ()));
+        wrote(98, &|journal| journal.ended = Ended::Failed { error: "no luck".into() });
+        let told = |each| Last::under(root.path()).expect("journals").text(each);
+        assert_eq!(told(false).matches("\nmet: number ").count(), MOST_LISTED);
+        wrote(99, &|journal| journal.evaluations[0].checks[0].outcome = "not-applicable".into());
+        let text = told(false);
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines[0].contains("1 met (failed); 41 met"), "{text}");
+        assert!(lines[1].starts_with("met (failed): number 98"), "what failed comes first: {text}");
+        assert!(text.contains("\n41 experiments are as they should be; --verbose names each\n"), "{text}");
+        assert!(!text.contains("number 7 "), "{text}");
+        assert!(text.contains("\nNot run: 1 cases of 1 experiment: "), "{text}");
+        assert_eq!(told(true).matches("\nmet: number ").count(), MOST_LISTED + 1);
+    }
 }
