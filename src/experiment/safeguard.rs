@@ -155,6 +155,7 @@ struct Post<'a> {
 impl<'a> Watch<'a> {
     /// Records them; nothing is looked at yet.
     pub(super) fn begin(recorder: &'a Recorder, safeguards: &'a [Safeguard]) -> Self {
+        recorder.measured.look_at(safeguards.iter().map(|safeguard| &safeguard.check));
         let post = |safeguard: &'a Safeguard| {
             let mut journal = recorder.journal();
             journal.safeguards.push(SafeguardRecord {

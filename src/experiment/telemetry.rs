@@ -62,6 +62,14 @@ impl Measured {
         self.parts().telemetry.loads.push(load);
     }
 
+    /// Keeps the figures of the load of this name that ended last and is no step of its own.
+    #[cfg(feature = "cli")]
+    pub(crate) fn figures(&self, load: &str, figures: serde_json::Value) {
+        if let Some(known) = self.parts().telemetry.loads.iter_mut().rfind(|known| known.load == load) {
+            known.figures = figures;
+        }
+    }
+
     /// Keeps lines of a log.
     #[cfg(feature = "kubernetes")]
     pub(crate) fn log(&self, log: LogExcerpt) {
@@ -82,15 +90,17 @@ impl Measured {
         std::mem::take(&mut self.parts().telemetry)
     }
 
-    /// Each series once, with all checks that look at it.
+    /// Each series once, with all checks that look at it: this one, unless it names parts of itself.
     fn series(&self, check: &str, found: Vec<MetricSeries>) {
         let known = &mut self.parts().telemetry.series;
         for mut one in found {
+            if one.checks.is_empty() {
+                one.checks.push(check.to_owned());
+            }
             if let Some(known) = known.iter_mut().find(|known| known.query == one.query && known.labels == one.labels) {
-                known.checks.push(check.to_owned());
+                known.checks.append(&mut one.checks);
                 known.bounds.append(&mut one.bounds);
             } else if known.len() < MOST_SERIES {
-                one.checks = vec![check.to_owned()];
                 known.push(one);
             }
         }

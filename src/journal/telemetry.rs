@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::clock::Timestamp;
 
@@ -55,6 +56,10 @@ pub struct LoadSeries {
     pub outcomes: Vec<LoadOutcome>,
     /// The stretches, from `started` on, empty ones too.
     pub rows: Vec<LoadRow>,
+    /// What its step would have returned, of a load that is no step of its own, as an attack of a document: its figures
+    /// as a whole, and before, during and after each fault.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub figures: Value,
 }
 
 /// One way in which requests ended.

@@ -14,11 +14,12 @@ use super::growth::millis;
 use super::rules::{self, Rule};
 use super::selection::selector;
 use super::settle::{GRACE, patience};
+use super::timeline;
 use super::value::parsed;
 use crate::BoxError;
 use crate::clock::Timestamp;
-use crate::experiment::{Check, Finding, Phase, Scene};
-use crate::journal::Reason;
+use crate::experiment::{Check, Finding, Phase, Scene, Stretch};
+use crate::journal::{MetricSeries, Reason};
 use crate::tolerance::Judgement;
 
 /// The shortest time between two looks.
@@ -273,6 +274,14 @@ impl Check for AlertCheck {
                 Err(NoData::Error(error)) => Err(error),
             }
         })
+    }
+
+    fn timeline<'a>(
+        &'a self,
+        scene: &'a Scene,
+        run: &'a Stretch,
+    ) -> BoxFuture<'a, Result<Vec<MetricSeries>, BoxError>> {
+        Box::pin(timeline::of_alert(&self.alert.prometheus, &self.alert.name, self.alert.query(), scene, run))
     }
 
     fn check<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Finding, BoxError>> {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use promql_parser::parser::Expr;
+
 use super::Prometheus;
 use super::client::NoData;
 use super::decode::{Series, Shape};
@@ -28,9 +30,29 @@ pub(super) async fn of_selection(
     scene: &Scene,
     run: &Stretch,
 ) -> Result<Vec<MetricSeries>, BoxError> {
-    let back = scene.clock.now().duration_since(run.started).as_secs_f64() + run.before.as_secs_f64();
-    let series = selection.prometheus.raw(scene, &selection.query(), back).await.map_err(why)?;
+    let series = selection.prometheus.raw(scene, &selection.query(), back(scene, run)).await.map_err(why)?;
     Ok(drawn(&selection.shown(), kind, series, run, None))
+}
+
+/// When an alert fired: a series without samples where it never did.
+pub(super) async fn of_alert(
+    prometheus: &Prometheus,
+    name: &str,
+    query: String,
+    scene: &Scene,
+    run: &Stretch,
+) -> Result<Vec<MetricSeries>, BoxError> {
+    let mut series = prometheus.raw(scene, &query, back(scene, run)).await.map_err(why)?;
+    if series.is_empty() {
+        let labels = [("__name__", "ALERTS"), ("alertname", name)];
+        let labels = labels.map(|(label, value)| (label.to_owned(), value.to_owned())).into();
+        series.push(Series { labels, samples: Vec::new() });
+    }
+    Ok(drawn(&query, Kind::Gauge, series, run, None))
+}
+
+fn back(scene: &Scene, run: &Stretch) -> f64 {
+    scene.clock.now().duration_since(run.started).as_secs_f64() + run.before.as_secs_f64()
 }
 
 /// What a query was worth over the run, at no more steps than are drawn.
@@ -47,7 +69,17 @@ pub(super) async fn of_query(
     let (start, end, every) = (start.to_string(), end.to_string(), step.to_string());
     let form = [("query", query), ("start", &start), ("end", &end), ("step", &every)];
     let series = prometheus.shaped(scene, "/api/v1/query_range", &form, Shape::Matrix).await.map_err(why)?;
-    Ok(drawn(query, Kind::Gauge, series, run, Some(Duration::from_secs_f64(step))))
+    Ok(drawn(query, kind_of(query), series, run, Some(Duration::from_secs_f64(step))))
+}
+
+/// A query that selects series counts if they do by their name; what it computes goes up and down.
+fn kind_of(query: &str) -> Kind {
+    let name = match promql_parser::parser::parse(query) {
+        Ok(Expr::VectorSelector(selector)) => selector.name.unwrap_or_default(),
+        _ => String::new(),
+    };
+    let counts = ["_total", "_count", "_sum", "_bucket"].iter().any(|end| name.ends_with(end));
+    if counts { Kind::Counter } else { Kind::Gauge }
 }
 
 fn why(no_data: NoData) -> BoxError {
@@ -112,6 +144,20 @@ fn thinned(samples: Vec<(f64, Option<f64>)>, most: usize) -> Vec<(f64, Option<f6
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_counter_is_known_by_its_name_unless_something_is_made_of_it() {
+        for (query, counts) in [
+            ("failed_call_total{to='middle'}", true),
+            ("http_seconds_bucket", true),
+            ("up", false),
+            ("rate(failed_call_total[1m])", false),
+            ("sum(failed_call_total)", false),
+            ("no query {", false),
+        ] {
+            assert_eq!(kind_of(query) == Kind::Counter, counts, "{query}");
+        }
+    }
 
     #[test]
     fn a_long_series_keeps_its_ends_and_its_extremes() {

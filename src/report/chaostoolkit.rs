@@ -94,14 +94,30 @@ fn check(probe: &Value) -> CheckRecord {
         _ => "inconclusive",
     };
     let seen = || format!("was {}", super::text::line(&text(&probe["output"]), 300));
-    let phrase = if failed { why(probe) } else { seen() };
+    // What the tolerance itself says tells more than the answer that it was given.
+    let said = probe[OURS]["tolerance"].as_str();
+    let phrase = match said {
+        _ if failed => why(probe),
+        Some(said) if said.starts_with("was ") || outcome == "inconclusive" => said.to_owned(),
+        Some(said) => format!("{}: {said}", seen()),
+        None => seen(),
+    };
+    let mut evidence = probe["output"].clone();
+    let mut reason = None;
+    if let Some(found) = probe[OURS]["evidence"].as_object() {
+        let unknown = found.get("unknown").filter(|_| outcome == "inconclusive");
+        reason = unknown.and_then(|unknown| serde_json::from_value(unknown.clone()).ok());
+        let mut found = found.clone();
+        found.insert("answer".to_owned(), evidence);
+        evidence = Value::Object(found);
+    }
     CheckRecord {
         check: text(&probe["activity"]["name"]),
         outcome: outcome.to_owned(),
         phrase,
         relation: String::new(),
-        reason: None,
-        evidence: probe["output"].clone(),
+        reason,
+        evidence,
         warnings: Vec::new(),
         infos: Vec::new(),
     }
@@ -267,6 +283,28 @@ mod tests {
             assert_eq!((journal.verdict.to_string().as_str(), how), (verdict, ended), "{change}");
             assert_eq!(journal.not_undone().len(), usize::from(change.get("rollbacks").is_some()), "{change}");
         }
+    }
+
+    /// What `steadfast run` adds to a probe: the words of its tolerance, and what they rest on.
+    #[test]
+    fn a_tolerance_of_ours_has_its_own_words_and_evidence() {
+        let of = |met: Value, said: &str, evidence: Value| {
+            let mut one = probe(true);
+            one["tolerance_met"] = met;
+            one["output"] = json!({"status": "success"});
+            one["x-steadfast"] = json!({"tolerance": said, "evidence": evidence});
+            check(&one)
+        };
+        let grew = of(json!(false), "was a growth of 3, expected at most 0", json!({"total": 3.0, "series": [{}]}));
+        assert_eq!(grew.phrase, "was a growth of 3, expected at most 0");
+        assert_eq!(grew.evidence, json!({"total": 3.0, "series": [{}], "answer": {"status": "success"}}));
+        let missed = of(json!(false), "1 is not in range", Value::Null);
+        assert_eq!(missed.phrase, "was {\"status\":\"success\"}: 1 is not in range");
+        assert_eq!(missed.evidence, json!({"status": "success"}));
+        let unknown = json!({"known": {"total": 0}, "unknown": {"reason": "no-data", "what": "up", "why": "none"}});
+        let unknown = of(json!(null), "no data for up: none; expected at most 0", unknown);
+        assert_eq!(unknown.phrase, "no data for up: none; expected at most 0");
+        assert_eq!(unknown.reason, Some(Reason::NoData { what: "up".into(), why: "none".into() }));
     }
 
     #[test]

@@ -93,21 +93,26 @@ impl Journal {
 
     fn loads(&self) -> Vec<LoadNumbers> {
         let mut all = Vec::new();
-        for step in self.steps.iter().filter(|step| step.output["outcomes"].is_object()) {
+        let steps = self.steps.iter().map(|step| {
             let series = self.telemetry.loads.iter().find(|series| is_of(&series.load, &step.name));
-            let invalid = step.output["invalid"].as_str().map(str::to_owned);
+            (series.map_or(&step.name, |series| &series.load).clone(), &step.output, series)
+        });
+        // An attack of a document is no step of its own.
+        let beside = self.telemetry.loads.iter().map(|series| (series.load.clone(), &series.figures, Some(series)));
+        for (load, figures, series) in steps.chain(beside).filter(|(_, figures, _)| figures["outcomes"].is_object()) {
+            let invalid = figures["invalid"].as_str().map(str::to_owned);
             let empty = Vec::new();
-            let phases = step.output["phases"].as_array().unwrap_or(&empty);
-            let load = series.map_or(&step.name, |series| &series.load).clone();
+            let phases = figures["phases"].as_array().unwrap_or(&empty);
             if phases.is_empty() {
-                let whole = PartNumbers::read("whole", &step.output, series, &|_| true);
+                let whole = PartNumbers::read("whole", figures, series, &|_| true);
                 all.push(LoadNumbers { load, fault: None, parts: vec![whole], invalid });
                 continue;
             }
+            let first = all.len();
             for windows in phases.chunk_by(follows) {
                 let fault = windows[0]["fault"].as_str().unwrap_or_default();
                 // Of two faults of one name the second window is the second record.
-                let earlier = all.iter().filter(|l: &&LoadNumbers| l.load == load && l.fault.as_deref() == Some(fault));
+                let earlier = all[first..].iter().filter(|l: &&LoadNumbers| l.fault.as_deref() == Some(fault));
                 let record = self.faults.iter().filter(|record| record.window.fault == fault).nth(earlier.count());
                 let parts = windows.iter().map(|phase| {
                     let name = phase["phase"].as_str().unwrap_or_default();

@@ -61,6 +61,29 @@ async fn a_run_is_kept_over_time(cluster: Cluster) -> steadfast::Result {
     Ok(())
 }
 
+/// When an alert fired is kept, and also that one did not.
+#[steadfast::test(needs = "embedded")]
+async fn alerts_are_kept_over_time(cluster: Cluster) -> steadfast::Result {
+    let (lever, alert) = crate::alerts::lever(&cluster).await?;
+    let other = alert.clone().label("severity", "ticket");
+    let experiment = Experiment::new("pulled", Hypothesis::new("paged").check(alert.is_firing()))
+        .act_with("pull", async move |_| {
+            lever.store(1, std::sync::atomic::Ordering::Relaxed);
+            Ok(())
+        })
+        .pause(secs(6))
+        .safeguard(Safeguard::new(other.stays_silent()).unknown_for(secs(60)));
+    let journal = experiment.run(&cluster).await?;
+    let [silent, fired] = &journal.telemetry.series[..] else { panic!("{:?}", journal.telemetry) };
+    assert_eq!(
+        (fired.labels["alertname"].as_str(), fired.checks[0].as_str()),
+        ("Pulled", "alert Pulled: that it fires")
+    );
+    assert!(fired.samples.len() > 1 && fired.samples.iter().all(|(at, value)| *at > 0.0 && *value == Some(1.0)));
+    assert!(silent.samples.is_empty() && silent.checks[0].contains("ticket"), "{silent:?}");
+    Ok(())
+}
+
 /// What cannot be drawn changes no verdict.
 #[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn what_cannot_be_had_is_named(cluster: Cluster) -> steadfast::Result {

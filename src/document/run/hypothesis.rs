@@ -98,7 +98,10 @@ impl Check for Steady {
                 if let ("chaosprometheus.probes", Some(query)) =
                     (provider["module"].as_str().unwrap_or(""), query.as_str())
                 {
-                    series.extend(prometheus.query(query).timeline(scene, run).await?);
+                    let name = probe["name"].as_str().unwrap_or_default();
+                    let found = prometheus.query(query).timeline(scene, run).await?;
+                    // To the engine the hypothesis is one check, and to a report each probe.
+                    series.extend(found.into_iter().map(|one| MetricSeries { checks: vec![name.to_owned()], ..one }));
                 }
             }
             Ok(series)

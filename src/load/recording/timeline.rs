@@ -32,6 +32,7 @@ impl Recording {
             started: self.started,
             width: seconds.width.as_secs_f64(),
             rows: rows.collect(),
+            figures: serde_json::Value::Null,
             outcomes: outcomes
                 .iter()
                 .map(|outcome| LoadOutcome { name: outcome.name().into_owned(), success: outcome.is_success() })

@@ -22,16 +22,26 @@ pub(super) fn check(out: &mut String, journal: &Journal, check: &CheckRecord) ->
             writeln!(out, "<p class=\"{kind}\">{kind}: {}</p>", text(remark, 400))?;
         }
     }
-    if let Some(series) = check.evidence["series"].as_array().filter(|series| !series.is_empty()) {
-        let head = ["series", "first", "last", "grew by", "samples", "resets", "gaps"];
+    if let Some(series) = known(check)["series"].as_array().filter(|series| !series.is_empty()) {
+        let mut head = vec!["series", "first", "last", "grew by", "samples", "resets", "gaps"];
+        let doubted = series.iter().any(|series| !series["unknown"].is_null());
+        if doubted {
+            head.push("not known");
+        }
         let mut left = 0;
         table(out, "Series of this judgement", &head, |out| {
-            left = within(out, 60_000, series.iter(), |out, series| one_series(out, journal, series))?;
+            left = within(out, 60_000, series.iter(), |out, series| one_series(out, journal, series, doubted))?;
             Ok(())
         })?;
         left_out(out, left, "series")?;
     }
     value(out, "Evidence as recorded", &check.evidence)
+}
+
+/// What a judgement rests on: of evidence that is known in part alone, that part.
+pub(super) fn known(check: &CheckRecord) -> &Value {
+    let known = &check.evidence["known"];
+    if known.is_object() { known } else { &check.evidence }
 }
 
 /// A value as JSON, folded away; nothing for one that says nothing.
@@ -43,7 +53,7 @@ pub(super) fn value(out: &mut String, name: &str, value: &Value) -> Result {
     write!(out, "<details><summary>{name}</summary><pre tabindex=\"0\">{}</pre></details>", block(&json, MOST))
 }
 
-fn one_series(out: &mut String, journal: &Journal, series: &Value) -> Result {
+fn one_series(out: &mut String, journal: &Journal, series: &Value, doubted: bool) -> Result {
     let labels = match series["labels"].as_object() {
         Some(labels) => {
             labels.iter().map(|(name, value)| format!("{name}={}", plain(value))).collect::<Vec<_>>().join(", ")
@@ -60,6 +70,9 @@ fn one_series(out: &mut String, journal: &Journal, series: &Value) -> Result {
     }
     for figure in ["delta", "samples", "resets", "gaps"] {
         write!(out, "<td>{}</td>", text(&plain(&series[figure]), 40))?;
+    }
+    if doubted {
+        write!(out, "<td>{}</td>", text(&plain(&series["unknown"]), 300))?;
     }
     writeln!(out, "</tr>")
 }

@@ -2,7 +2,8 @@
 
 use std::fmt::{Result, Write};
 
-use super::{badge, evidence, left_out, table, text, within};
+use super::axis::Axis;
+use super::{badge, evidence, left_out, sparkline, table, text, within};
 use crate::journal::{CheckRecord, Ended, Evaluation, Journal, WATCHED};
 
 /// The phases that every run has a column for.
@@ -17,7 +18,7 @@ pub(super) fn write(out: &mut String, journal: &Journal) -> Result {
         Some(title) => writeln!(out, "<p>{}</p>", text(title, 400))?,
         None => writeln!(out, "<p class=\"faint\">The experiment has none.</p>")?,
     }
-    let columns = columns(journal);
+    let (columns, axis) = (columns(journal), Axis::new(journal));
     let mut checks: Vec<&str> = Vec::new();
     for check in journal.evaluations.iter().flat_map(|evaluation| &evaluation.checks) {
         if checks.len() < 500 && !checks.contains(&&*check.check) {
@@ -35,7 +36,9 @@ pub(super) fn write(out: &mut String, journal: &Journal) -> Result {
         writeln!(out, "<div class=\"checks\">")?;
         table(out, "Checks of the hypothesis by phase", &head, |out| {
             left = within(out, 200_000, checks.iter(), |out, check| {
-                write!(out, "<tr><th scope=\"row\">{}</th>", text(check, 300))?;
+                write!(out, "<tr><th scope=\"row\">{}", text(check, 300))?;
+                sparkline::write(out, &axis, check)?;
+                write!(out, "</th>")?;
                 for phase in &columns {
                     write!(out, "<td>")?;
                     cell(out, journal, phase, check)?;

@@ -19,15 +19,15 @@ const BAR: f64 = 17.0;
 const LETTERS: usize = 52;
 
 /// Something with a begin and an end.
-struct Span {
-    class: &'static str,
-    label: String,
-    title: String,
-    from: f64,
-    to: f64,
+pub(super) struct Span {
+    pub class: &'static str,
+    pub label: String,
+    pub title: String,
+    pub from: f64,
+    pub to: f64,
 }
 
-type Drawn = std::result::Result<f64, std::fmt::Error>;
+pub(super) type Drawn = std::result::Result<f64, std::fmt::Error>;
 
 /// Draws all lanes from `top` on; where they end.
 pub(super) fn write(out: &mut String, axis: &Axis, top: f64) -> Drawn {
@@ -37,6 +37,7 @@ pub(super) fn write(out: &mut String, axis: &Axis, top: f64) -> Drawn {
     y = faults(out, axis, y)?;
     y = judged(out, axis, y)?;
     y = safeguards(out, axis, y)?;
+    y = super::alerts::lane(out, axis, y)?;
     cluster(out, axis, y)
 }
 
@@ -101,7 +102,7 @@ fn name_of(out: &mut String, name: &str, y: f64) -> Result {
 }
 
 /// Spans on as few lines as keep their labels apart.
-fn spans(out: &mut String, axis: &Axis, name: &str, all: &[Span], top: f64) -> Drawn {
+pub(super) fn spans(out: &mut String, axis: &Axis, name: &str, all: &[Span], top: f64) -> Drawn {
     if all.is_empty() {
         return Ok(top);
     }

@@ -5,6 +5,7 @@
 //! Whatever the system under test said is escaped, and each list has a room that it does not outgrow.
 
 mod again;
+mod alerts;
 mod axis;
 mod drawing;
 mod evidence;
@@ -15,6 +16,7 @@ mod logs;
 mod method;
 mod panels;
 mod series;
+mod sparkline;
 mod top;
 
 use std::fmt::{Result, Write};

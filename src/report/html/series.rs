@@ -38,7 +38,9 @@ pub(super) fn ordered(journal: &Journal) -> Vec<&MetricSeries> {
     let of = |series: &MetricSeries, outcome: &str| {
         judged.iter().any(|record| record.outcome == outcome && series.checks.contains(&record.check))
     };
-    let mut all: Vec<_> = journal.telemetry.series.iter().filter(|series| !series.samples.is_empty()).collect();
+    // Alerts have a lane.
+    let drawn = |series: &&MetricSeries| !series.samples.is_empty() && !super::alerts::is_one(series);
+    let mut all: Vec<_> = journal.telemetry.series.iter().filter(drawn).collect();
     all.sort_by_cached_key(|series| {
         Reverse((of(series, "not-met"), of(series, "inconclusive"), !series.checks.is_empty()))
     });
@@ -139,7 +141,7 @@ fn plot(
     top: f64,
     height: f64,
 ) -> std::fmt::Result {
-    let seen: Vec<_> = series.samples.iter().copied().filter(|(at, _)| axis.holds(*at)).collect();
+    let seen = seen(axis, series);
     let bounds = series.bounds.iter().take(4);
     let values = seen.iter().filter_map(|(_, value)| *value).chain(bounds.clone().map(|bound| bound.value));
     let Some(scale) = Scale::of(values, top, height) else {
@@ -169,19 +171,50 @@ fn plot(
     Ok(())
 }
 
+/// The samples of a series that are on the axis.
+pub(super) fn seen(axis: &Axis, series: &MetricSeries) -> Vec<(f64, Option<f64>)> {
+    series.samples.iter().copied().filter(|(at, _)| axis.holds(*at)).collect()
+}
+
+/// Series as lines alone, told apart by their dashes; whether there is one.
+pub(super) fn lines(
+    out: &mut String,
+    axis: &Axis,
+    frame: &Frame,
+    all: &[&MetricSeries],
+    top: f64,
+    height: f64,
+) -> std::result::Result<bool, std::fmt::Error> {
+    let all: Vec<_> = all.iter().map(|series| (*series, seen(axis, series))).collect();
+    let values = || all.iter().flat_map(|(_, seen)| seen.iter().filter_map(|(_, value)| *value));
+    let (Some(scale), true) = (Scale::of(values(), top, height), values().next().is_some()) else { return Ok(false) };
+    for (number, (series, seen)) in all.iter().enumerate() {
+        let (mut path, mut before) = (String::new(), None);
+        for sample in thinned(stretched(series, seen), frame) {
+            let Some(value) = sample.value else { continue };
+            // A stretch of one sample is a dot.
+            let (pen, dot) = if before == Some(sample.stretch) { ('L', "") } else { ('M', "h0") };
+            before = Some(sample.stretch);
+            write!(path, "{pen}{:.1} {:.1}{dot}", frame.x(sample.at), scale.y(value))?;
+        }
+        writeln!(out, "<path class=\"curve p{number}\" d=\"{path}\"/>")?;
+    }
+    Ok(true)
+}
+
 /// A sample with what parts it from the one before.
 #[derive(Clone, Copy)]
-struct Sample {
-    at: f64,
-    value: Option<f64>,
+pub(super) struct Sample {
+    pub at: f64,
+    pub value: Option<f64>,
     /// Samples of one stretch follow each other without a gap.
-    stretch: usize,
+    pub stretch: usize,
     /// The counter was less than before.
     fell: bool,
 }
 
 /// Samples by stretches: a new one begins after a gap, a missing value or a reset.
-fn stretched(series: &MetricSeries, seen: &[(f64, Option<f64>)]) -> Vec<Sample> {
+pub(super) fn stretched(series: &MetricSeries, seen: &[(f64, Option<f64>)]) -> Vec<Sample> {
     let span = series.samples.last().map_or(0.0, |last| last.0) - series.samples.first().map_or(0.0, |first| first.0);
     #[expect(clippy::cast_precision_loss, reason = "a thousand")]
     let longest = series.interval.map_or(f64::INFINITY, |interval| {
@@ -292,7 +325,8 @@ fn windows(out: &mut String, axis: &Axis, series: &MetricSeries, top: f64) -> st
     let mut drawn = 0;
     for evaluation in axis.journal.evaluations.iter().filter(|e| e.phase != crate::journal::WATCHED) {
         for check in evaluation.checks.iter().filter(|check| series.checks.contains(&check.check)) {
-            let at = |key: &str| check.evidence[key].as_str().and_then(|text| text.parse::<Timestamp>().ok());
+            let known = super::evidence::known(check);
+            let at = |key: &str| known[key].as_str().and_then(|text| text.parse::<Timestamp>().ok());
             let (Some(from), Some(to), true) = (at("from"), at("to"), drawn < 12) else { continue };
             drawn += 1;
             let (from, to) = (axis.frame.x(axis.at(from)), axis.frame.x(axis.at(to)));

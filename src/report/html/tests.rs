@@ -1,5 +1,6 @@
 //! The page as a browser reads it, in good runs and hostile ones.
 
+mod drawn;
 mod markup;
 mod old;
 

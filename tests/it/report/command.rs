@@ -44,7 +44,7 @@ fn the_last_run_is_told_what_failed_first() {
     assert!(lines[3].contains("undo: delete networkpolicy default/steadfast-<run>-2: unverified"), "{told}");
     let twice = lines.iter().position(|line| line.starts_with("met: twice ")).expect("it is told");
     assert_eq!(lines[twice + 1], "    its test failed: expected the verdict deviated");
-    assert!(told.contains("    2 not run: not reached: over a wire\n"), "{told}");
+    assert!(told.contains("\nNot run: 2 cases of 1 experiment: not reached: over a wire\n"), "{told}");
     assert!(told.contains("\nMerged: ") && told.contains("\nBeside the journals: junit.xml\n"), "{told}");
     assert!(!told.contains("unproved"), "it was not run: {told}");
 
@@ -167,6 +167,33 @@ fn journals_of_documents_have_their_activities_beside_our_evidence() {
     assert!(of("fault").len() == 1 && of("undo").contains(&"tidy"), "{told}");
     assert_eq!(summary["notUndone"].as_array().map(Vec::len), Some(1), "{told}");
     assert_eq!((&summary["source"], &summary["verdict"]), (&json!("steadfast"), &json!("met")), "{told}");
+}
+
+/// A tolerance on series has its words and its series there, and the attack its figures around the fault.
+#[test]
+fn a_document_is_told_with_its_series_and_its_load() {
+    let out = tempfile::tempdir().expect("a folder");
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/documents/lab-growth-deviated.json");
+    fs::write(out.path().join("targets.txt"), "GET http://localhost:30080/\n").expect("written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
+    command.args(["run", "--cluster", "embedded"]).arg(document).current_dir(out.path());
+    let ran = command.env("STEADFAST_STATE_DIR", out.path().join("state")).output().expect("it runs");
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    let (code, page, problems) = report(out.path(), &["--format", "html", "journal.json"]);
+    assert_eq!((code, problems.as_str()), (0, ""), "{said}");
+    let section = |id: &str| {
+        let from = page.find(&format!("<section id=\"{id}\">")).expect("a section");
+        &page[from..][..page[from..].find("</section>").expect("its end")]
+    };
+    let judged = section("hypothesis");
+    assert!(judged.contains("was a growth of ") && judged.contains("expected at most 0"), "{judged}");
+    assert!(judged.contains("Series of this judgement") && judged.contains("pod=front-"), "{judged}");
+    assert!(judged.contains("class=\"spark\""), "its series belong to it: {judged}");
+    let numbers = section("numbers");
+    assert!(numbers.contains("around deny ingress to pods app=back in default"), "{numbers}");
+    let head = "<th scope=\"col\">before</th><th scope=\"col\">during</th>";
+    assert!(numbers.contains(head) && numbers.contains(">99 %</th>"), "{numbers}");
+    assert!(section("time").contains("evaluated under the fault"), "its window is drawn");
 }
 
 #[test]

@@ -43,11 +43,13 @@ pub(in crate::cli) fn attack(words: Vec<String>, scene: Scene) -> BoxFuture<'sta
             }
             encoder.flush()
         });
+        let (described, measured) = (Background::describe(&load), scene.measured.clone());
         let done = Background::run(&load, scene).await;
         // Its end lets the writer end.
         drop(load);
         let written = writer.join().map_err(|_| "the results could not be written".to_owned())?;
-        done.map_err(|error| format!("vegeta attack: {error}"))?;
+        let figures = done.map_err(|error| format!("vegeta attack: {error}"))?;
+        measured.figures(&described, figures);
         written.map_err(|error| format!("vegeta attack: failed to write {path}: {error}"))?;
         Ok(Some(json!({"status": 0, "stdout": "", "stderr": ""})))
     })
