@@ -114,12 +114,14 @@ pub(crate) fn curves(
     let left = frame.left;
     writeln!(out, "<text class=\"panel\" x=\"{left}\" y=\"{}\">{title}</text>", top - 11.0)?;
     let mut end = frame.right();
+    writeln!(out, "<g class=\"fixed\">")?;
     for (number, name) in names.iter().enumerate().rev() {
         writeln!(out, "<text class=\"end tp{number}\" x=\"{end:.0}\" y=\"{}\">{name}</text>", top - 11.0)?;
         #[expect(clippy::cast_precision_loss, reason = "a name is short")]
         let wide = name.chars().count() as f64 * LETTER;
         end -= wide + 18.0;
     }
+    writeln!(out, "</g>")?;
     for number in 0..names.len() {
         let mut path = String::new();
         let mut pen = 'M';

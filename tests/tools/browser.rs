@@ -56,6 +56,7 @@ fn in_a_browser() -> Outcome {
     browser.open(&address);
     keys_reach_everything(&mut browser);
     the_read_out_follows_keys(&mut browser);
+    the_time_stretches_and_letters_do_not(&mut browser);
     assert_eq!(browser.evaluate("JSON.stringify(window.violations)"), "[]", "its own policy is kept");
     for width in [400, 1400] {
         let size = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
@@ -129,8 +130,30 @@ fn the_read_out_follows_keys(browser: &mut Browser) {
     for part in ["after it was effective", "00:00:1", "fault deny ingress", "traffic: 200: 5", "failed_call_total"] {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
+}
+
+/// The time has more room then, and letters are as large as before, each beside what it names.
+fn the_time_stretches_and_letters_do_not(browser: &mut Browser) {
+    let measure = "(() => { \
+        const svg = document.querySelector('#timeline svg'), box = (one) => one.getBoundingClientRect(); \
+        const bar = svg.querySelector('.k-background'), label = bar.parentNode.querySelector('text'); \
+        const curve = svg.querySelector('.samples'); \
+        return JSON.stringify([box(bar).width, box(label).height, box(label).width, box(label).left - box(bar).left, \
+            box(curve).width, box(curve).height, box(svg).height].map(Math.round)); })()";
+    let measured = |browser: &mut Browser| -> Vec<i64> {
+        let text = browser.evaluate(measure);
+        serde_json::from_str(text.as_str().expect("a text")).expect("numbers")
+    };
+    let before = measured(browser);
     browser.press("+", 187);
-    assert_eq!(browser.evaluate("document.querySelector('#timeline svg').style.width"), "200%", "and it grows");
+    let after = measured(browser);
+    let near = |one: i64, other: i64| (one - other).abs() <= 3;
+    for (place, times) in [(0, 2), (1, 1), (2, 1), (3, 1), (4, 2), (5, 1), (6, 1)] {
+        assert!(near(after[place], before[place] * times), "{place}: {before:?}, then {after:?}");
+    }
+    browser.press("0", 48);
+    let width = "document.querySelector('#timeline .drawing').scrollWidth - document.querySelector('#timeline .drawing').clientWidth";
+    assert_eq!(browser.evaluate(width), 0, "and it is whole again");
 }
 
 /// A browser, spoken to by the DevTools protocol over two pipes.

@@ -7,7 +7,7 @@
   let shown = 0, scale = 1;
   const show = (at) => {
     shown = Math.max(data.from, Math.min(data.end, at));
-    const x = data.left + (shown - data.from) / span * data.across;
+    const x = data.left + (shown - data.from) / span * data.across * scale;
     cursor.setAttribute("x1", x);
     cursor.setAttribute("x2", x);
     cursor.classList.add("on");
@@ -34,15 +34,44 @@
     }
     output.textContent = parts.join(" · ");
   };
+  // A larger drawing has more room for the same time: letters and marks stay as they are.
+  const frame = svg.viewBox.baseVal, wide = frame.width, parts = [];
+  const stretched = (x) => (x < data.left ? x : data.left + (x - data.left) * scale);
+  for (const one of svg.querySelectorAll("rect, circle, text, path")) {
+    if (one.closest("defs, .fixed")) continue;
+    const of = (name) => +one.getAttribute(name), set = (name, value) => one.setAttribute(name, value.toFixed(1));
+    if (one.tagName === "rect") {
+      const x = of("x"), end = x + of("width");
+      parts.push(() => (set("x", stretched(x)), set("width", stretched(end) - stretched(x))));
+    } else if (one.tagName === "circle") {
+      const x = of("cx");
+      parts.push(() => set("cx", stretched(x)));
+    } else if (one.tagName === "text") {
+      // The name of a bar stays where it is beside it.
+      const x = of("x"), bar = one.matches(".label") && one.parentNode.querySelector("rect"), by = bar ? +bar.getAttribute("x") : x;
+      parts.push(() => set("x", stretched(by) + x - by));
+    } else if (one.matches(".ended, .alert")) {
+      const { x, width } = one.getBBox(), middle = x + width / 2;
+      parts.push(() => one.setAttribute("transform", `translate(${stretched(middle) - middle})`));
+    } else {
+      one.setAttribute("vector-effect", "non-scaling-stroke");
+      parts.push(() => one.setAttribute("transform", `matrix(${scale} 0 0 1 ${data.left * (1 - scale)} 0)`));
+    }
+  }
   const zoom = (to) => {
-    const middle = (box.scrollLeft + box.clientWidth / 2) / box.scrollWidth;
+    const unit = () => svg.clientWidth / frame.width;
+    const middle = ((box.scrollLeft + box.clientWidth / 2) / unit() - data.left) / scale;
     scale = Math.max(1, Math.min(16, to));
-    svg.style.width = scale * 100 + "%";
-    box.scrollLeft = middle * box.scrollWidth - box.clientWidth / 2;
+    parts.forEach((part) => part());
+    const now = wide + data.across * (scale - 1);
+    svg.setAttribute("viewBox", `0 0 ${now} ${frame.height}`);
+    svg.style.width = `calc(max(100%, 860px) * ${now / wide})`;
+    box.scrollLeft = (data.left + middle * scale) * unit() - box.clientWidth / 2;
+    if (cursor.classList.contains("on")) show(shown);
   };
   const place = (event) => {
     const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
-    show(data.from + (at.x - data.left) / data.across * span);
+    show(data.from + (at.x - data.left) / data.across / scale * span);
   };
   svg.addEventListener("pointermove", place);
   svg.addEventListener("pointerdown", place);
@@ -68,6 +97,7 @@
     tools.append(button);
   }
   box.before(tools);
-  box.setAttribute("aria-label", "Timeline. Arrow keys move the read-out below, plus and minus change the size.");
+  box.setAttribute("aria-label", "Timeline. Arrow keys move the read-out below, plus and minus stretch the time.");
+  addEventListener("beforeprint", () => zoom(1));
   addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => (one.open = true)));
 }

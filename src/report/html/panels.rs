@@ -89,16 +89,19 @@ pub(super) fn write(out: &mut String, axis: &Axis, load: &LoadSeries, top: f64) 
 fn legend(out: &mut String, axis: &Axis, folded: &Folded, title: &str, y: f64) -> std::fmt::Result {
     // Titles are bold.
     let mut x = axis.frame.left + wide(title) * 1.15 + 24.0;
+    // It is beside the title, and at no time.
+    writeln!(out, "<g class=\"fixed\">")?;
     for (number, (name, total)) in folded.names.iter().zip(&folded.totals).enumerate() {
         let label = format!("{}: {total}", short(name));
         if x + wide(&label) + 13.0 > axis.frame.right() {
-            return writeln!(out, "<text x=\"{x:.1}\" y=\"{y:.1}\">…</text>");
+            writeln!(out, "<text x=\"{x:.1}\" y=\"{y:.1}\">…</text>")?;
+            break;
         }
         write!(out, "<rect class=\"bars f{number}\" x=\"{x:.1}\" y=\"{:.1}\" width=\"9\" height=\"9\"/>", y - 9.0)?;
         writeln!(out, "<text x=\"{:.1}\" y=\"{y:.1}\">{}</text>", x + 13.0, text(&label, 60))?;
         x += wide(&label) + 28.0;
     }
-    Ok(())
+    writeln!(out, "</g>")
 }
 
 fn short(name: &str) -> String {
