@@ -49,8 +49,8 @@ pub use state::{StateDir, this_host};
 pub use sweep::{Finding, Listed, Sweeper, Swept, list, sweep, sweep_ledger};
 #[cfg(feature = "kubernetes")]
 pub(crate) use undo::keys;
+pub(crate) use undo::put_back;
 pub use undo::{
     Author, Connect, Field, InDrop, ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, Original, RECREATE_WITHIN, RUN_LABEL,
     Standing, UNDO_VERSION, Undo, UndoOutcome, Undoer, manifest,
 };
-pub(crate) use undo::put_back;
