@@ -89,7 +89,8 @@ impl Run {
     /// By the user's own choice there was nothing to judge by: what was taken for met is not judged.
     pub(crate) fn not_judged(&self) {
         let mut journal = self.recorder.journal();
-        if journal.verdict == Verdict::Met {
+        let nothing = matches!(journal.reason, Some(Reason::NothingApplies { .. }));
+        if journal.verdict == Verdict::Met || nothing {
             (journal.verdict, journal.reason) = (Verdict::NotJudged, None);
         }
     }

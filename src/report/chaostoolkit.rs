@@ -40,8 +40,13 @@ pub(super) fn journal(document: &Value) -> Result<Journal, serde_json::Error> {
     }
     journal.hypothesis =
         document["experiment"]["steady-state-hypothesis"]["title"].as_str().map(str::to_owned).or(journal.hypothesis);
-    journal.steps = records(&document["run"]).map(step).collect();
-    journal.finally.extend(records(&document["rollbacks"]).map(rollback));
+    journal.steps = records(&document["run"]).map(|record| step(document, record)).collect();
+    let (passed_over, run): (Vec<_>, Vec<_>) =
+        records(&document["rollbacks"]).partition(|record| not_done(document, record).is_some());
+    // Where nothing was rolled back nothing is left to be: it is told among the steps that are not done.
+    let passed_over = passed_over.into_iter().map(|record| step(document, record));
+    journal.steps.extend(passed_over.map(|step| StepRecord { kind: "rollback".to_owned(), ..step }));
+    journal.finally = run.into_iter().map(rollback).collect();
     Ok(journal)
 }
 
@@ -69,13 +74,19 @@ fn evaluations(document: &Value) -> Vec<Evaluation> {
 }
 
 fn evaluation(document: &Value, phase: &str, state: &Value) -> Evaluation {
-    let checks: Vec<_> = records(&state["probes"]).map(check).collect();
-    let verdict = match state["steady_state_met"].as_bool() {
+    let checks: Vec<_> = records(&state["probes"]).map(|probe| judged(document, probe)).collect();
+    let passed_over = checks.iter().find(|check| check.outcome == "not-applicable");
+    let (verdict, reason) = match (state["steady_state_met"].as_bool(), passed_over) {
         // What no probe has seen is not met.
-        Some(true) if !checks.is_empty() && checks.iter().all(|check| check.outcome == "met") => Verdict::Met,
-        Some(true) if checks.is_empty() => Verdict::NotJudged,
-        Some(false) => Verdict::Deviated,
-        _ => Verdict::Inconclusive,
+        (Some(true), None) if checks.is_empty() => (Verdict::NotJudged, None),
+        (Some(true), None) if checks.iter().all(|check| check.outcome == "met") => (Verdict::Met, None),
+        (Some(true), Some(_)) if is_dry(document) => (Verdict::NotJudged, None),
+        (Some(true), Some(check)) => {
+            let (what, why) = (check.check.clone(), check.phrase.clone());
+            (Verdict::Inconclusive, Some(Reason::NoData { what, why }))
+        }
+        (Some(false), _) => (Verdict::Deviated, None),
+        _ => (Verdict::Inconclusive, None),
     };
     let bounds: Vec<_> = records(&state["probes"]).flat_map(|probe| [&probe["start"], &probe["end"]]).collect();
     let mut instants: Vec<_> = bounds.into_iter().filter_map(instant).collect();
@@ -83,7 +94,42 @@ fn evaluation(document: &Value, phase: &str, state: &Value) -> Evaluation {
     let start = instant(&document["start"]).unwrap_or_default();
     let started = instants.first().copied().unwrap_or(start);
     let ended = instants.last().copied().unwrap_or(started);
-    Evaluation { phase: phase.to_owned(), started, ended, attempts: 1, verdict, reason: None, checks }
+    Evaluation { phase: phase.to_owned(), started, ended, attempts: 1, verdict, reason, checks }
+}
+
+/// Whether the run was to leave things out.
+fn is_dry(document: &Value) -> bool {
+    !document["experiment"]["dry"].is_null()
+}
+
+/// Why an activity was not done, if it was passed over: to either it has succeeded all the same.
+fn not_done(document: &Value, record: &Value) -> Option<&'static str> {
+    if is_ours(document) {
+        return record[OURS]["skipped"].is_string().then_some("not done: it was to be dry");
+    }
+    let activity = &record["activity"];
+    // In the original an activity's own `dry` has it done.
+    let asked = activity["dry"].is_null() && record["status"] == "succeeded";
+    let kinds: &[&str] = match document["experiment"]["dry"].as_str() {
+        Some("probes") => &["probe"],
+        Some("actions") => &["action"],
+        Some("activities") => &["probe", "action"],
+        _ => &[],
+    };
+    let passed_over = asked && activity["type"].as_str().is_some_and(|kind| kinds.contains(&kind));
+    passed_over.then_some("not done: the run was dry")
+}
+
+/// A probe of the hypothesis. What was passed over, or not held against its tolerance, is no evidence either way.
+fn judged(document: &Value, probe: &Value) -> CheckRecord {
+    let unheeded = !is_ours(document) && is_dry(document) && probe["status"] == "succeeded";
+    let why = not_done(document, probe)
+        .or_else(|| unheeded.then_some("not judged: in a dry run Chaos Toolkit heeds no tolerance"));
+    let check = check(probe);
+    match why {
+        Some(why) => CheckRecord { outcome: "not-applicable".to_owned(), phrase: why.to_owned(), ..check },
+        None => check,
+    }
 }
 
 fn check(probe: &Value) -> CheckRecord {
@@ -134,14 +180,16 @@ fn why(record: &Value) -> String {
     }
 }
 
-fn step(record: &Value) -> StepRecord {
+fn step(document: &Value, record: &Value) -> StepRecord {
     let activity = &record["activity"];
     let kind = match (activity["background"].as_bool(), activity["type"].as_str()) {
         (Some(true), _) => "background",
         (_, Some("probe")) => "observe",
         _ => "act",
     };
+    let passed_over = not_done(document, record);
     let status = match record["status"].as_str() {
+        _ if passed_over.is_some() => StepStatus::NotRun,
         Some("succeeded") => StepStatus::Succeeded,
         Some("failed") => StepStatus::Failed { error: why(record) },
         _ => StepStatus::Stopped,
@@ -150,12 +198,12 @@ fn step(record: &Value) -> StepRecord {
         kind: kind.to_owned(),
         name: text(&activity["name"]),
         location: String::new(),
-        started: instant(&record["start"]),
-        ended: instant(&record["end"]),
+        started: instant(&record["start"]).filter(|_| passed_over.is_none()),
+        ended: instant(&record["end"]).filter(|_| passed_over.is_none()),
         status,
         output: record["output"].clone(),
         warnings: Vec::new(),
-        infos: Vec::new(),
+        infos: passed_over.into_iter().map(str::to_owned).collect(),
     }
 }
 
@@ -207,12 +255,11 @@ fn found(document: &Value) -> (Ended, Verdict, Option<Reason>) {
         let (fault, why) = (text(&action["activity"]["name"]), why(action));
         return (Ended::Completed, Verdict::Inconclusive, Some(Reason::FaultNotProved { fault, why }));
     }
-    let dry = !document["experiment"]["dry"].is_null();
     let judged = of("under the fault").or_else(|| of(WATCHED)).map(|evaluation| evaluation.verdict);
     let all = evaluations.iter().filter(|evaluation| evaluation.phase != "before the method");
     let worst = all.fold(judged, |worst, evaluation| worst.map(|worst| worst.worse(evaluation.verdict)));
     match worst {
-        _ if dry => (Ended::Completed, Verdict::NotJudged, None),
+        _ if is_dry(document) => (Ended::Completed, Verdict::NotJudged, None),
         None => (Ended::Completed, Verdict::NotJudged, None),
         Some(Verdict::Inconclusive) => unknown(Ended::Completed, "a probe could not be judged".to_owned()),
         Some(verdict) => (Ended::Completed, verdict, None),
@@ -305,6 +352,60 @@ mod tests {
         let unknown = of(json!(null), "no data for up: none; expected at most 0", unknown);
         assert_eq!(unknown.phrase, "no data for up: none; expected at most 0");
         assert_eq!(unknown.reason, Some(Reason::NoData { what: "up".into(), why: "none".into() }));
+    }
+
+    /// What was passed over has succeeded, and its tolerance is met, to the original and in our own journals' form of it.
+    #[test]
+    fn what_was_not_done_is_told_as_such() {
+        let with = |kind: &str, skipped: bool| {
+            let mut record = probe(true);
+            record["activity"]["type"] = json!(kind);
+            if skipped {
+                record["x-steadfast"] = json!({"skipped": "dry"});
+            }
+            record
+        };
+        let run = |dry: Value, skipped: bool| {
+            let state = json!({"steady_state_met": true, "probes": [with("probe", skipped)]});
+            document(json!({"experiment": {"title": "t", "dry": dry, "steady-state-hypothesis": {"title": "h"}},
+                "steady_states": {"before": state, "after": state, "during": []},
+                "run": [with("action", skipped)], "rollbacks": [with("action", skipped)]}))
+        };
+        let ours = |mut document: Value, verdict: &str| {
+            let mut evidence = serde_json::to_value(crate::report::sample()).expect("JSON");
+            (evidence["verdict"], evidence["reason"], evidence["faults"]) = (json!(verdict), Value::Null, json!([]));
+            document["x-steadfast"] = json!({"journal": evidence});
+            document
+        };
+        for (document, outcome, verdict, status) in [
+            (run(Value::Null, false), "met", Verdict::Met, StepStatus::Succeeded),
+            (run(json!("probes"), false), "not-applicable", Verdict::NotJudged, StepStatus::Succeeded),
+            (run(json!("actions"), false), "not-applicable", Verdict::NotJudged, StepStatus::NotRun),
+            (run(json!("activities"), false), "not-applicable", Verdict::NotJudged, StepStatus::NotRun),
+            (run(json!("pause"), false), "not-applicable", Verdict::NotJudged, StepStatus::Succeeded),
+            (ours(run(json!("pause"), false), "met"), "met", Verdict::Met, StepStatus::Succeeded),
+            (ours(run(json!("activities"), true), "not-judged"), "not-applicable", Verdict::NotJudged, StepStatus::NotRun),
+            (ours(run(Value::Null, true), "inconclusive"), "not-applicable", Verdict::Inconclusive, StepStatus::NotRun),
+        ] {
+            let journal = journal(&document).expect("a journal");
+            let after = &journal.evaluations[1];
+            let check = &after.checks[0];
+            let dry = &document["experiment"]["dry"];
+            assert_eq!((check.outcome.as_str(), after.verdict), (outcome, verdict), "{dry}: {}", check.phrase);
+            assert_eq!(check.phrase.starts_with("not "), outcome != "met", "{}", check.phrase);
+            let done = status == StepStatus::Succeeded;
+            assert_eq!((&journal.steps[0].status, journal.finally.len()), (&status, usize::from(done)), "{dry}");
+            let told = journal.steps.iter().filter(|step| step.kind == "rollback").count();
+            assert_eq!(told, usize::from(!done), "{dry}");
+            assert_eq!(journal.rollback().left, [""; 0], "{dry}");
+            let summary = super::super::summary::Summary::of(&journal);
+            let passed = |phase: &str| {
+                let cases = summary.cases.iter().filter(|case| case.phase == phase);
+                cases.filter(|case| case.result == super::super::summary::CaseResult::Passed).count()
+            };
+            assert_eq!(passed("during"), usize::from(outcome == "met"), "{dry}");
+            assert_eq!(passed("undo"), usize::from(done), "{dry}");
+        }
     }
 
     #[test]

@@ -74,6 +74,12 @@ impl Judgement {
         Self { outcome: Outcome::NotApplicable, seen, expected: expected.to_owned(), relation }
     }
 
+    /// As it is, with why it does not apply.
+    #[cfg(feature = "cli")]
+    pub(crate) fn because(self, why: String) -> Self {
+        Self { seen: why, ..self }
+    }
+
     /// The judgement in one phrase: `was 503, expected status 200`.
     #[must_use]
     pub fn phrase(&self) -> String {
@@ -81,7 +87,8 @@ impl Judgement {
             Outcome::Met => format!("was {}, as expected ({})", self.seen, self.expected),
             Outcome::NotMet => format!("was {}, expected {}", self.seen, self.expected),
             Outcome::Inconclusive(reason) => format!("{reason}; expected {}", self.expected),
-            Outcome::NotApplicable => "does not apply here".to_owned(),
+            Outcome::NotApplicable if self.seen.is_empty() => "does not apply here".to_owned(),
+            Outcome::NotApplicable => format!("does not apply here: {}", self.seen),
         }
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct Look {
     missed: Option<String>,
     /// Whether a probe or its tolerance failed, rather than missed.
     failed: bool,
+    /// The first probe that was passed over: what is met without it is not shown.
+    skipped: Option<String>,
 }
 
 impl Look {
@@ -68,6 +70,9 @@ impl Check for Steady {
             let look = looked.map_err(|halt| BoxError::from(halt.to_string()))?;
             let title = self.conductor.hypothesis_title();
             let judgement = match (look.met, &look.missed) {
+                (Some(true), _) if look.skipped.is_some() => {
+                    self.conductor.passed_over(look.skipped.unwrap_or_default(), &title)
+                }
                 (Some(true), _) => Judgement::of(true, "within tolerance", &title, ("within", "out")),
                 (Some(false), missed) => {
                     let seen = format!("out of tolerance at {:?}", missed.as_deref().unwrap_or_default());
@@ -116,6 +121,14 @@ impl Conductor {
 
     fn hypothesis_title(&self) -> String {
         self.living.at(&Spot::hypothesis())["title"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// What a hypothesis comes to that holds without a probe that was not made.
+    fn passed_over(&self, probe: String, title: &str) -> Judgement {
+        match self.settings.dry {
+            Some(dry) => Judgement::not_applicable(title).because(format!("the run is dry ({})", dry.name())),
+            None => Judgement::inconclusive(super::not_done(probe), title),
+        }
     }
 
     fn steady(self: &Arc<Self>) -> (Hypothesis, Arc<Slot>) {
@@ -227,7 +240,7 @@ impl Conductor {
     /// Runs the probes, up to the first that misses.
     async fn probes(&self, scene: &Scene) -> Result<Look, Halt> {
         let records = Records::default();
-        let (mut met, mut missed, mut failed) = (Some(true), None, false);
+        let (mut met, mut missed, mut failed, mut skipped) = (Some(true), None, false, None);
         // A control may have added some meanwhile.
         let mut next = 0;
         while let Some(entry) = self.entry(List::Hypothesis, next) {
@@ -244,6 +257,9 @@ impl Conductor {
                     remarks.insert("evidence".to_owned(), found.evidence);
                 }
             }
+            if record.remarks.contains_key("skipped") {
+                skipped = skipped.or_else(|| Some(record.name().to_owned()));
+            }
             if found.met != Some(true) {
                 (met, missed, failed) = (found.met, Some(record.name().to_owned()), went_wrong);
                 break;
@@ -252,7 +268,7 @@ impl Conductor {
         if met == Some(true) {
             self.say(Level::Info, "Steady state hypothesis is met!");
         }
-        Ok(Look { state: json!({"steady_state_met": met, "probes": records.to_json()}), met, missed, failed })
+        Ok(Look { state: json!({"steady_state_met": met, "probes": records.to_json()}), met, missed, failed, skipped })
     }
 
     /// Whether what a probe returned is in its tolerance, and whether it or its tolerance failed.

@@ -397,7 +397,7 @@ impl Conductor {
             if self.settings.dry.is_some() {
                 self.run.not_judged();
             } else {
-                self.run.not_shown(Reason::NoData { what, why: "it says `dry`, and was not done".to_owned() });
+                self.run.not_shown(not_done(what));
             }
         }
         let evidence = self.run.evidence();
@@ -415,6 +415,11 @@ impl Conductor {
         state.end = Some((end, at));
         end
     }
+}
+
+/// What says itself that it is to be dry shows nothing.
+fn not_done(what: String) -> Reason {
+    Reason::NoData { what, why: "it says `dry`, and was not done".to_owned() }
 }
 
 const SIGUSR2: i32 = 12;

@@ -29,7 +29,7 @@ fn steps(out: &mut String, journal: &Journal) -> Result {
                 StepStatus::Failed { error } => ("failed", error.as_str()),
                 StepStatus::Panicked { message } => ("panicked", message.as_str()),
                 StepStatus::Stopped => ("stopped", "it was running when the run ended"),
-                StepStatus::NotRun => ("not run", ""),
+                StepStatus::NotRun => ("not run", step.infos.first().map_or("", String::as_str)),
             };
             let at = |at: Option<crate::clock::Timestamp>| at.map_or("–".to_owned(), |at| journal.offset(at));
             write!(out, "<tr><th scope=\"row\">{}</th><td>{}", text(&step.name, 300), text(&step.kind, 20))?;
