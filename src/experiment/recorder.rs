@@ -14,7 +14,7 @@ use super::{
 };
 use crate::clock::{Clock, Timestamp};
 use crate::journal::{
-    CheckRecord, Ended, Evaluation, Event, EventKind, FaultWindow, Journal, JournalError, Reason, StepRecord,
+    CheckRecord, Ended, Evaluation, Event, EventKind, FaultWindow, Journal, JournalError, Reason, Source, StepRecord,
     StepStatus, Verdict,
 };
 use crate::rollback::{Ledger, OpenEntry, UndoOutcome, Undoer};
@@ -36,6 +36,16 @@ pub(super) enum Driven {
     /// As long as it takes.
     #[cfg(feature = "cli")]
     Director,
+}
+
+impl Driven {
+    fn source(self) -> Source {
+        match self {
+            Self::No | Self::Engine => Source::Steadfast,
+            #[cfg(feature = "cli")]
+            Self::Director => Source::Document,
+        }
+    }
 }
 
 /// The memory of one run. The engine, the guards of its faults and the handler of signals share it.
@@ -129,6 +139,7 @@ impl Recorder {
             hypothesis: hypothesis.map(|h| h.title.clone()),
             run: name,
             seed: environment.seed(),
+            source: driven.source(),
             trace,
             ..Journal::begun(title, environment.describe(), clock.time(), now)
         };

@@ -42,12 +42,37 @@ pub use window::FaultWindow;
 /// The version of the journal format that this crate writes.
 pub const JOURNAL_VERSION: u32 = 1;
 
+/// Who made a journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Source {
+    /// An experiment in Rust.
+    #[default]
+    Steadfast,
+    /// `steadfast run`, of a Chaos Toolkit document.
+    Document,
+    /// Chaos Toolkit itself, whose journal this was made of. Nobody has looked at its faults, so there is none in it, and
+    /// it knows of no run's name and no seed.
+    ChaosToolkit,
+}
+
+impl Source {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    fn is_usual(&self) -> bool {
+        *self == Self::Steadfast
+    }
+}
+
 /// The record of one run of an experiment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[must_use = "a journal that nobody reads gates nothing: call `journal.assert_verdict(..)`"]
 pub struct Journal {
     /// The version of this format.
     pub version: u32,
+    /// Who made it.
+    #[serde(default, skip_serializing_if = "Source::is_usual")]
+    pub source: Source,
     /// The experiment's title.
     pub experiment: String,
     /// The test that ran it, as its folder is called, with what tells its journal from others there: `it.lab4.front`,
@@ -105,6 +130,7 @@ impl Journal {
     pub(crate) fn begun(experiment: &str, cluster: String, time: Time, started: Timestamp) -> Self {
         Self {
             version: JOURNAL_VERSION,
+            source: Source::Steadfast,
             experiment: experiment.to_owned(),
             test: None,
             hypothesis: None,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Breach, Ended, FaultRecord, Journal, SafeguardRecord, Verdict, WATCHED};
+use super::{Breach, Ended, FaultRecord, Journal, SafeguardRecord, Source, Verdict, WATCHED};
 use crate::clock::Timestamp;
 
 impl Journal {
@@ -64,7 +64,14 @@ impl Journal {
         if let Some(path) = &self.path {
             writeln!(out, "  journal: {}", path.display())?;
         }
-        writeln!(out, "  To run it again as it was: STEADFAST_SEED={}", self.seed.0)
+        match self.source {
+            Source::ChaosToolkit if self.steps.is_empty() => Ok(()),
+            // There may have been faults; what is known is that there are none in the journal.
+            Source::ChaosToolkit => {
+                writeln!(out, "  Nothing shows whether its actions had an effect: Chaos Toolkit does not look.")
+            }
+            _ => writeln!(out, "  To run it again as it was: STEADFAST_SEED={}", self.seed.0),
+        }
     }
 
     /// The evaluations worth telling: all single ones, and of the repeated ones those that were not met.

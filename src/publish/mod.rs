@@ -130,8 +130,7 @@ fn publish(settings: &Settings, root: &Path, path: &Path, journal: Journal) -> V
 /// What a run came to. `steadfast run` stores more than its evidence: what the document's own activities did.
 #[cfg(feature = "cli")]
 fn told(path: &Path, journal: Journal) -> (Journal, Summary) {
-    // A run from Rust has at least one of these, or nothing that a document could add.
-    let directed = journal.steps.is_empty() && journal.finally.is_empty();
+    let directed = journal.source == crate::journal::Source::Document;
     let whole = if directed { crate::report::read(path).ok() } else { None };
     whole.unwrap_or_else(|| {
         let summary = Summary::of(&journal);

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::clock::{Time, Timestamp};
 use crate::journal::{
-    CheckRecord, Ended, Evaluation, FinallyRecord, Journal, Reason, StepRecord, StepStatus, Verdict, WATCHED,
+    CheckRecord, Ended, Evaluation, FinallyRecord, Journal, Reason, Source, StepRecord, StepStatus, Verdict, WATCHED,
 };
 
 /// Where the evidence of this crate is.
@@ -29,11 +29,13 @@ pub(super) fn is_ours(document: &Value) -> bool {
 /// # Errors
 /// Our evidence is not what it should be.
 pub(super) fn journal(document: &Value) -> Result<Journal, serde_json::Error> {
-    let mut journal = if is_ours(document) {
+    let mut journal: Journal = if is_ours(document) {
         serde_json::from_value(document[OURS]["journal"].clone())?
     } else {
         of_the_original(document)
     };
+    // Evidence of an older version does not say so.
+    journal.source = if is_ours(document) { Source::Document } else { Source::ChaosToolkit };
     let evaluations = evaluations(document);
     if !evaluations.is_empty() {
         journal.evaluations = evaluations;

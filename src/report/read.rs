@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::chaostoolkit;
-use super::summary::{Source, Summary};
+use super::summary::Summary;
 use crate::journal::{Journal, JournalError};
 
 /// A journal, and what it comes to.
@@ -29,19 +29,6 @@ pub(crate) fn read(path: &Path) -> Result<Told, JournalError> {
     let not_ours = |error: serde_json::Error| JournalError::NotAJournal { path: path.into(), why: error.to_string() };
     let mut journal = chaostoolkit::journal(&document).map_err(not_ours)?;
     journal.path = Some(path.to_owned());
-    let mut summary = Summary::of(&journal);
-    if !chaostoolkit::is_ours(&document) {
-        summary.source = Source::ChaosToolkit;
-        (summary.run, summary.seed) = (None, None);
-        // Its last line is of a seed.
-        let lines: Vec<_> = summary.text.lines().filter(|line| !line.contains("STEADFAST_SEED=")).collect();
-        summary.text = lines.join("\n") + "\n";
-        if !journal.steps.is_empty() {
-            // There may have been faults; what is known is that there are none in the journal.
-            let (none, some) = ("Without any fault, ", "After a method whose effects nobody has looked at, ");
-            summary.sentence = summary.sentence.replacen(none, some, 1);
-            summary.text += "  Nothing shows whether its actions had an effect: Chaos Toolkit does not look.\n";
-        }
-    }
+    let summary = Summary::of(&journal);
     Ok((journal, summary))
 }

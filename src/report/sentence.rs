@@ -5,8 +5,8 @@ use std::fmt;
 use super::text::line;
 use crate::clock::Timestamp;
 use crate::journal::{
-    CheckRecord, Ended, Evaluation, EventKind, FaultEnd, FaultRecord, Journal, Reason, UndoRecord, Verdict, WATCHED,
-    capital,
+    CheckRecord, Ended, Evaluation, EventKind, FaultEnd, FaultRecord, Journal, Reason, Source, UndoRecord, Verdict,
+    WATCHED, capital,
 };
 use crate::rollback::put_back;
 
@@ -384,6 +384,9 @@ impl Journal {
     fn lead(&self) -> String {
         let on: Vec<_> = self.faults.iter().filter(|fault| fault.window.effective.is_some()).collect();
         match &on[..] {
+            [] if self.source == Source::ChaosToolkit && !self.steps.is_empty() => {
+                "after a method whose effects nobody has looked at, ".to_owned()
+            }
             [] if self.faults.is_empty() => "without any fault, ".to_owned(),
             [] => "although no fault was seen to have an effect, ".to_owned(),
             [fault] => format!("while {} for {}, ", was_on(fault), self.on_for(fault)),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::cases;
-use crate::journal::{Ended, Journal, Verdict};
+use crate::journal::{self, Ended, Journal, Verdict};
 
 /// The version of `summary.json`; it grows when a field goes or means something else.
 pub(crate) const SCHEMA_VERSION: u32 = 1;
@@ -111,14 +111,15 @@ pub(crate) enum CaseResult {
 }
 
 impl Summary {
-    /// Of a journal of this crate.
+    /// Of a journal.
     pub(crate) fn of(journal: &Journal) -> Self {
+        let known = journal.source != journal::Source::ChaosToolkit;
         let cases = cases::of(journal);
         let (ended, error) = ended(&journal.ended);
         let file = journal.path().and_then(std::path::Path::file_name);
         Self {
             schema_version: SCHEMA_VERSION,
-            source: Source::Steadfast,
+            source: if known { Source::Steadfast } else { Source::ChaosToolkit },
             experiment: journal.experiment.clone(),
             test: journal.test.clone(),
             hypothesis: journal.hypothesis.clone(),
@@ -130,8 +131,8 @@ impl Summary {
             error,
             not_undone: journal.not_undone(),
             not_back: journal.not_back(),
-            run: Some(journal.run.clone()),
-            seed: Some(journal.seed.0.to_string()),
+            run: known.then(|| journal.run.clone()),
+            seed: known.then(|| journal.seed.0.to_string()),
             cluster: Some(journal.cluster.clone()),
             time: match journal.time {
                 crate::clock::Time::Virtual => "virtual".to_owned(),

@@ -334,7 +334,10 @@ fn counted(old: &Journal, new: &Journal) -> Vec<Row> {
         let new_check = is.remove(at);
         let subject = &old_check.check;
         let evidence = [&old_check.evidence, &new_check.evidence];
-        if evidence.iter().all(|evidence| evidence.get("total").is_some()) {
+        if let Some((figure, which)) = one_sided(evidence) {
+            let why = format!("what the {which} run counted is not known");
+            rows.push(Row::unknown(figure, subject, (None, None), why));
+        } else if evidence.iter().all(|evidence| evidence.get("total").is_some()) {
             let apart =
                 (evidence[0]["seconds"].as_f64().unwrap_or(0.0) - evidence[1]["seconds"].as_f64().unwrap_or(0.0)).abs();
             let [old, new] = [(old, evidence[0]), (new, evidence[1])]
@@ -346,6 +349,16 @@ fn counted(old: &Journal, new: &Journal) -> Vec<Row> {
         }
     }
     rows
+}
+
+/// What one run alone knows of a check, and which one does not.
+fn one_sided(evidence: [&Value; 2]) -> Option<(Figure, &'static str)> {
+    let figures = [("total", Figure::Growth), ("ratio", Figure::Ratio)];
+    figures.into_iter().find_map(|(key, figure)| match evidence.map(|evidence| evidence.get(key).is_some()) {
+        [true, false] => Some((figure, "new")),
+        [false, true] => Some((figure, "old")),
+        _ => None,
+    })
 }
 
 /// A number of a metrics server; `NaN` and infinities are words in a journal.

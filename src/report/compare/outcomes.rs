@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Figure, Meaning, Row, Shown};
 use crate::clock::Time;
-use crate::journal::{Ended, Journal, Verdict};
+use crate::journal::{Ended, Journal, Source, Verdict};
 use crate::report::RollbackState;
 
 /// What is known of something that holds or does not.
@@ -130,7 +130,10 @@ pub(super) fn differences(old: &Journal, new: &Journal) -> Vec<String> {
             all.push(format!("{what}: was {old}, is {new}"));
         }
     };
-    differs("seed", &old.seed.0.to_string(), &new.seed.0.to_string());
+    differs("conducted by", conductor(old), conductor(new));
+    if [old, new].iter().all(|journal| journal.source != Source::ChaosToolkit) {
+        differs("seed", &old.seed.0.to_string(), &new.seed.0.to_string());
+    }
     differs("cluster", &old.cluster, &new.cluster);
     let time = |time| if time == Time::Virtual { "virtual" } else { "real" };
     differs("time", time(old.time), time(new.time));
@@ -144,6 +147,14 @@ pub(super) fn differences(old: &Journal, new: &Journal) -> Vec<String> {
         all.extend(if moved.is_empty() { vec!["steps: another order".to_owned()] } else { moved });
     }
     all
+}
+
+fn conductor(journal: &Journal) -> &'static str {
+    match journal.source {
+        Source::Steadfast => "an experiment in Rust",
+        Source::Document => "steadfast run",
+        Source::ChaosToolkit => "Chaos Toolkit, which looks at no fault",
+    }
 }
 
 /// The steps as the experiment has them, done or not.

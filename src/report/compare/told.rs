@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Comparison, Decision, Figure, Limits, Meaning, Reading, Row, Shown};
+use super::{Comparison, Decision, Figure, Limits, Meaning, Reading, Row, RunName, Shown};
 use crate::report::escape::{code, prose};
 use crate::report::text::line;
 
@@ -11,6 +11,15 @@ const MOST: usize = 200;
 
 /// The most rows of one kind that are told; the JSON form has all.
 const ROWS: usize = 100;
+
+/// Both runs. Chaos Toolkit gives a run no name.
+fn named(runs: [&RunName; 2], shown: impl Fn(&str) -> String) -> String {
+    let [old, new] = runs.map(|run| match &*run.run {
+        "" => format!("run of {}", run.started),
+        name => format!("run {} of {}", shown(name), run.started),
+    });
+    format!("{new}, compared with {old}")
+}
 
 impl Comparison {
     /// As indented JSON with a final newline.
@@ -79,13 +88,11 @@ impl Comparison {
     }
 
     fn runs_in_code(&self) -> String {
-        let [old, new] = [&self.old, &self.new].map(|run| format!("{} of {}", code(&run.run, MOST), run.started));
-        format!("run {new}, compared with run {old}")
+        named([&self.old, &self.new], |name| code(name, MOST))
     }
 
     fn runs(&self) -> String {
-        let [old, new] = [&self.old, &self.new].map(|run| format!("{} of {}", line(&run.run, MOST), run.started));
-        format!("run {new}, compared with run {old}")
+        named([&self.old, &self.new], |name| line(name, MOST).into_owned())
     }
 
     fn counts(&self) -> String {

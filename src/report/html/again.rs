@@ -4,7 +4,7 @@ use std::fmt::{Result, Write};
 
 use super::text;
 use crate::clock::Time;
-use crate::journal::Journal;
+use crate::journal::{Journal, Source};
 use crate::page::base64;
 
 /// A journal of more bytes is named by its path instead of being carried along.
@@ -15,14 +15,19 @@ pub(super) fn write(out: &mut String, journal: &Journal) -> Result {
     writeln!(out, "<pre tabindex=\"0\">{}</pre>", text(&command(journal), 400))?;
     let time = match journal.time {
         Time::Virtual => "virtual: the same seed gives the same journal",
+        Time::Real if journal.source == Source::ChaosToolkit => "real",
         Time::Real => "real: the seed gives the same choices, not the same times",
     };
-    writeln!(out, "<dl><div><dt>seed</dt><dd>{}</dd></div><div><dt>time</dt><dd>{time}</dd></div>", journal.seed.0)?;
+    write!(out, "<dl>")?;
+    if journal.source != Source::ChaosToolkit {
+        write!(out, "<div><dt>seed</dt><dd>{}</dd></div>", journal.seed.0)?;
+        writeln!(out, "<div><dt>run</dt><dd>{}</dd></div>", text(&journal.run, 100))?;
+    }
+    writeln!(out, "<div><dt>time</dt><dd>{time}</dd></div>")?;
     writeln!(out, "<div><dt>cluster</dt><dd>{}</dd></div>", text(&journal.cluster, 200))?;
-    writeln!(out, "<div><dt>run</dt><dd>{}</dd></div>", text(&journal.run, 100))?;
     writeln!(out, "<div><dt>started</dt><dd>{}</dd></div>", journal.started)?;
     writeln!(out, "<div><dt>finished</dt><dd>{}</dd></div>", journal.finished)?;
-    if let Some(first) = journal.steps.first() {
+    if let Some(first) = journal.steps.first().filter(|step| !step.location.is_empty()) {
         writeln!(out, "<div><dt>source</dt><dd>{}</dd></div>", text(&first.location, 200))?;
     }
     writeln!(out, "<div><dt>journal</dt><dd>version {}</dd></div>", journal.version)?;
@@ -45,6 +50,11 @@ pub(super) fn write(out: &mut String, journal: &Journal) -> Result {
 /// The command that runs it with the same choices, as far as the journal tells.
 fn command(journal: &Journal) -> String {
     let seed = journal.seed.0;
+    match journal.source {
+        Source::Steadfast => {}
+        Source::Document => return format!("STEADFAST_SEED={seed} steadfast run DOCUMENT"),
+        Source::ChaosToolkit => return "chaos run EXPERIMENT".to_owned(),
+    }
     let file = |location: &'_ str| location.split(':').next().unwrap_or_default().to_owned();
     let mut files = journal.steps.iter().map(|step| file(&step.location));
     // What a document asks for stands in no source, or in ours.
@@ -59,6 +69,7 @@ fn command(journal: &Journal) -> String {
 #[cfg(test)]
 mod tests {
     use super::command;
+    use crate::journal::Source;
 
     #[test]
     fn a_test_and_a_document_are_run_again_in_their_own_way() {
@@ -69,5 +80,9 @@ mod tests {
         assert_eq!(command(&journal), "STEADFAST_SEED=0 steadfast run DOCUMENT");
         journal.steps.clear();
         assert_eq!(command(&journal), "STEADFAST_SEED=0");
+        journal.source = Source::Document;
+        assert_eq!(command(&journal), "STEADFAST_SEED=0 steadfast run DOCUMENT");
+        journal.source = Source::ChaosToolkit;
+        assert_eq!(command(&journal), "chaos run EXPERIMENT");
     }
 }
