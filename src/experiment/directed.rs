@@ -3,12 +3,19 @@
 
 use std::sync::Arc;
 
-use tracing::Instrument;
+use serde_json::Value;
+use tracing::{Instrument, Span};
 
 use super::interrupt::{self, Signal};
 use super::recorder::{Observer, Recorder, Store};
-use super::{Environment, ExperimentError, Hypothesis, Phase, Run, Scene};
-use crate::journal::{Ended, Evaluation, EventKind, FaultEnd, Journal, Reason, Verdict};
+use super::{Environment, ExperimentError, Hypothesis, Phase, Run, Scene, spans};
+use crate::journal::{Ended, Evaluation, EventKind, FaultEnd, FinallyRecord, Journal, Reason, Verdict};
+
+/// An activity of the method that goes on.
+pub(crate) struct StepBegun {
+    number: usize,
+    pub(crate) span: Span,
+}
 
 impl Run {
     /// Begins a run whose journal is stored by `store`, first of all now. From here on a signal ends the process only when
@@ -44,6 +51,40 @@ impl Run {
     pub(crate) fn method_phase(&self) -> Phase {
         self.recorder.begin_method();
         self.recorder.method_phase()
+    }
+
+    /// The method has ended, by itself or because it was cut.
+    pub(crate) fn method_ended(&self) {
+        self.recorder.end_method();
+    }
+
+    /// The span of what is rolled back.
+    pub(crate) fn rollback(&self) -> Span {
+        self.recorder.span.in_scope(spans::rollback)
+    }
+
+    /// Records that an activity of the method begins. What it returns is for its conductor to keep.
+    pub(crate) fn step_begun(&self, kind: &str, name: &str) -> StepBegun {
+        let number = self.recorder.step(kind, name, String::new());
+        StepBegun { number, span: self.recorder.activity(number) }
+    }
+
+    /// Records how it ended.
+    pub(crate) fn step_ended(&self, step: &StepBegun, done: Result<(), String>) {
+        step.span.in_scope(|| self.recorder.step_ended(step.number, done.map(|()| Value::Null)));
+    }
+
+    /// Records an activity that is not done, and why.
+    pub(crate) fn step_passed_over(&self, kind: &str, name: &str, why: &str) {
+        let number = self.recorder.add_step(kind, name, String::new());
+        self.recorder.journal().steps[number].infos.push(why.to_owned());
+    }
+
+    /// Records a rollback that has ended, and what went wrong.
+    pub(crate) fn rolled_back(&self, name: &str, error: Option<String>) {
+        self.recorder.event(EventKind::FinallyEnded, name, error.as_deref().unwrap_or("done"));
+        let record = FinallyRecord { name: name.to_owned(), crash_safe: false, run: true, error };
+        self.recorder.journal().finally.push(record);
     }
 
     /// The phase of a look beside the run: before the method, or while it goes on.
@@ -119,6 +160,7 @@ impl Run {
 
     /// Undoes what is still on, newest first, and gives the places back.
     pub(crate) async fn undo_all(&self) {
+        self.recorder.end_method();
         for life in self.recorder.lives.all().into_iter().rev() {
             life.lock().await.end(FaultEnd::Rollback).await;
         }

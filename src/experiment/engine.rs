@@ -228,7 +228,7 @@ async fn method_and_judgement(experiment: &Experiment, recorder: &Arc<Recorder>,
     let span = spans::phase(&Phase::Method { method_started });
     let watched = method(experiment, recorder, live, method_started).instrument(span).await?;
     let method_ended = recorder.clock.now();
-    recorder.event(EventKind::MethodEnded, "", "");
+    recorder.end_method();
     let phase = Phase::Fault { method_started, method_ended };
     judge(experiment, recorder, phase, watched).instrument(spans::phase(&phase)).await?;
     Ok(())

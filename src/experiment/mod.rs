@@ -46,6 +46,8 @@ use crate::BoxError;
 use crate::journal::{Event, Journal};
 use crate::rollback::Undo;
 
+#[cfg(feature = "cli")]
+pub(crate) use directed::StepBegun;
 pub use environment::Environment;
 pub use error::ExperimentError;
 pub use fault::{Applied, Apply, Armed, Fault, Mark, Proof, Right, SEEN_WITHIN, Targets, Untouched, Witness};

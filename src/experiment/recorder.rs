@@ -247,6 +247,14 @@ impl Recorder {
         }
     }
 
+    /// Records that the method has ended, where it began and nobody has said so.
+    pub(super) fn end_method(&self) {
+        let known = |kind| self.journal().events.iter().any(|event| event.kind == kind);
+        if known(EventKind::MethodStarted) && !known(EventKind::MethodEnded) {
+            self.event(EventKind::MethodEnded, "", "");
+        }
+    }
+
     pub(super) fn method_started(&self) -> Option<Timestamp> {
         *self.method_started.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -409,7 +417,8 @@ impl Recorder {
             (journal.clone(), stored)
         };
         spans::run_ended(&self.span, &journal);
-        let left = journal.finally.iter().any(|step| step.error.is_some());
+        // Whoever directs a run says by the exit code what came of its own rollbacks.
+        let left = self.driven.source() == Source::Steadfast && journal.finally.iter().any(|step| step.error.is_some());
         let leaked = left || !self.ledger.open().is_empty();
         let closed = self.ledger.finish();
         drop(finished);

@@ -242,7 +242,7 @@ impl Run {
         self.recorder.span.in_scope(|| self.recorder.activity(step))
     }
 
-    pub(super) fn phase(&self, phase: &Phase) -> Span {
+    pub(crate) fn phase(&self, phase: &Phase) -> Span {
         self.recorder.span.in_scope(|| spans::phase(phase))
     }
 
@@ -300,6 +300,7 @@ impl Run {
     /// # Errors
     /// Something was not undone, or is not back as it was, or the journal cannot be stored.
     pub async fn finish(self) -> Result<Journal, ExperimentError> {
+        self.recorder.end_method();
         let span = self.recorder.span.clone();
         undo(self.recorder.lives.all()).instrument(span.clone()).await;
         let places = self.recorder.holds.places();
@@ -326,6 +327,7 @@ impl Drop for Run {
         if self.recorder.journal().ended != Ended::Running {
             return;
         }
+        self.recorder.end_method();
         // Before the places are given back. What is being ended right now goes with its own guard.
         for life in self.recorder.lives.all().into_iter().rev() {
             if let Ok(mut life) = life.try_lock() {

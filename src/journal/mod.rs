@@ -156,6 +156,15 @@ impl Journal {
         }
     }
 
+    /// When the method began, and when its last step had ended or it was cut short; the latter `None` where nothing says so.
+    pub(crate) fn method_window(&self) -> Option<(Timestamp, Option<Timestamp>)> {
+        use EventKind::{Interrupted, MethodEnded, MethodStarted, SafeguardBroken};
+        let mut events = self.events.iter().skip_while(|event| event.kind != MethodStarted);
+        let from = events.next()?.at;
+        let end = events.find(|event| matches!(event.kind, MethodEnded | Interrupted | SafeguardBroken));
+        Some((from, end.map(|end| end.at)))
+    }
+
     /// The file that holds this journal, if it was stored.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {

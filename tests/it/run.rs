@@ -1,6 +1,6 @@
 //! The layer for tests that need loops: it judges as the engine does.
 
-use steadfast::journal::{FaultEnd, Reason};
+use steadfast::journal::{EventKind, FaultEnd, Reason};
 use steadfast::prelude::*;
 
 use crate::support::{front_answers, left_behind};
@@ -47,6 +47,8 @@ async fn the_end_of_a_run_undoes_what_is_on_before_it_gives_the_place_back(clust
     let journal = run.finish().await?;
     assert_eq!(left_behind(&cluster), Vec::<String>::new());
     assert!(journal.faults[0].is_undone() && journal.faults[0].end == FaultEnd::Rollback, "{}", journal.summary());
+    let place = |kind| journal.events.iter().position(|event| event.kind == kind).expect("an event");
+    assert!(place(EventKind::MethodEnded) < place(EventKind::UndoRequested), "{:#?}", journal.events);
     cut.rollback().await?;
     Ok(())
 }

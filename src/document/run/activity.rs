@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tracing::{Instrument, Span};
 
 use super::entry::Entry;
 use super::record::{Ending, Records};
@@ -13,7 +14,7 @@ use crate::document::controls::At;
 use crate::document::provider::{Site, Trouble};
 use crate::document::py;
 use crate::document::substitute::Scope;
-use crate::experiment::Phase;
+use crate::experiment::{Phase, StepBegun};
 
 /// Where an activity stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +64,15 @@ impl Conductor {
         let number = records.begin(activity.definition.clone(), self.clock.now());
         let since = self.clock.elapsed();
         let doing = self.now.doing(activity.name().into_owned(), self.clock.now(), None);
-        let done = if skipped { Ok(Value::Null) } else { self.provide(activity, phase).await };
+        let begun = self.step_begun(activity, place, skipped);
+        let span = begun.as_ref().map_or_else(Span::current, |begun| begun.span.clone());
+        let done =
+            if skipped { Ok(Value::Null) } else { self.provide(activity, phase).instrument(span).await };
         drop(doing);
+        if let Some(begun) = &begun {
+            let told = done.as_ref().map(|_| ()).map_err(|trouble| self.shared.shown(&trouble.to_string()));
+            self.run.step_ended(begun, told);
+        }
         let remark = if skipped { None } else { self.weigh(activity, place, &done) };
         let halt = {
             let mut records = records.lock();
@@ -104,6 +112,24 @@ impl Conductor {
         // After a failure too, as in the original.
         self.pause(activity.pause_after(), "Pausing after activity for", waits).await?;
         halt.map_or(Ok(number), Err)
+    }
+
+    /// Tells the engine of an activity of the method, which is a step of its journal too, and of what is not done.
+    fn step_begun(&self, activity: &Activity<'_>, place: Place, skipped: bool) -> Option<StepBegun> {
+        let kind = match (place, activity.kind()) {
+            (Place::Hypothesis, _) => return None,
+            (Place::Rollbacks, _) if !skipped => return None,
+            (Place::Rollbacks, _) => "rollback",
+            (Place::Method, _) if activity.background() => "background",
+            (Place::Method, Some(Kind::Probe)) => "observe",
+            (Place::Method, _) => "act",
+        };
+        let name = self.shared.shown(&activity.name());
+        if skipped {
+            self.run.step_passed_over(kind, &name, "not done: it was to be dry");
+            return None;
+        }
+        Some(self.run.step_begun(kind, &name))
     }
 
     /// Where an activity is carried out.

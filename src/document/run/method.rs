@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tracing::Instrument;
+
 use super::activity::Place;
 use super::background::beside;
 use super::entry::List;
@@ -20,12 +22,16 @@ impl Conductor {
         }
         let records = &self.shared.method;
         let place = (At::Method, &Spot::whole());
-        self.controlled(place, self.activities(), |()| records.to_json(), |(), changed| records.take_over(changed))
-            .await
+        let played = self
+            .controlled(place, self.activities(), |()| records.to_json(), |(), changed| records.take_over(changed))
+            .await;
+        self.run.method_ended();
+        played
     }
 
     async fn activities(self: &Arc<Self>) -> Result<(), Halt> {
         let phase = self.run.method_phase();
+        let span = self.run.phase(&phase);
         beside(async |start| {
             // A control may have added some meanwhile.
             let mut number = 0;
@@ -52,6 +58,7 @@ impl Conductor {
             }
             Ok(())
         })
+        .instrument(span)
         .await
     }
 }

@@ -27,6 +27,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
+use tracing::Instrument;
 
 use super::activity::{Activity, leaves_all};
 use super::configuration::Configuration;
@@ -212,7 +213,7 @@ impl Conductor {
         for error in self.guards.undo_all().await {
             self.say(Level::Error, &error);
         }
-        self.run.undo_all().await;
+        self.run.undo_all().instrument(self.run.rollback()).await;
         self.state().safeguards = self.controls.guarded();
         let end = self.ended(signal);
         self.now.end();
@@ -259,6 +260,7 @@ impl Conductor {
         if self.until_a_signal(&mut signal, guarded).await {
             self.interrupted(signal, "interrupting the experiment");
         }
+        self.run.method_ended();
         if self.until_a_signal(&mut signal, self.close_what_was_cut()).await {
             self.interrupted(signal, "interrupting the experiment");
         }
@@ -266,7 +268,7 @@ impl Conductor {
         if self.state().no_rollbacks || signal.is_some_and(|(number, _)| number == SIGUSR2) {
             return signal;
         }
-        if self.until_a_signal(&mut signal, self.roll_back()).await {
+        if self.until_a_signal(&mut signal, self.roll_back().instrument(self.run.rollback())).await {
             self.say(
                 Level::Warning,
                 &format!("Caught {}: the remaining rollbacks are not run", signal.map_or("", |one| one.1)),

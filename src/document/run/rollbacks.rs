@@ -68,11 +68,16 @@ impl Conductor {
             Ok(number) => {
                 let records = self.shared.rollbacks.lock();
                 let record = &records[number];
+                if record.remarks.contains_key("skipped") {
+                    return Ok(());
+                }
                 (record.ending == Some(Ending::Failed)).then(|| record.exception.clone().unwrap_or_default())
             }
             Err(Halt::Fatal(why)) => Some(why),
             Err(halt) => return Err(halt),
         };
+        let shown = failed.as_deref().map(|why| self.shared.shown(why));
+        self.run.rolled_back(&self.shared.shown(name), shown);
         if let Some(why) = failed {
             self.state().rollbacks_failed.push(format!("{name}: {why}"));
         }

@@ -13,7 +13,7 @@ use crate::document::controls::Living;
 use crate::document::journal::{self, Form, Told};
 use crate::document::redact::Redactor;
 use crate::document::secrets::Secrets;
-use crate::journal::{Evaluation, Journal, JournalError, Reason, write_atomically};
+use crate::journal::{Ended, Evaluation, Journal, JournalError, Reason, write_atomically};
 
 /// How far a run is.
 #[derive(Debug, Default)]
@@ -67,6 +67,11 @@ impl Shared {
         self.veil.hide(secrets);
     }
 
+    /// A text without secrets.
+    pub(super) fn shown(&self, text: &str) -> String {
+        self.veil.redactor().redact(text).into_owned()
+    }
+
     /// The journal as it would be stored now.
     pub(super) fn told(&self, evidence: &Journal) -> Value {
         self.form(evidence).into_value()
@@ -98,7 +103,28 @@ impl Shared {
         text.push('\n');
         write_atomically(path, text.as_bytes())?;
         evidence.stored_at(path);
+        if evidence.ended != Ended::Running {
+            self.veiled(evidence);
+        }
         Ok(())
+    }
+
+    /// Takes secrets out of a journal that has ended: others are told of it as it is.
+    fn veiled(&self, evidence: &mut Journal) {
+        let Ok(mut value) = serde_json::to_value(&*evidence) else { return };
+        self.veil.redactor().redact_value(&mut value);
+        match serde_json::from_value(value) {
+            Ok(veiled) => {
+                let path = evidence.path.take();
+                *evidence = Journal { path, ..veiled };
+            }
+            // A word of ours is a secret: better nothing than half of it.
+            Err(_) => {
+                evidence.evaluations.clear();
+                evidence.events.clear();
+                evidence.steps.clear();
+            }
+        }
     }
 
     fn form(&self, evidence: &Journal) -> Form {

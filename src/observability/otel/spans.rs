@@ -147,11 +147,8 @@ impl Made<'_> {
 
     /// When the method began, and when its last step had ended or it was cut short.
     fn method_window(&self) -> Option<(Timestamp, Timestamp)> {
-        use EventKind::{Interrupted, MethodEnded, MethodStarted, SafeguardBroken};
-        let mut events = self.journal.events.iter().skip_while(|event| event.kind != MethodStarted);
-        let from = events.next()?.at;
-        let end = events.find(|event| matches!(event.kind, MethodEnded | Interrupted | SafeguardBroken));
-        Some((from, end.map_or(self.journal.finished, |end| end.at)))
+        let (from, end) = self.journal.method_window()?;
+        Some((from, end.unwrap_or(self.journal.finished)))
     }
 
     fn method(&mut self) {
@@ -164,9 +161,12 @@ impl Made<'_> {
         use EventKind::{FinallyEnded, UndoFailed, UndoRequested, Undone};
         let Some((_, method_ended)) = self.method_window() else { return };
         let undoing = |event: &&Event| matches!(event.kind, FinallyEnded | Undone | UndoFailed | UndoRequested);
-        let mut after = self.journal.events.iter().filter(undoing).filter(|event| event.at >= method_ended);
-        let Some(first) = after.next() else { return };
-        let (from, to) = (first.at, after.next_back().map_or(first.at, |last| last.at));
+        let events = &self.journal.events;
+        let after = |event: &Event| undoing(&event) && event.at >= method_ended;
+        let (Some(first), Some(last)) = (events.iter().position(after), events.iter().rposition(after)) else { return };
+        // A step of `finally` is told at its end: it began when what came before it had ended.
+        let begun = if events[first].kind == FinallyEnded { first.saturating_sub(1) } else { first };
+        let (from, to) = (events[begun].at.max(method_ended), events[last].at);
         self.phase(0, "rollback", from, to);
     }
 

@@ -61,11 +61,10 @@ fn phases(axis: &Axis) -> Vec<Span> {
         let (from, to) = (axis.at(evaluation.started), axis.at(evaluation.ended));
         all.push(span("k-judged", &name(evaluation), evaluation.verdict.to_string(), from, to));
     }
-    let event = |kind| journal.events.iter().find(|event| event.kind == kind).map(|event| axis.at(event.at));
-    if let Some(from) = event(EventKind::MethodStarted) {
-        let to = event(EventKind::MethodEnded);
+    if let Some((from, to)) = journal.method_window() {
         let steps = format!("{} steps", journal.steps.len());
-        all.push(span("k-method", "method", steps, from, to.unwrap_or(axis.frame.end)));
+        let to = to.map_or(axis.frame.end, |to| axis.at(to));
+        all.push(span("k-method", "method", steps, axis.at(from), to));
     }
     let undone = journal.faults.iter().filter(|fault| fault.end != crate::journal::FaultEnd::Plan);
     let undone: Vec<_> = undone.filter_map(|fault| Some((fault.window.undo_requested?, fault.window.undone))).collect();
