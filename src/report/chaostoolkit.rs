@@ -386,7 +386,12 @@ mod tests {
             (run(json!("activities"), false), "not-applicable", Verdict::NotJudged, StepStatus::NotRun),
             (run(json!("pause"), false), "not-applicable", Verdict::NotJudged, StepStatus::Succeeded),
             (ours(run(json!("pause"), false), "met"), "met", Verdict::Met, StepStatus::Succeeded),
-            (ours(run(json!("activities"), true), "not-judged"), "not-applicable", Verdict::NotJudged, StepStatus::NotRun),
+            (
+                ours(run(json!("activities"), true), "not-judged"),
+                "not-applicable",
+                Verdict::NotJudged,
+                StepStatus::NotRun,
+            ),
             (ours(run(Value::Null, true), "inconclusive"), "not-applicable", Verdict::Inconclusive, StepStatus::NotRun),
         ] {
             let journal = journal(&document).expect("a journal");

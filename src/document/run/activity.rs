@@ -66,8 +66,7 @@ impl Conductor {
         let doing = self.now.doing(activity.name().into_owned(), self.clock.now(), None);
         let begun = self.step_begun(activity, place, skipped);
         let span = begun.as_ref().map_or_else(Span::current, |begun| begun.span.clone());
-        let done =
-            if skipped { Ok(Value::Null) } else { self.provide(activity, phase).instrument(span).await };
+        let done = if skipped { Ok(Value::Null) } else { self.provide(activity, phase).instrument(span).await };
         drop(doing);
         if let Some(begun) = &begun {
             let told = done.as_ref().map(|_| ()).map_err(|trouble| self.shared.shown(&trouble.to_string()));

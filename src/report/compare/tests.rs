@@ -186,6 +186,17 @@ fn growth_is_worse_by_what_its_check_expects() {
     let comparison = unknown.compared_with(&with(47.0, "at most 0")).unwrap();
     let told = row(&comparison, Figure::Growth, "").sentence();
     assert!(told.ends_with("what the new run shows is not a number"), "{told}");
+    // As far as it is known is not what it was.
+    let counted = &mut unknown.evaluations[1].checks[1];
+    counted.evidence = json!({"known": {"total": 47.0}, "unknown": {"reason": "not-a-number", "what": "x"}});
+    for (old, new, which) in
+        [(with(47.0, "at most 0"), unknown.clone(), "new"), (unknown, with(47.0, "at most 0"), "old")]
+    {
+        let comparison = new.compared_with(&old).unwrap();
+        let told = row(&comparison, Figure::Growth, "").sentence();
+        assert!(told.ends_with(&format!("what the {which} run counted is not known")), "{told}");
+        assert_eq!(comparison.decision(&Limits::default()), Decision::Undecided);
+    }
 }
 
 /// lab4 with a gauge that swings by 1 around one level before the fault and around another from then on.

@@ -251,7 +251,21 @@ fn the_originals_journals_say_what_can_be_said() {
     let summary: Value = serde_json::from_str(&told).expect("JSON");
     assert_eq!(summary["source"], "chaos-toolkit");
     assert_eq!(summary["sentence"], "After a method whose effects nobody has looked at, p was </x>|`a.");
+    assert_eq!((&summary["seed"], &summary["run"]), (&Value::Null, &Value::Null));
     assert_eq!(wrong(&schema(), &summary), [""; 0]);
+    let (_, page, _) = report(out.path(), &["--format", "html", "journal.json"]);
+    assert!(page.contains("After a method whose effects nobody has looked at, p was"), "{page}");
+    for untrue in ["SEED", "Without any fault", "steadfast run", "<dt>seed</dt>"] {
+        assert!(!page.contains(untrue), "{untrue}: {page}");
+    }
+    // Compared with a run of Rust's own.
+    let sample = read(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/report/sample.json"));
+    let mut ours: Value = serde_json::from_str(&sample).expect("a journal");
+    (ours["experiment"], ours["seed"]) = (json!("t"), json!(7));
+    fs::write(out.path().join("ours.json"), ours.to_string()).expect("written");
+    let (_, told, _) = report(out.path(), &["--baseline", "ours.json", "journal.json"]);
+    assert!(told.contains("conducted by: was an experiment in Rust, is Chaos Toolkit"), "{told}");
+    assert!(!told.contains("seed:") && told.contains("\n  run of 2026-01-01T00:00:00Z, compared with run "), "{told}");
 }
 
 #[test]
