@@ -75,6 +75,7 @@ pub mod process;
 pub mod prometheus;
 #[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "without clusters no run ends by itself"))]
 mod publish;
+mod redaction;
 pub mod report;
 pub mod rollback;
 #[cfg(feature = "shop")]

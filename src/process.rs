@@ -19,10 +19,10 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::BoxError;
 use crate::clock::{Stopwatch, Time};
 use crate::experiment::{Action, Observed, Probe, Scene};
 use crate::tolerance::{AsJson, AsText, Judgement, Tolerance};
+use crate::{BoxError, redaction};
 
 /// How long a program may run, unless it is said.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -115,7 +115,7 @@ impl Process {
 
     fn described(&self) -> String {
         let words = std::iter::once(&self.program).chain(&self.args).map(|word| word.to_string_lossy());
-        let line = words.collect::<Vec<_>>().join(" ");
+        let line = redaction::words(words).join(" ");
         format!("run {}", crate::tolerance::shortened(&line))
     }
 

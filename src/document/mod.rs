@@ -30,7 +30,6 @@ pub(crate) mod redact;
 pub(crate) mod run;
 pub(crate) mod secrets;
 pub(crate) mod settings_file;
-mod shapes;
 pub(crate) mod source;
 pub(crate) mod substitute;
 pub(crate) mod tolerance;

@@ -3,16 +3,15 @@
 
 use super::py::text;
 use super::secrets::Secrets;
-use super::shapes::Shapes;
+pub(crate) use crate::redaction::REDACTED;
+use crate::redaction::shapes::Shapes;
+use crate::redaction::value::{self, Hides};
 use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD};
-use serde_json::{Map, Value};
+use serde_json::{Number, Value};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-
-/// What stands where a secret stood.
-pub(crate) const REDACTED: &str = "[redacted]";
 
 /// A secret shorter than this, in characters, is no secret, and hiding it would hide everything.
 const SHORTEST: usize = 4;
@@ -67,39 +66,12 @@ impl Redactor {
 
     /// The value without secrets in texts and keys, and without what a key says to be secret (`password`, …).
     pub(crate) fn redact_value(&self, value: &mut Value) {
-        match value {
-            Value::String(text) => {
-                if let Cow::Owned(redacted) = self.redact(text) {
-                    *text = redacted;
-                }
-            }
-            Value::Number(number) if self.exact.contains(&text::repr_number(number)) => *value = REDACTED.into(),
-            Value::Array(items) => items.iter_mut().for_each(|item| self.redact_value(item)),
-            Value::Object(entries) => {
-                let whole = std::mem::take(entries);
-                let of_kubernetes = whole.get("kind").is_some_and(|kind| kind == "Secret");
-                // `{"name": "DB_PASSWORD", "value": "…"}`, as containers have their environment.
-                let named = ["name", "key"].iter().filter_map(|key| whole.get(*key)?.as_str()).any(is_secret);
-                for (key, mut value) in whole {
-                    if of_kubernetes && (key == "data" || key == "stringData") {
-                        hide_inline(&mut value);
-                    } else if is_secret(&key) || (named && key == "value") {
-                        hide(&mut value);
-                    }
-                    self.redact_value(&mut value);
-                    insert(entries, self.redact(&key).into_owned(), value);
-                }
-            }
-            _ => {}
-        }
+        value::redact(value, self);
     }
 
     /// A document for a journal: like [`Redactor::redact_value`], and whatever its `secrets` hold in clear.
     pub(crate) fn redact_document(&self, document: &mut Value) {
-        if let Some(Value::Object(targets)) = document.get_mut("secrets") {
-            targets.values_mut().for_each(hide_inline);
-        }
-        self.redact_value(document);
+        value::redact_document(document, self);
     }
 
     /// What overlaps is taken out together: of two secrets in one another nothing is left.
@@ -130,60 +102,13 @@ impl Redactor {
     }
 }
 
-fn insert(entries: &mut Map<String, Value>, key: String, value: Value) {
-    let mut free = key.clone();
-    let mut count = 1;
-    while entries.contains_key(&free) {
-        count += 1;
-        free = format!("{key} {count}");
+impl Hides for Redactor {
+    fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.redact(text)
     }
-    entries.insert(free, value);
-}
 
-/// Whether a key says that its value is a secret: `password`, `db_password`, `Authorization`, `apiKey`, …
-fn is_secret(key: &str) -> bool {
-    const ENDS: [&str; 13] = [
-        "authorization",
-        "password",
-        "passwd",
-        "passphrase",
-        "token",
-        "secret",
-        "apikey",
-        "accesskey",
-        "privatekey",
-        "secretkey",
-        "clientkeydata",
-        "cookie",
-        "credentials",
-    ];
-    let name: String = key.chars().filter(char::is_ascii_alphanumeric).map(|one| one.to_ascii_lowercase()).collect();
-    name == "pass" || ENDS.iter().any(|end| name.ends_with(end))
-}
-
-/// Texts and numbers, and lists of them. The keys of a mapping speak for themselves: a volume `secret` only names one.
-fn hide(value: &mut Value) {
-    match value {
-        Value::String(text) if text.is_empty() => {}
-        Value::String(_) | Value::Number(_) => *value = REDACTED.into(),
-        Value::Array(items) => items.iter_mut().for_each(hide),
-        Value::Object(_) | Value::Null | Value::Bool(_) => {}
-    }
-}
-
-/// Everything but the definitions that only say where a secret is.
-fn hide_inline(value: &mut Value) {
-    match value {
-        Value::Object(entries) => {
-            let says_where = entries
-                .get("type")
-                .and_then(Value::as_str)
-                .is_some_and(|kind| ["env", "file", "vault"].contains(&kind));
-            if !says_where {
-                entries.values_mut().for_each(hide_inline);
-            }
-        }
-        _ => hide(value),
+    fn number(&self, number: &Number) -> bool {
+        self.exact.contains(&text::repr_number(number))
     }
 }
 

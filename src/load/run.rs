@@ -127,7 +127,8 @@ impl Load {
                 Some(uri) => {
                     format!("{}://{}", uri.scheme_str().unwrap_or("http"), uri.authority().map_or("", |a| a.as_str()))
                 }
-                None => target.address.to_string(),
+                // As it is: two that are shown alike may not be.
+                None => format!("{:?}", target.address),
             };
             let pool = origins.iter().position(|known| *known == origin).unwrap_or(origins.len());
             if pool == origins.len() {

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use http::Uri;
 
+use crate::redaction::{self, REDACTED};
+
 /// A URL, or a service of a cluster, which only the cluster's own transport can find.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -48,7 +50,9 @@ impl Address {
     /// The text that it was made from is no URL.
     pub fn checked(&self) -> Result<&Self, AddressError> {
         match self {
-            Self::Malformed { text, why } => Err(AddressError { text: text.clone(), why: why.clone() }),
+            Self::Malformed { text, why } => {
+                Err(AddressError { text: redaction::query(text).into_owned(), why: why.clone() })
+            }
             other => Ok(other),
         }
     }
@@ -106,7 +110,10 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let malformed = |why: &str| AddressError { text: redacted(text), why: why.to_owned() };
+        let malformed = |why: &str| {
+            let text = redaction::query(&redacted(text)).into_owned();
+            AddressError { text, why: why.to_owned() }
+        };
         let uri: Uri = text.parse().map_err(|e: http::uri::InvalidUri| malformed(&e.to_string()))?;
         match uri.scheme_str() {
             Some("http" | "https") => {}
@@ -155,21 +162,22 @@ impl From<&Address> for Address {
 /// to the last `@` counts as one.
 fn redacted(text: &str) -> String {
     match (text.find("://"), text.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme < at => format!("{}://[redacted]@{}", &text[..scheme], &text[at + 1..]),
+        (Some(scheme), Some(at)) if scheme < at => format!("{}://{REDACTED}@{}", &text[..scheme], &text[at + 1..]),
         _ => text.to_owned(),
     }
 }
 
+/// For names and errors: without user and password, and without what the names of the query's keys say to be secret.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Url(uri) => {
                 let authority = uri.authority().map_or("", |authority| authority.as_str());
                 let host = match authority.rsplit_once('@') {
-                    Some((_, host)) => format!("[redacted]@{host}"),
+                    Some((_, host)) => format!("{REDACTED}@{host}"),
                     None => authority.to_owned(),
                 };
-                let rest = uri.path_and_query().map_or("/", |rest| rest.as_str());
+                let rest = redaction::query(uri.path_and_query().map_or("/", |rest| rest.as_str()));
                 write!(f, "{}://{host}{rest}", uri.scheme_str().unwrap_or("http"))
             }
             Self::Service { namespace, name, port, path } => {
@@ -177,9 +185,9 @@ impl fmt::Display for Address {
                 if let Some(port) = port {
                     write!(f, ":{port}")?;
                 }
-                f.write_str(path)
+                f.write_str(&redaction::query(path))
             }
-            Self::Malformed { text, .. } => f.write_str(text),
+            Self::Malformed { text, .. } => f.write_str(&redaction::query(text)),
         }
     }
 }
@@ -222,6 +230,8 @@ mod tests {
     fn a_password_is_never_shown() {
         let address = Address::from("http://me:secret@host/path");
         assert_eq!(address.to_string(), "http://[redacted]@host/path");
+        let keyed = Address::from("http://me:secret@host/path?api_key=secret&page=2");
+        assert_eq!(keyed.to_string(), "http://[redacted]@host/path?api_key=[redacted]&page=2");
         for malformed in ["ftp://me:secret@host/path", "http://me:p@secret@ho st/", "http://me:a/secret@host/"] {
             let address = Address::from(malformed);
             assert!(!address.to_string().contains("secret"), "{address}");

@@ -306,3 +306,26 @@ fn letters(label: &str) -> f64 {
 fn line_at(number: usize) -> f64 {
     number as f64 * LINE
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_method_ends_where_its_last_step_did_or_what_cut_it_came() {
+        let mut journal = crate::report::sample();
+        let ends = |journal: &crate::journal::Journal| {
+            let axis = Axis::new(journal);
+            let method = phases(&axis).into_iter().find(|span| span.label == "method").expect("a method");
+            (method.to, axis.frame.end)
+        };
+        let (whole, end) = ends(&journal);
+        assert!(whole < end, "the judgement and the rollback are no part of it");
+        let ended = |event: &&mut crate::journal::Event| event.kind == EventKind::MethodEnded;
+        let last = journal.events.iter_mut().find(ended).expect("its end");
+        (last.kind, last.at) = (EventKind::Interrupted, last.at - std::time::Duration::from_secs(1));
+        assert!((ends(&journal).0 - (whole - 1.0)).abs() < 1e-6);
+        journal.events.retain(|event| event.kind != EventKind::Interrupted);
+        assert_eq!(ends(&journal).0, end, "an old journal does not say");
+    }
+}

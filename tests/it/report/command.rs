@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use base64::Engine as _;
 use serde_json::{Value, json};
 
 use super::schema::wrong;
@@ -266,6 +267,35 @@ fn the_originals_journals_say_what_can_be_said() {
     let (_, told, _) = report(out.path(), &["--baseline", "ours.json", "journal.json"]);
     assert!(told.contains("conducted by: was an experiment in Rust, is Chaos Toolkit"), "{told}");
     assert!(!told.contains("seed:") && told.contains("\n  run of 2026-01-01T00:00:00Z, compared with run "), "{told}");
+}
+
+/// Chaos Toolkit writes down what probes return, and an experiment with its secrets, as they are.
+#[test]
+fn what_the_original_does_not_hide_no_report_shows() {
+    let out = tempfile::tempdir().expect("a folder");
+    let output = json!({"status": 200, "headers": {"Set-Cookie": "session=S3CRET", "Server": "shown"},
+        "body": "api_key=S3CRET-too", "password": "S3CRET"});
+    let failed = ["Traceback\n", "chaoslib.exceptions.ActivityFailed: no luck at http://me:S3CRET@host/\n"];
+    let record = |kind: &str, output: &Value| {
+        json!({"activity": {"type": kind, "name": "p", "provider": {"secrets": ["s"], "arguments": {"token": "S3CRET"}}},
+            "output": output, "status": if output.is_null() { "failed" } else { "succeeded" }, "exception": failed,
+            "tolerance_met": true, "start": "2026-01-01T00:00:00", "end": "2026-01-01T00:00:01"})
+    };
+    let state = json!({"steady_state_met": true, "probes": [record("probe", &output)]});
+    let journal = json!({
+        "chaoslib-version": "1.44.0", "start": "2026-01-01T00:00:00", "end": "2026-01-01T00:00:10", "status": "completed",
+        "deviated": false, "experiment": {"title": "t", "secrets": {"s": {"plain": "S3CRET"}}, "dry": null},
+        "steady_states": {"before": state, "after": state}, "run": [record("action", &Value::Null)], "rollbacks": [],
+    });
+    fs::write(out.path().join("journal.json"), journal.to_string()).expect("written");
+    for format in ["text", "html", "junit", "markdown", "json", "github"] {
+        let (_, told, _) = report(out.path(), &["--format", format, "journal.json"]);
+        assert!(!told.contains("S3CRET"), "{format}: {told}");
+        let carried = told.rsplit_once("base64,").and_then(|(_, rest)| rest.split('"').next()).unwrap_or_default();
+        let carried = base64::engine::general_purpose::STANDARD.decode(carried).expect("base64");
+        assert!(!String::from_utf8_lossy(&carried).contains("S3CRET"), "{format}");
+        assert!(told.contains("no luck"), "{format}: {told}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What looks like a secret, whoever's it is: headers, keys and tokens of well-known forms.
 
-use super::redact::REDACTED;
+use super::REDACTED;
 use aho_corasick::AhoCorasick;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
@@ -129,17 +129,17 @@ fn pattern(index: usize) -> &'static Regex {
 
 /// All shapes, ready to be looked for.
 #[derive(Debug)]
-pub(super) struct Shapes {
+pub(crate) struct Shapes {
     anchors: &'static (AhoCorasick, Vec<usize>),
 }
 
 impl Shapes {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Shapes { anchors: &ANCHORS }
     }
 
     /// The text without what looks like a secret.
-    pub(super) fn hide<'a>(&self, text: &'a str) -> Cow<'a, str> {
+    pub(crate) fn hide<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut present = [false; SHAPES.len()];
         for found in self.anchors.0.find_overlapping_iter(text) {
             present[self.anchors.1[found.pattern().as_usize()]] = true;
