@@ -83,7 +83,7 @@ impl Run {
     /// Records a rollback that has ended, and what went wrong.
     pub(crate) fn rolled_back(&self, name: &str, error: Option<String>) {
         self.recorder.event(EventKind::FinallyEnded, name, error.as_deref().unwrap_or("done"));
-        let record = FinallyRecord { name: name.to_owned(), crash_safe: false, run: true, error };
+        let record = FinallyRecord { name: name.to_owned(), crash_safe: false, run: true, left_out: false, error };
         self.recorder.journal().finally.push(record);
     }
 

@@ -199,7 +199,8 @@ async fn conduct(
     }
     let mut finally = Vec::new();
     for step in &experiment.finally {
-        finally.push(FinallyRecord { name: step.name(), crash_safe: step.crash_safe(), run: false, error: None });
+        let (name, crash_safe) = (step.name(), step.crash_safe());
+        finally.push(FinallyRecord { name, crash_safe, run: false, left_out: false, error: None });
     }
     recorder.journal().finally = finally;
     let mut safeguards = safeguard::Watch::begin(recorder, &experiment.safeguards);
@@ -485,6 +486,9 @@ async fn roll_back(experiment: &Experiment, recorder: &Recorder, live: &mut Live
         if !(reached && (wanted || !step.by_strategy)) {
             if let Some(Due::Undo(guard)) = live.finally.get_mut(number).and_then(Option::take) {
                 guard.leave();
+            }
+            if let Some(record) = recorder.journal().finally.get_mut(number) {
+                record.left_out = reached;
             }
             continue;
         }

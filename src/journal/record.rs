@@ -349,8 +349,11 @@ pub struct FinallyRecord {
     pub name: String,
     /// Whether it is data in the ledger, or a closure that dies with the process.
     pub crash_safe: bool,
-    /// Whether the rollback strategy let it run.
+    /// Whether it was run.
     pub run: bool,
+    /// Whether the rollback strategy left it out, as the experiment chose. Absent in a journal of an older version.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub left_out: bool,
     /// What went wrong.
     pub error: Option<String>,
 }

@@ -13,10 +13,9 @@ use std::panic::Location;
 use std::path::Path;
 
 use super::settings::on_github;
-use crate::journal::Verdict;
 use crate::report::escape::{bounded, command_data, command_property};
 use crate::report::junit::place;
-use crate::report::{CaseResult, Summary, line, markdown};
+use crate::report::{CaseResult, Headline, Summary, line, markdown};
 
 /// GitHub drops a summary of more than 1 MiB whole.
 const MOST_SUMMARY: u64 = 900 * 1024;
@@ -57,19 +56,18 @@ fn ends_with(file: &mut File, length: u64, end: &str) -> io::Result<bool> {
 /// The annotations of a run, each a line.
 pub(crate) fn annotations(summary: &Summary) -> String {
     let mut out = String::new();
-    let title = |what: &str| format!("{what}: {}", line(&summary.experiment, 200));
+    let title = format!("{}: {}", summary.headline, line(&summary.experiment, 200));
     let location = summary.cases.iter().filter(|case| case.result > CaseResult::Skipped);
     let location = location.filter_map(|case| case.location.as_deref()).next();
-    if !summary.not_undone.is_empty() {
-        let message = summary.not_undone.join("\n");
-        annotate(&mut out, "error", &title("a fault may be left"), location, &message);
-    } else if !summary.not_back.is_empty() {
-        let message = summary.not_back.join("\n");
-        annotate(&mut out, "error", &title("undone, but not back as it was"), location, &message);
-    }
+    // A deviation is its test's business; that the run broke off behind it is not.
     let broke_off = !matches!(summary.ended.as_str(), "completed" | "gate-missed" | "stopped");
-    if broke_off || summary.verdict == Verdict::Inconclusive {
-        annotate(&mut out, "warning", &title(&markdown::headline(summary)), location, &summary.sentence);
+    match summary.headline {
+        headline if headline.is_alarm() => {
+            let message = format!("{}\n{}", summary.left.join("\n"), summary.sentence);
+            annotate(&mut out, "error", &title, location, &message);
+        }
+        Headline::Met | Headline::NotJudged | Headline::Deviated if !broke_off => {}
+        _ => annotate(&mut out, "warning", &title, location, &summary.sentence),
     }
     out
 }

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::beside;
 use super::session::{self, Session};
-use crate::report::markdown::headline;
-use crate::report::{CaseResult, Summary, Told, line, read};
+use crate::report::{CaseResult, Headline, Summary, Told, line, read};
 
 /// The most letters of a line, and the most reasons of one experiment.
 const MOST: usize = 400;
@@ -93,7 +92,7 @@ impl Last {
         let mut counts: BTreeMap<(Rank, String), usize> = BTreeMap::new();
         for (rank, _, summary) in told {
             let expected = if rank.expected { ", as asserted" } else { "" };
-            *counts.entry((*rank, format!("{}{expected}", headline(summary)))).or_default() += 1;
+            *counts.entry((*rank, format!("{}{expected}", summary.headline))).or_default() += 1;
         }
         let mut parts: Vec<_> = counts.into_iter().map(|((_, what), count)| format!("{count} {what}")).collect();
         if torn > 0 {
@@ -105,17 +104,17 @@ impl Last {
     fn rank(&self, path: &Path, summary: &Summary) -> Rank {
         let asserted = self.asserted.get(path).map_or(&[][..], Vec::as_slice);
         // A fault that may be left nobody can have expected, whatever a test says to it.
-        let left = !summary.not_undone.is_empty() || !summary.not_back.is_empty();
+        let left = summary.headline.is_alarm();
         let expected = !left && !asserted.is_empty() && asserted.iter().all(|(_, held)| *held);
         let failed = asserted.iter().any(|(_, held)| !held);
-        Rank { expected, settled: !left, unlike: !failed, urgency: summary.urgency() }
+        Rank { expected, settled: !left, unlike: !failed, headline: summary.headline }
     }
 
     fn write_one(&self, out: &mut String, rank: Rank, path: &Path, summary: &Summary) -> std::fmt::Result {
         let below = path.strip_prefix(&self.root).unwrap_or(path).display();
         let expected = if rank.expected { ", as asserted" } else { "" };
         let name = line(&summary.experiment, 120);
-        write!(out, "{}{expected}: {name}", headline(summary))?;
+        write!(out, "{}{expected}: {name}", summary.headline)?;
         writeln!(out, " ({} of {} cases as they should be) {below}", passed(summary), summary.counts.cases)?;
         if rank.expected {
             return Ok(());
@@ -167,7 +166,7 @@ struct Rank {
     expected: bool,
     settled: bool,
     unlike: bool,
-    urgency: u8,
+    headline: Headline,
 }
 
 impl Rank {

@@ -3,9 +3,9 @@
 use std::fmt::{Result, Write};
 
 use super::index::{Entry, Index};
+use crate::journal::Verdict;
 use crate::page;
-use crate::report::line;
-use crate::report::markdown::headline;
+use crate::report::{Headline, line};
 
 const STYLE: &str = concat!(include_str!("../page/page.css"), include_str!("listing.css"));
 
@@ -25,12 +25,12 @@ fn write(out: &mut String, index: &Index) -> Result {
     writeln!(out, "<main><h1>Experiments</h1>")?;
     let mut counts = std::collections::BTreeMap::new();
     for entry in &index.experiments {
-        *counts.entry((entry.summary.urgency(), headline(&entry.summary))).or_insert(0_usize) += 1;
+        *counts.entry(entry.summary.headline).or_insert(0_usize) += 1;
     }
-    let counts: Vec<_> = counts.iter().map(|((_, what), count)| format!("{count} {what}")).collect();
+    let counts: Vec<_> = counts.iter().map(|(what, count)| format!("{count} {what}")).collect();
     writeln!(out, "<p>{} of one run of tests: {}.</p>", index.experiments.len(), page::escaped(&counts.join(", ")))?;
     writeln!(out, "<table><thead><tr><th>Verdict</th><th>Experiment</th><th>What it showed</th><th>Before</th>")?;
-    writeln!(out, "<th>During</th><th>Recovered</th><th>Undone</th><th>Files</th></tr></thead><tbody>")?;
+    writeln!(out, "<th>During</th><th>Recovered</th><th>Rollback</th><th>Files</th></tr></thead><tbody>")?;
     for entry in &index.experiments {
         row(out, entry)?;
     }
@@ -41,27 +41,18 @@ fn write(out: &mut String, index: &Index) -> Result {
 fn row(out: &mut String, entry: &Entry) -> Result {
     let summary = &entry.summary;
     let text = |of: &str, most| page::escaped(&line(of, most));
-    let class = match summary.urgency() {
-        0..=2 => "bad",
-        3 => "deviated",
-        4 | 5 => "unknown",
-        _ => "met",
-    };
-    write!(
-        out,
-        "<tr class=\"{class}\"><td>{}</td><td>{}",
-        text(&headline(summary), 100),
-        text(&summary.experiment, 200)
-    )?;
+    let (mark, headline) = (summary.headline.mark(), summary.headline);
+    let (class, sign) = (mark.class(), mark.sign());
+    write!(out, "<tr class=\"{class}\"><td><span aria-hidden=\"true\">{sign}</span> {headline}</td>")?;
+    write!(out, "<td>{}", text(&summary.experiment, 200))?;
     write!(out, "<br><small>{}</small></td><td>{}</td>", text(&entry.folder, 200), text(&summary.sentence, 1_000))?;
     let gate = if summary.ended == "gate-missed" { "missed" } else { "–" };
-    let during = summary.verdict.to_string();
-    let undone = match (summary.not_undone.is_empty(), summary.not_back.is_empty()) {
-        (true, true) => "yes",
-        (true, false) => "not back",
-        (false, _) => "no",
+    let during = match (summary.verdict, summary.headline) {
+        (Verdict::Met, Headline::Inconclusive) => "not shown".to_owned(),
+        (verdict, _) => verdict.to_string(),
     };
-    write!(out, "<td>{gate}</td><td>{during}</td><td>{}</td><td>{undone}</td><td>", summary.recovered)?;
+    let rollback = summary.rollback;
+    write!(out, "<td>{gate}</td><td>{during}</td><td>{}</td><td>{rollback}</td><td>", summary.recovered)?;
     for (format, called) in LINKS {
         if let Some(file) = entry.files.get(format) {
             let path = std::path::Path::new(&entry.folder).join(file);

@@ -209,16 +209,25 @@ fn undos(journal: &Journal) -> Vec<Case> {
         if let Some(last) = fault.lingers() {
             cases.push(case(&back, CaseResult::Failed, last.saw.clone()));
         }
-        if journal.ended != Ended::Running && fault.end == FaultEnd::None {
+        if fault.end == FaultEnd::None {
             let on = format!("end of {}", named(journal, &fault.window.fault));
-            cases.push(case(&on, CaseResult::Failed, "still on when the run ended".to_owned()));
+            cases.push(match journal.ended {
+                Ended::Running => case(&on, CaseResult::Error, "on when this was written".to_owned()),
+                _ => case(&on, CaseResult::Failed, "still on when the run ended".to_owned()),
+            });
         }
     }
     for step in &journal.finally {
         cases.push(match (&step.error, step.run) {
             (Some(error), _) => case("undo", &step.name, CaseResult::Failed, error.clone()),
             (None, true) => case("undo", &step.name, CaseResult::Passed, ""),
-            (None, false) => case("undo", &step.name, CaseResult::Skipped, "the rollback strategy did not let it run"),
+            (None, false) if journal.leaves_out(step) => {
+                case("undo", &step.name, CaseResult::Skipped, "the rollback strategy left it out")
+            }
+            (None, false) if !journal.reached_method() => {
+                case("undo", &step.name, CaseResult::Skipped, "not reached: the method did not run")
+            }
+            (None, false) => case("undo", &step.name, CaseResult::Error, "not run"),
         });
     }
     cases
@@ -249,6 +258,9 @@ fn run(journal: &Journal) -> Case {
         {
             (CaseResult::Error, reason.unwrap_or_else(|| "inconclusive".to_owned()))
         }
+        (Ended::Completed | Ended::Stopped { .. }, _) if journal.verdict == Verdict::Met && !journal.shows_met() => {
+            (CaseResult::Error, "the journal says met, but does not hold what shows it".to_owned())
+        }
         (Ended::Completed, _) => (CaseResult::Passed, format!("{how}: {}", journal.verdict)),
         (Ended::Stopped { .. }, error) => (CaseResult::Passed, error.unwrap_or_default()),
         (_, error) => (CaseResult::Error, error.or(reason).unwrap_or_else(|| how.to_owned())),
@@ -277,7 +289,7 @@ fn apart(cases: &mut [Case]) {
 #[cfg(test)]
 mod tests {
     use super::super::summary::Summary;
-    use super::super::{junit, markdown};
+    use super::super::{Headline, junit, markdown};
     use super::*;
     use crate::journal::Reason;
     use crate::publish::github;
@@ -291,30 +303,16 @@ mod tests {
             (Ended::Completed, Verdict::Deviated, None, CaseResult::Passed, "deviated", false),
             (Ended::Completed, Verdict::NotJudged, None, CaseResult::Passed, "not judged", false),
             (Ended::Completed, Verdict::Inconclusive, unknown(), CaseResult::Error, "inconclusive", true),
-            (
-                Ended::GateMissed,
-                Verdict::Inconclusive,
-                unknown(),
-                CaseResult::Error,
-                "inconclusive (gate missed)",
-                true,
-            ),
-            (Ended::Running, Verdict::NotJudged, None, CaseResult::Error, "not judged (begun and not ended)", true),
-            (Ended::Cancelled, Verdict::Met, None, CaseResult::Error, "met (cancelled)", true),
-            (
-                Ended::Failed { error: "no".into() },
-                Verdict::Deviated,
-                None,
-                CaseResult::Error,
-                "deviated (failed)",
-                true,
-            ),
+            (Ended::GateMissed, Verdict::Inconclusive, unknown(), CaseResult::Error, "gate missed", true),
+            (Ended::Running, Verdict::NotJudged, None, CaseResult::Error, "not ended", true),
+            (Ended::Cancelled, Verdict::Met, None, CaseResult::Error, "interrupted", true),
+            (Ended::Failed { error: "no".into() }, Verdict::Deviated, None, CaseResult::Error, "deviated", true),
             (
                 Ended::Panicked { message: "no".into() },
                 Verdict::Inconclusive,
                 unknown(),
                 CaseResult::Error,
-                "inconclusive (panicked)",
+                "experiment failed",
                 true,
             ),
             (
@@ -322,7 +320,7 @@ mod tests {
                 Verdict::Inconclusive,
                 unknown(),
                 CaseResult::Error,
-                "inconclusive (interrupted)",
+                "interrupted",
                 true,
             ),
             (
@@ -330,24 +328,17 @@ mod tests {
                 Verdict::Inconclusive,
                 unknown(),
                 CaseResult::Error,
-                "inconclusive (stopped)",
+                "stopped",
                 true,
             ),
-            (
-                Ended::Stopped { by: "x".into() },
-                Verdict::Deviated,
-                None,
-                CaseResult::Passed,
-                "deviated (stopped)",
-                false,
-            ),
+            (Ended::Stopped { by: "x".into() }, Verdict::Deviated, None, CaseResult::Passed, "deviated", false),
         ] {
             let mut journal = crate::report::sample();
             (journal.ended, journal.verdict, journal.reason) = (ended.clone(), verdict, reason);
             let summary = Summary::of(&journal);
             let run = summary.cases.last().expect("a case");
             assert_eq!((run.phase.as_str(), run.result), ("run", result), "{ended:?}");
-            assert_eq!(markdown::headline(&summary), headline);
+            assert_eq!(summary.headline.to_string(), headline);
             assert!(markdown::report(&summary).contains(&format!(": {headline}\n")), "{ended:?}");
             let errors = junit::file(std::slice::from_ref(&summary)).matches("<error ").count();
             assert_eq!(errors, usize::from(result == CaseResult::Error), "{ended:?}");
@@ -363,9 +354,9 @@ mod tests {
         journal.faults[0].undo[0].outcome = crate::rollback::UndoOutcome::Leaked { why };
         let summary = Summary::of(&journal);
         assert!(summary.cases.iter().any(|case| case.phase == "undo" && case.result == CaseResult::Failed));
-        assert_eq!(summary.urgency(), 0);
+        assert_eq!(summary.headline, Headline::RollbackPartial);
         let told = github::annotations(&summary);
-        assert!(told.starts_with("::error title=a fault may be left%3A ") && told.lines().count() == 1, "{told}");
+        assert!(told.starts_with("::error title=rollback partial%3A ") && told.lines().count() == 1, "{told}");
         assert!(told.contains("held by a%0Afinalizer"), "{told}");
     }
 

@@ -211,7 +211,7 @@ fn step(document: &Value, record: &Value) -> StepRecord {
 
 fn rollback(record: &Value) -> FinallyRecord {
     let error = (record["status"] != "succeeded").then(|| why(record));
-    FinallyRecord { name: text(&record["activity"]["name"]), crash_safe: false, run: true, error }
+    FinallyRecord { name: text(&record["activity"]["name"]), crash_safe: false, run: true, left_out: false, error }
 }
 
 fn of_the_original(document: &Value) -> Journal {

@@ -69,10 +69,12 @@ fn write_suite(out: &mut String, summary: &Summary, id: usize, class: &str) -> s
     out.push_str("    <properties>\n");
     let reason = summary.reason.as_ref().map(|why| why.kind.as_str());
     for (name, value) in [
+        ("headline", Some(summary.headline.to_string().as_str())),
         ("verdict", Some(summary.verdict.to_string().as_str())),
         ("reason", reason),
         ("recovered", Some(summary.recovered.to_string().as_str())),
         ("ended", Some(&summary.ended)),
+        ("rollback", Some(summary.rollback.to_string().as_str())),
         ("cluster", summary.cluster.as_deref()),
         ("time", Some(&summary.time)),
         ("run", summary.run.as_deref()),

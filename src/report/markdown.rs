@@ -11,17 +11,27 @@ const MOST: usize = 55_000;
 /// The most letters of a name or a phrase.
 const MOST_NAME: usize = 300;
 
+/// The most of what is left that is told one by one.
+const MOST_LEFT: usize = 20;
+
 /// The most cases of an entry that are told.
 const MOST_TOLD: usize = 10;
 
 /// The report of one run.
 pub(crate) fn report(summary: &Summary) -> String {
     let mut out =
-        format!("## {}: {}\n\n{}\n\n", code(&summary.experiment, MOST_NAME), headline(summary), found(summary));
-    for left in &summary.not_undone {
-        let _ = writeln!(out, "- **may be left behind**: {}", code(left, 1_000));
+        format!("## {}: {}\n\n{}\n\n", code(&summary.experiment, MOST_NAME), summary.headline, found(summary));
+    let left = if summary.headline.is_alarm() { "**may be left behind**" } else { "left behind by choice" };
+    for what in summary.left.iter().take(MOST_LEFT) {
+        let _ = writeln!(out, "- {left}: {}", code(what, MOST_NAME));
     }
+    if summary.left.len() > MOST_LEFT {
+        let _ = writeln!(out, "- {left}: {} more, which the journal names", summary.left.len() - MOST_LEFT);
+    }
+    let (verdict, rollback) = (summary.verdict.to_string(), summary.rollback.to_string());
     for (name, value) in [
+        ("verdict", Some(verdict.as_str())),
+        ("rollback", Some(rollback.as_str())),
         ("hypothesis", summary.hypothesis.as_deref()),
         ("reason", summary.reason.as_ref().map(|why| why.text.as_str())),
         ("ended", Some(summary.ended.as_str())),
@@ -63,20 +73,6 @@ pub(crate) fn reports(summaries: &[Summary]) -> String {
     out
 }
 
-/// The verdict in a word or two, whatever is worst first.
-pub(crate) fn headline(summary: &Summary) -> String {
-    let verdict = summary.verdict.to_string();
-    if !summary.not_undone.is_empty() {
-        return format!("rollback failed ({verdict})");
-    }
-    match summary.ended.as_str() {
-        "completed" => verdict,
-        "gate-missed" => format!("{verdict} (gate missed)"),
-        "running" => format!("{verdict} (begun and not ended)"),
-        other => format!("{verdict} ({other})"),
-    }
-}
-
 fn found(summary: &Summary) -> String {
     prose(&summary.sentence)
 }
@@ -112,7 +108,7 @@ fn result(result: CaseResult) -> &'static str {
 /// An entry of a list of experiments, of a few kilobytes at most.
 pub(crate) fn entry(summary: &Summary) -> String {
     let name = code(&summary.experiment, MOST_NAME);
-    let mut out = format!("- **{}** {name}: {}\n", headline(summary), prose(&bounded_sentence(summary)));
+    let mut out = format!("- **{}** {name}: {}\n", summary.headline, prose(&bounded_sentence(summary)));
     let wrong = summary.wrong();
     for case in wrong.iter().take(MOST_TOLD) {
         let seen = code(&case.message, MOST_NAME);

@@ -9,6 +9,7 @@ mod cases;
 mod chaostoolkit;
 pub mod compare;
 pub(crate) mod escape;
+mod headline;
 #[cfg(feature = "report")]
 mod html;
 pub(crate) mod junit;
@@ -20,6 +21,7 @@ mod sentence;
 mod summary;
 mod text;
 
+pub use headline::Headline;
 pub use numbers::{FaultTimes, LoadNumbers, Numbers, PartNumbers};
 #[cfg(feature = "cli")]
 pub(crate) use read::{Told, read};

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::text::line;
 use crate::clock::Timestamp;
 use crate::journal::{
-    CheckRecord, Ended, Evaluation, EventKind, FaultEnd, FaultRecord, Journal, Reason, Source, UndoRecord, Verdict,
-    WATCHED, capital,
+    CheckRecord, Ended, Evaluation, EventKind, FaultEnd, FaultRecord, FinallyRecord, Journal, Reason, Source,
+    UndoRecord, Verdict, WATCHED, capital,
 };
 use crate::rollback::put_back;
 
@@ -15,6 +17,9 @@ const MOST: usize = 240;
 
 /// The phase of the one evaluation that a verdict rests on, unless the method was watched.
 const UNDER_FAULT: &str = "under the fault";
+
+/// What is said of a rollback that the experiment chose not to have.
+const LEFT_OUT: &str = "left out by the rollback strategy";
 
 /// What became of a run's changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,14 +33,15 @@ pub struct Rollback {
 }
 
 /// How a rollback ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum RollbackState {
     /// Nothing was changed.
     NotNeeded,
     /// All is undone, and read back.
     Complete,
-    /// Something is left on, by its user's choice; the rest is undone.
+    /// Something is left by its user's choice, a fault or what the rollback strategy leaves out; the rest is undone.
     Left,
     /// All is undone, but the effect of a fault was still seen when the time of its witness was up.
     NotBack,
@@ -52,7 +58,7 @@ impl fmt::Display for RollbackState {
         f.write_str(match self {
             Self::NotNeeded => "nothing to undo",
             Self::Complete => "complete",
-            Self::Left => "left on by choice",
+            Self::Left => "left by choice",
             Self::NotBack => "undone, but not back",
             Self::Partial => "partial",
             Self::Failed => "failed",
@@ -95,11 +101,13 @@ impl Journal {
     #[must_use]
     pub fn rollback(&self) -> Rollback {
         let mut left: Vec<String> = self.not_undone().iter().map(|left| line(left, MOST).into_owned()).collect();
-        let not_run = self.finally.iter().filter(|step| !step.run && step.error.is_none() && self.reached_method());
-        let not_run: Vec<_> = not_run.map(|step| format!("{}: not run", line(&step.name, MOST))).collect();
+        let due = self.finally.iter().filter(|step| !step.run && step.error.is_none() && self.reached_method());
+        let (left_out, not_run): (Vec<_>, Vec<_>) = due.partition(|step| self.leaves_out(step));
+        let not_run: Vec<_> = not_run.iter().map(|step| format!("{}: not run", line(&step.name, MOST))).collect();
         let chosen = self.faults.iter().filter(|fault| fault.end == FaultEnd::Left);
-        let chosen: Vec<_> =
-            chosen.map(|fault| format!("{}: left on by choice", line(&fault.window.fault, MOST))).collect();
+        let chosen = chosen.map(|fault| format!("{}: left on by choice", line(&fault.window.fault, MOST)));
+        let left_out = left_out.iter().map(|step| format!("{}: {LEFT_OUT}", line(&step.name, MOST)));
+        let chosen: Vec<_> = chosen.chain(left_out).collect();
         let mut remedies = self.by_hand();
         let state = if self.ended == Ended::Running {
             let open = self.faults.iter().filter(|fault| fault.end == FaultEnd::None);
@@ -116,6 +124,7 @@ impl Journal {
         } else if !self.not_back().is_empty() {
             left = self.not_back().iter().map(|left| line(left, MOST).into_owned()).collect();
             remedies.clear();
+            left.extend(not_run);
             left.extend(chosen);
             RollbackState::NotBack
         } else if !not_run.is_empty() {
@@ -171,7 +180,15 @@ impl Journal {
         self.cluster == "the embedded lab"
     }
 
-    fn reached_method(&self) -> bool {
+    /// Whether the rollback strategy left a step of `finally` out. An older version wrote nothing else of one that was not run
+    /// where the engine came to it.
+    pub(super) fn leaves_out(&self, step: &FinallyRecord) -> bool {
+        let ended_early = matches!(self.ended, Ended::Running | Ended::Interrupted { .. } | Ended::Cancelled);
+        let not_run = !step.run && step.error.is_none() && self.reached_method();
+        step.left_out || not_run && !ended_early
+    }
+
+    pub(super) fn reached_method(&self) -> bool {
         self.events.iter().any(|event| event.kind == EventKind::MethodStarted)
     }
 
@@ -231,7 +248,6 @@ impl Journal {
     }
 
     /// Whether the journal holds what a verdict of "met" rests on.
-    #[cfg(feature = "report")]
     pub(super) fn shows_met(&self) -> bool {
         let met = |check: &CheckRecord| check.outcome == "met";
         self.unproved().is_none()

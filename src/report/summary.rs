@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::cases;
+use super::{Headline, RollbackState, cases};
 use crate::journal::{self, Ended, Journal, Verdict};
 
 /// The version of `summary.json`; it grows when a field goes or means something else.
@@ -29,6 +29,8 @@ pub(crate) struct Summary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) test: Option<String>,
     pub(crate) hypothesis: Option<String>,
+    /// What it came to, in a word or two.
+    pub(crate) headline: Headline,
     /// The verdict in one sentence.
     pub(crate) sentence: String,
     pub(crate) verdict: Verdict,
@@ -38,6 +40,10 @@ pub(crate) struct Summary {
     pub(crate) ended: String,
     /// What ended it, where that was not its own plan.
     pub(crate) error: Option<String>,
+    /// What became of its changes.
+    pub(crate) rollback: RollbackState,
+    /// What is left of them or not known to be gone, also by choice, in words.
+    pub(crate) left: Vec<String>,
     /// What may be left behind, in words.
     pub(crate) not_undone: Vec<String>,
     /// What is undone, but was not seen to be back.
@@ -116,6 +122,7 @@ impl Summary {
         let known = journal.source != journal::Source::ChaosToolkit;
         let cases = cases::of(journal);
         let (ended, error) = ended(&journal.ended);
+        let rollback = journal.rollback();
         let file = journal.path().and_then(std::path::Path::file_name);
         Self {
             schema_version: SCHEMA_VERSION,
@@ -123,12 +130,15 @@ impl Summary {
             experiment: journal.experiment.clone(),
             test: journal.test.clone(),
             hypothesis: journal.hypothesis.clone(),
+            headline: journal.headline(),
             sentence: journal.sentence(),
             verdict: journal.verdict,
             reason: journal.reason.as_ref().map(|why| Why { kind: why.kind().to_owned(), text: why.to_string() }),
             recovered: journal.recovered,
             ended: ended.to_owned(),
             error,
+            rollback: rollback.state,
+            left: rollback.left,
             not_undone: journal.not_undone(),
             not_back: journal.not_back(),
             run: known.then(|| journal.run.clone()),
@@ -152,20 +162,6 @@ impl Summary {
     #[cfg(feature = "cli")]
     pub(crate) fn is_clean(&self) -> bool {
         self.counts.failed == 0 && self.counts.errors == 0
-    }
-
-    /// What may need somebody's attention first: a fault that may be left, then what failed, what is unknown, and the rest.
-    #[cfg(feature = "report")]
-    pub(crate) fn urgency(&self) -> u8 {
-        match self.verdict {
-            _ if !self.not_undone.is_empty() => 0,
-            _ if !self.not_back.is_empty() => 1,
-            _ if !matches!(self.ended.as_str(), "completed" | "gate-missed" | "stopped") => 2,
-            Verdict::Deviated => 3,
-            Verdict::Inconclusive => 4,
-            Verdict::NotJudged => 5,
-            Verdict::Met => 6,
-        }
     }
 
     /// As indented JSON with a final newline.

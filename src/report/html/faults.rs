@@ -4,6 +4,7 @@ use std::fmt::{Result, Write};
 
 use super::{badge, left_out, table, text, within};
 use crate::journal::{FaultEnd, FaultRecord, Journal};
+use crate::report::headline::Mark;
 use crate::rollback::UndoOutcome;
 
 pub(super) fn write(out: &mut String, journal: &Journal) -> Result {
@@ -19,9 +20,9 @@ pub(super) fn write(out: &mut String, journal: &Journal) -> Result {
         table(out, "Steps of finally", &["step", "how it went", "survives a crash"], |out| {
             left = within(out, 60_000, journal.finally.iter(), |out, step| {
                 let how = match (&step.error, step.run) {
-                    (Some(error), _) => format!("{} {}", badge("failed"), text(error, 400)),
-                    (None, true) => badge("done"),
-                    (None, false) => badge("not run"),
+                    (Some(error), _) => format!("{} {}", badge(Mark::Bad, "failed"), text(error, 400)),
+                    (None, true) => badge(Mark::Good, "done"),
+                    (None, false) => badge(Mark::None, "not run"),
                 };
                 let safe = if step.crash_safe { "yes" } else { "no" };
                 writeln!(out, "<tr><th scope=\"row\">{}</th><td>{how}</td><td>{safe}</td></tr>", text(&step.name, 300))
@@ -36,9 +37,9 @@ pub(super) fn write(out: &mut String, journal: &Journal) -> Result {
 fn one(out: &mut String, journal: &Journal, fault: &FaultRecord) -> Result {
     let window = &fault.window;
     let proof = match (&fault.trusted, fault.proved) {
-        (_, true) => badge("proved"),
-        (Some(why), false) => format!("{} {}", badge("believed without proof"), text(why, 300)),
-        (None, false) => format!("{} {}", badge("not proved"), text(&fault.remedy, 300)),
+        (_, true) => badge(Mark::Good, "proved"),
+        (Some(why), false) => format!("{} {}", badge(Mark::None, "believed without proof"), text(why, 300)),
+        (None, false) => format!("{} {}", badge(Mark::Unknown, "not proved"), text(&fault.remedy, 300)),
     };
     writeln!(out, "<article><h3>{}</h3><p>{proof}</p>", text(&window.fault, 300))?;
     let targets: Vec<_> = fault.targets.iter().take(30).map(|target| text(target, 120)).collect();
@@ -75,14 +76,14 @@ fn one(out: &mut String, journal: &Journal, fault: &FaultRecord) -> Result {
         let mut left = 0;
         table(out, "Undos", &["undo", "how it ended"], |out| {
             left = within(out, 60_000, fault.undo.iter(), |out, undo| {
-                let (word, detail) = match &undo.outcome {
-                    UndoOutcome::Reverted => ("reverted", ""),
-                    UndoOutcome::TargetGone { proof } => ("target gone", proof.as_str()),
-                    UndoOutcome::Unverified { why } => ("unverified", why.as_str()),
-                    UndoOutcome::Leaked { why } => ("leaked", why.as_str()),
+                let (mark, word, detail) = match &undo.outcome {
+                    UndoOutcome::Reverted => (Mark::Good, "reverted", ""),
+                    UndoOutcome::TargetGone { proof } => (Mark::None, "target gone", proof.as_str()),
+                    UndoOutcome::Unverified { why } => (Mark::Unknown, "unverified", why.as_str()),
+                    UndoOutcome::Leaked { why } => (Mark::Bad, "leaked", why.as_str()),
                 };
                 let (undo, detail) = (text(&undo.undo, 300), text(detail, 400));
-                writeln!(out, "<tr><th scope=\"row\">{undo}</th><td>{} {detail}</td></tr>", badge(word))
+                writeln!(out, "<tr><th scope=\"row\">{undo}</th><td>{} {detail}</td></tr>", badge(mark, word))
             })?;
             Ok(())
         })?;

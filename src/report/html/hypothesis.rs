@@ -3,7 +3,7 @@
 use std::fmt::{Result, Write};
 
 use super::axis::Axis;
-use super::{badge, evidence, left_out, sparkline, table, text, within};
+use super::{evidence, left_out, outcome, sparkline, table, text, within};
 use crate::journal::{CheckRecord, Ended, Evaluation, Journal, WATCHED};
 
 /// The phases that every run has a column for.
@@ -56,7 +56,7 @@ pub(super) fn write(out: &mut String, journal: &Journal) -> Result {
     let left = within(out, 200_000, told, |out, (evaluation, check)| {
         let open = if check.outcome == "not-met" { " open" } else { "" };
         let (from, to) = (journal.offset(evaluation.started), journal.offset(evaluation.ended));
-        write!(out, "<details{open}><summary>{} {}: ", badge(&check.outcome), text(&evaluation.phase, 60))?;
+        write!(out, "<details{open}><summary>{} {}: ", outcome(&check.outcome), text(&evaluation.phase, 60))?;
         writeln!(out, "{}</summary><p>From {from} to {to}.</p>", text(&check.check, 300))?;
         evidence::check(out, journal, check)?;
         writeln!(out, "</details>")
@@ -99,7 +99,7 @@ fn cell(out: &mut String, journal: &Journal, phase: &str, name: &str) -> Result 
     let Some((evaluation, check)) = first("not-met").or_else(|| first("inconclusive")).or(all.last()) else {
         return write!(out, "<span class=\"faint\">not judged: {}</span>", not_judged(journal, phase));
     };
-    write!(out, "{} {}", badge(&check.outcome), text(&check.phrase, 400))?;
+    write!(out, "{} {}", outcome(&check.outcome), text(&check.phrase, 400))?;
     if all.len() > 1 {
         let same = all.iter().filter(|(_, other)| other.outcome == check.outcome).count();
         write!(out, " <span class=\"faint\">({same} of {} judgements)</span>", all.len())?;

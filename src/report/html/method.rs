@@ -4,6 +4,7 @@ use std::fmt::{Result, Write};
 
 use super::{badge, evidence, left_out, table, text, within};
 use crate::journal::{Journal, SafeguardRecord, StepStatus};
+use crate::report::headline::Mark;
 
 pub(super) fn write(out: &mut String, journal: &Journal) -> Result {
     writeln!(out, "<section id=\"method\"><h2>Method</h2>")?;
@@ -24,17 +25,17 @@ fn steps(out: &mut String, journal: &Journal) -> Result {
     let mut left = 0;
     table(out, "Steps of the method", &["step", "", "from", "to", "how it ended", "stands at"], |out| {
         left = within(out, 200_000, journal.steps.iter(), |out, step| {
-            let (word, why) = match &step.status {
-                StepStatus::Succeeded => ("succeeded", ""),
-                StepStatus::Failed { error } => ("failed", error.as_str()),
-                StepStatus::Panicked { message } => ("panicked", message.as_str()),
-                StepStatus::Stopped => ("stopped", "it was running when the run ended"),
-                StepStatus::NotRun => ("not run", step.infos.first().map_or("", String::as_str)),
+            let (mark, word, why) = match &step.status {
+                StepStatus::Succeeded => (Mark::Good, "succeeded", ""),
+                StepStatus::Failed { error } => (Mark::Bad, "failed", error.as_str()),
+                StepStatus::Panicked { message } => (Mark::Bad, "panicked", message.as_str()),
+                StepStatus::Stopped => (Mark::Unknown, "stopped", "it was running when the run ended"),
+                StepStatus::NotRun => (Mark::None, "not run", step.infos.first().map_or("", String::as_str)),
             };
             let at = |at: Option<crate::clock::Timestamp>| at.map_or("–".to_owned(), |at| journal.offset(at));
             write!(out, "<tr><th scope=\"row\">{}</th><td>{}", text(&step.name, 300), text(&step.kind, 20))?;
             write!(out, "</td><td>{}</td><td>{}</td>", at(step.started), at(step.ended))?;
-            write!(out, "<td>{} {}", badge(word), text(why, 600))?;
+            write!(out, "<td>{} {}", badge(mark, word), text(why, 600))?;
             for warning in step.warnings.iter().take(5) {
                 write!(out, "<br><span class=\"warning\">warning: {}</span>", text(warning, 300))?;
             }
@@ -53,10 +54,10 @@ fn steps(out: &mut String, journal: &Journal) -> Result {
 
 fn safeguard(out: &mut String, journal: &Journal, guard: &SafeguardRecord) -> Result {
     let state = match (&guard.broken, guard.held_at) {
-        (Some(breach), _) if breach.look.outcome == "not-met" => badge("broken"),
-        (Some(_), _) => badge("inconclusive"),
-        (None, Some(_)) => badge("met"),
-        (None, None) => badge("never judged"),
+        (Some(breach), _) if breach.look.outcome == "not-met" => badge(Mark::Bad, "broken"),
+        (Some(_), _) => badge(Mark::Unknown, "inconclusive"),
+        (None, Some(_)) => badge(Mark::Good, "met"),
+        (None, None) => badge(Mark::None, "never judged"),
     };
     writeln!(out, "<article><h4>{}</h4><p>{state} Looked at {} times, ", text(&guard.check, 300), guard.looks)?;
     write!(out, "every {:?}, {} times without evidence", guard.every, guard.unknown)?;

@@ -24,6 +24,7 @@ use std::fmt::{Result, Write};
 use super::text::{line, visible};
 use crate::journal::Journal;
 use crate::page;
+use crate::report::headline::Mark;
 
 const STYLE: &str = concat!(include_str!("../../page/page.css"), include_str!("page.css"));
 const SCRIPT: &str = include_str!("page.js");
@@ -107,15 +108,14 @@ fn table(out: &mut String, name: &str, head: &[&str], rows: impl FnOnce(&mut Str
 }
 
 /// A mark with its word: what it says does not hang on a colour.
-fn badge(outcome: &str) -> String {
-    let (class, sign) = match outcome {
-        "met" | "succeeded" | "complete" | "reverted" | "proved" | "done" => ("good", "✓"),
-        "not-met" | "deviated" | "failed" | "panicked" | "leaked" | "broken" => ("bad", "✗"),
-        "inconclusive" | "unverified" | "not proved" | "partial" | "stopped" | "left on by choice" => ("unknown", "?"),
-        _ => ("none", "–"),
-    };
-    let word = if outcome == "not-met" { "not met" } else { outcome };
-    format!("<span class=\"badge {class}\"><span aria-hidden=\"true\">{sign}</span> {}</span>", text(word, 40))
+fn badge(mark: Mark, word: &str) -> String {
+    let (class, sign, word) = (mark.class(), mark.sign(), text(word, 40));
+    format!("<span class=\"badge {class}\"><span aria-hidden=\"true\">{sign}</span> {word}</span>")
+}
+
+/// The mark of a check's outcome, as a journal names it.
+fn outcome(of: &str) -> String {
+    badge(Mark::of_outcome(of), if of == "not-met" { "not met" } else { of })
 }
 
 #[cfg(test)]

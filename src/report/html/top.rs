@@ -4,17 +4,19 @@ use std::fmt::{Result, Write};
 use std::time::Duration;
 
 use super::{badge, table, text, within};
-use crate::journal::{Ended, Journal, Verdict};
+use crate::journal::{Journal, Verdict, capital};
 use crate::page::scale::{latency_label, round};
-use crate::report::{FaultTimes, LoadNumbers, PartNumbers, RollbackState};
+use crate::report::headline::Mark;
+use crate::report::{FaultTimes, LoadNumbers, PartNumbers};
 
 /// The faults that have a column among the key numbers.
 const MOST_FAULTS: usize = 6;
 
 pub(super) fn write(out: &mut String, journal: &Journal) -> Result {
     let rollback = journal.rollback();
-    let (class, sign, word) = headline(journal, rollback.state);
-    writeln!(out, "<header class=\"verdict {class}\">")?;
+    let (headline, mark) = (journal.headline(), journal.headline().mark());
+    writeln!(out, "<header class=\"verdict {}\">", mark.class())?;
+    let (sign, word) = (mark.sign(), capital(&headline.to_string()));
     writeln!(out, "<p class=\"word\"><span aria-hidden=\"true\">{sign}</span> {word}</p>")?;
     writeln!(out, "<h1>{}</h1>", text(&journal.experiment, 400))?;
     writeln!(out, "<p class=\"sentence\">{}</p>", text(&journal.sentence(), 3000))?;
@@ -22,19 +24,21 @@ pub(super) fn write(out: &mut String, journal: &Journal) -> Result {
     if let Some(hypothesis) = &journal.hypothesis {
         write!(out, "<div><dt>hypothesis</dt><dd>{}</dd></div>", text(hypothesis, 300))?;
     }
-    let state = rollback.state.to_string();
-    for (term, value) in [("verdict", journal.verdict.to_string()), ("rollback", state)] {
-        write!(out, "<div><dt>{term}</dt><dd>{}</dd></div>", badge(&value))?;
-    }
-    let (recovered, when) = match journal.recovered_within() {
-        Some(within) => ("met".to_owned(), format!(", within {:.1} s of the undo", within.as_secs_f64())),
-        // A recovery without the judgement that shows it is not shown as one.
-        None if journal.recovered == Verdict::Met && !journal.faults.is_empty() => {
-            ("not known".to_owned(), String::new())
+    let (verdict, state) = (journal.verdict, rollback.state);
+    // A verdict without the evaluations that show it has no mark of one.
+    let shown = verdict != Verdict::Met || journal.shows_met();
+    let of_verdict = if shown { Mark::of(verdict) } else { Mark::Unknown };
+    write!(out, "<div><dt>verdict</dt><dd>{}</dd></div>", badge(of_verdict, &verdict.to_string()))?;
+    write!(out, "<div><dt>rollback</dt><dd>{}</dd></div>", badge(state.mark(), &state.to_string()))?;
+    let (mark, recovered, when) = match (journal.recovered_within(), journal.recovered) {
+        (Some(within), _) => {
+            (Mark::Good, "met".to_owned(), format!(", within {:.1} s of the undo", within.as_secs_f64()))
         }
-        None => (journal.recovered.to_string(), String::new()),
+        // A recovery without the judgement that shows it is not shown as one.
+        (None, Verdict::Met) if !journal.faults.is_empty() => (Mark::Unknown, "not known".to_owned(), String::new()),
+        (None, verdict) => (Mark::of(verdict), verdict.to_string(), String::new()),
     };
-    write!(out, "<div><dt>recovered</dt><dd>{}{when}</dd></div>", badge(&recovered))?;
+    write!(out, "<div><dt>recovered</dt><dd>{}{when}</dd></div>", badge(mark, &recovered))?;
     let length = journal.offset(journal.finished);
     write!(
         out,
@@ -60,25 +64,6 @@ pub(super) fn write(out: &mut String, journal: &Journal) -> Result {
         "<a href=\"#hypothesis\">Hypothesis</a> <a href=\"#faults\">Faults</a> <a href=\"#method\">Method</a> "
     )?;
     writeln!(out, "<a href=\"#logs\">Logs and events</a> <a href=\"#again\">Run it again</a></nav></header>")
-}
-
-/// What is shown largest: what is wrong with the cluster goes before what was found about the hypothesis.
-fn headline(journal: &Journal, rollback: RollbackState) -> (&'static str, &'static str, &'static str) {
-    match (rollback, &journal.ended, journal.verdict) {
-        (RollbackState::Failed, ..) => ("bad", "✗", "Rollback failed"),
-        (RollbackState::Partial, ..) => ("bad", "✗", "Rollback partial"),
-        (RollbackState::NotBack, ..) => ("bad", "✗", "Undone, but not back"),
-        (_, Ended::Running, _) => ("unknown", "?", "Not ended"),
-        (.., Verdict::Deviated) => ("bad", "✗", "Deviated"),
-        (_, Ended::GateMissed, _) => ("unknown", "?", "Gate missed"),
-        (_, Ended::Interrupted { .. } | Ended::Cancelled, _) => ("unknown", "?", "Interrupted"),
-        (_, Ended::Stopped { .. }, _) => ("unknown", "?", "Stopped"),
-        (_, Ended::Failed { .. } | Ended::Panicked { .. }, _) => ("unknown", "?", "Experiment failed"),
-        // A verdict without the evaluations that show it is not shown as one.
-        (.., Verdict::Met) if journal.shows_met() => ("good", "✓", "Met"),
-        (.., Verdict::Met | Verdict::Inconclusive) => ("unknown", "?", "Inconclusive"),
-        (.., Verdict::NotJudged) => ("none", "–", "Not judged"),
-    }
 }
 
 pub(super) fn numbers(out: &mut String, journal: &Journal) -> Result {

@@ -256,6 +256,7 @@ fn each_way_of_leaving_something_has_its_state() {
         name: "restore the quota".into(),
         crash_safe: false,
         run,
+        left_out: false,
         error: error.map(str::to_owned),
     };
     let mut journal = sample();
@@ -263,6 +264,8 @@ fn each_way_of_leaving_something_has_its_state() {
     assert_eq!(journal.rollback().left, ["restore the quota: 403"]);
     assert_eq!(journal.rollback().state, RollbackState::Partial);
     journal.finally = vec![finally(false, None)];
+    assert_eq!(journal.rollback().left, ["restore the quota: left out by the rollback strategy"]);
+    journal.ended = Ended::Cancelled;
     assert_eq!(journal.rollback().left, ["restore the quota: not run"]);
     journal.events.retain(|event| event.kind != EventKind::MethodStarted);
     assert_eq!(journal.rollback().state, RollbackState::Complete, "nothing was changed that it would put back");

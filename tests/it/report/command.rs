@@ -38,10 +38,10 @@ fn the_last_run_is_told_what_failed_first() {
     let (code, told, said) = report(out.path(), &["--last", "--under", "."]);
     assert_eq!((code, said.as_str()), (0, ""), "{told}");
     let lines: Vec<_> = told.lines().collect();
-    let head = "1 rollback failed (met); 1 met; 1 inconclusive (panicked); 1 deviated, as asserted; \
-2 inconclusive (gate missed), as asserted; 2 met, as asserted";
+    let head = "1 rollback partial; 1 met; 1 experiment failed; 1 deviated, as asserted; \
+2 gate missed, as asserted; 2 met, as asserted";
     assert!(lines[0].starts_with("The last run of tests (nextest-new) in ") && lines[0].contains(head), "{}", lines[0]);
-    assert!(lines[1].starts_with("rollback failed (met): held (5 of 6 cases as they should be) it.report"), "{told}");
+    assert!(lines[1].starts_with("rollback partial: held (5 of 6 cases as they should be) it.report"), "{told}");
     assert!(lines[3].contains("undo: delete networkpolicy default/steadfast-<run>-2: unverified"), "{told}");
     let twice = lines.iter().position(|line| line.starts_with("met: twice ")).expect("it is told");
     assert_eq!(lines[twice + 1], "    its test failed: expected the verdict deviated");
@@ -79,9 +79,9 @@ fn a_journal_that_was_never_finished_says_so_in_each_format() {
         ("html", "<!doctype html>"),
         ("text", "The run has not ended."),
         ("junit", "<error message=\"the run has not ended"),
-        ("markdown", "not judged (begun and not ended)"),
+        ("markdown", ": not ended\n"),
         ("json", "\"ended\": \"running\""),
-        ("github", "::warning title=not judged (begun and not ended)"),
+        ("github", "::warning title=not ended%3A "),
     ] {
         let (code, told, said) = report(out.path(), &["--format", format, path]);
         assert!(code == 0 && told.contains(part), "{format}: {told}{said}");
@@ -97,7 +97,7 @@ fn files_are_made_by_their_extension_and_say_where_they_are() {
     let journals: Vec<_> = ENDINGS.iter().map(|ending| folder(ending) + "/journal.json").collect();
     let mut journals: Vec<_> = journals.iter().map(String::as_str).collect();
     for (file, part) in [
-        ("all.html", "<td>rollback failed (met)</td><td>held<br>"),
+        ("all.html", "</span> rollback partial</td><td>held<br>"),
         ("all.xml", "<testsuite name=\"front answers\""),
         ("all.md", "## `front without back`: deviated"),
         ("all.json", "\"experiments\": ["),

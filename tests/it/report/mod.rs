@@ -179,7 +179,7 @@ fn each_ending_is_told_in_each_format_and_in_the_merged_files() {
     assert!(junit.contains("<error message=\"over a wire\""), "{junit}");
     let (summary, _, markdown) = told("left", "met", "completed", [6, 1, 0, 0]);
     assert_eq!(summary["notUndone"].as_array().map(Vec::len), Some(1));
-    assert!(markdown.contains(": rollback failed (met)") && markdown.contains("**may be left behind**"), "{markdown}");
+    assert!(markdown.contains(": rollback partial\n") && markdown.contains("**may be left behind**"), "{markdown}");
 
     let merged = json(out.path().join("summary.json"));
     let rows: Vec<_> = merged["experiments"].as_array().unwrap().iter().map(|row| row["folder"].as_str()).collect();
@@ -238,11 +238,8 @@ fn github_is_told_by_itself_of_what_fails_every_test() {
     let errors: Vec<_> = annotations.iter().filter(|line| line.starts_with("::error")).collect();
     // What is left, and the one assertion that fails; a deviation that is expected is none.
     assert_eq!(errors.len(), 2, "{told}");
-    let left = errors.iter().find(|line| line.contains("a fault may be left")).expect("told");
-    assert!(
-        left.starts_with("::error title=a fault may be left%3A held,file=tests/it/report/endings.rs,line="),
-        "{left}"
-    );
+    let left = errors.iter().find(|line| line.contains("title=rollback partial")).expect("told");
+    assert!(left.starts_with("::error title=rollback partial%3A held,file=tests/it/report/endings.rs,line="), "{left}");
     let failed = errors.iter().find(|line| line.contains("expected the verdict deviated")).expect("told");
     assert!(failed.contains(",file=tests/it/report/endings.rs,line=36::"), "{failed}");
     let warnings = annotations.iter().filter(|line| line.starts_with("::warning")).count();
@@ -256,7 +253,7 @@ fn github_is_told_by_itself_of_what_fails_every_test() {
 
     let mut none = child(out.path(), "left");
     none.env("GITHUB_ACTIONS", "true").env("STEADFAST_REPORT", "none");
-    assert!(!finished(none).0.contains("::error title=a fault"));
+    assert!(!finished(none).0.contains("::error title=rollback"));
 }
 
 #[test]
