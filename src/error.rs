@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use crate::BoxError;
+use crate::journal::text::printed_lines;
 
 /// Whatever a test fails with. `?` takes any error, of this crate or of another, and text.
 ///
@@ -54,12 +55,12 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut told = self.0.to_string();
-        f.write_str(&told)?;
+        f.write_str(&printed_lines(&told))?;
         let mut cause = self.0.source();
         while let Some(behind) = cause {
             let text = behind.to_string();
             if !told.contains(&text) {
-                write!(f, "\n  because: {text}")?;
+                write!(f, "\n  because: {}", printed_lines(&text))?;
             }
             (told, cause) = (format!("{told}{text}"), behind.source());
         }

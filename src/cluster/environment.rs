@@ -132,6 +132,14 @@ impl Environment for Cluster {
         self.next_journal()
     }
 
+    fn sweep(&self) -> Option<(String, Option<PathBuf>)> {
+        match &self.inner.ground {
+            #[cfg(feature = "lab")]
+            Ground::Embedded(_) => None,
+            Ground::Network(network) => Some(network.sweep()),
+        }
+    }
+
     fn began(&self, journal: &Path) {
         publish::began(&publish::root(), journal);
     }

@@ -1,13 +1,14 @@
 //! A cluster over a network.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::ClusterError;
 use super::kind::{self, Mapped};
 use crate::clock::Clock;
 use crate::kubernetes::{Context, KubeUndoer, Kubernetes, ServiceAddresses};
-use crate::rollback::{Connect, Header, IN_CLUSTER, Ledger, LedgerError, StateDir, Undoer, this_host};
+use crate::rollback::{Connect, Header, IN_CLUSTER, Ledger, LedgerError, StateDir, Undoer, sweep_command, this_host};
 use crate::transport::{Network, Transport};
 
 /// A context and who the cluster behind it is.
@@ -63,6 +64,17 @@ impl NetworkCluster {
         format!("context {:?} ({})", self.context.name, self.context.server)
     }
 
+    /// The file that the context is from, if that is not the user's own.
+    fn kubeconfig(&self) -> Option<PathBuf> {
+        self.context.kubeconfig.clone().or_else(|| crate::variables::path("KUBECONFIG"))
+    }
+
+    /// How a person sweeps it, also in another shell, and the kubeconfig for that.
+    pub(super) fn sweep(&self) -> (String, Option<PathBuf>) {
+        let kubeconfig = self.kubeconfig();
+        (sweep_command(&self.context.name, kubeconfig.as_deref()), kubeconfig)
+    }
+
     pub(super) fn kubernetes(&self) -> Result<Kubernetes, ClusterError> {
         Ok(self.context.connect()?)
     }
@@ -98,7 +110,7 @@ impl NetworkCluster {
             cluster: self.uid.clone(),
             server: self.context.server.clone(),
             context: self.context.name.clone(),
-            kubeconfig: self.context.kubeconfig.clone().or_else(|| crate::variables::path("KUBECONFIG")),
+            kubeconfig: self.kubeconfig(),
             pid: std::process::id(),
             host: this_host(),
             started: clock.now(),

@@ -41,6 +41,12 @@ pub trait Environment: Send + Sync {
     /// Which layers stand ready to undo, in words, each for the death of the one before.
     fn undo_layers(&self) -> Vec<String>;
 
+    /// The command with which a person sweeps what a dead run left, and the kubeconfig that is needed for it, if it is not
+    /// the one that tools take by themselves; `None` where everything dies with this process.
+    fn sweep(&self) -> Option<(String, Option<PathBuf>)> {
+        None
+    }
+
     /// How a place is held for one run alone; `None` where nobody else can come.
     fn hold(&self, place: &Place) -> Option<Arc<dyn Hold>> {
         let _ = place;
@@ -82,7 +88,7 @@ pub trait Environment: Send + Sync {
         let _ = (run, experiment, number, window);
     }
 
-    /// A run begins, whose journal will be stored there.
+    /// A run has begun, and its journal is stored there for the first time: it is found even if this process dies.
     fn began(&self, journal: &Path) {
         let _ = journal;
     }

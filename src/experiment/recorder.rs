@@ -96,7 +96,6 @@ impl Recorder {
         let outputs = environment.outputs();
         let file = path.unwrap_or_else(|| environment.journal_file());
         let (test, path) = (test_of(&outputs, &file), outputs.join(file));
-        environment.began(&path);
         let store: Store = Box::new(move |journal| {
             journal.test = Some(test.clone());
             journal.write(&path)
@@ -135,7 +134,10 @@ impl Recorder {
         let now = clock.now();
         let trace = environment.trace(&name, title, now);
         let span = spans::run(&name, title, &environment.describe());
+        let (sweep, kubeconfig) = environment.sweep().unzip();
         let mut journal = Journal {
+            sweep,
+            kubeconfig: kubeconfig.flatten(),
             hypothesis: hypothesis.map(|h| h.title.clone()),
             run: name,
             seed: environment.seed(),
@@ -145,6 +147,9 @@ impl Recorder {
         };
         // Written once before anything is touched: a path that cannot be written is found now, not after the faults.
         store(&mut journal)?;
+        if let Some(path) = journal.path() {
+            environment.began(path);
+        }
         let recorder = Self {
             environment,
             clock,

@@ -11,6 +11,7 @@ mod stable;
 mod store;
 mod summary;
 mod telemetry;
+pub(crate) mod text;
 mod trace;
 mod verdict;
 mod window;
@@ -87,6 +88,13 @@ pub struct Journal {
     pub seed: Seed,
     /// The cluster, in words.
     pub cluster: String,
+    /// The command with which a person sweeps what this run may leave there, as a shell takes it. Absent where everything
+    /// goes with the process, and in a journal of an older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sweep: Option<String>,
+    /// The kubeconfig that its context is from, where that is not the one that kubectl takes by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubeconfig: Option<PathBuf>,
     /// Virtual or real time.
     pub time: Time,
     /// When it started.
@@ -137,6 +145,8 @@ impl Journal {
             run: String::new(),
             seed: Seed(0),
             cluster,
+            sweep: None,
+            kubeconfig: None,
             time,
             started,
             finished: started,
@@ -192,5 +202,5 @@ impl Journal {
 
 /// Says on standard error what has no other way to the user.
 pub(crate) fn complain(what: &(impl std::fmt::Display + ?Sized)) {
-    eprintln!("steadfast: {what}");
+    eprintln!("steadfast: {}", text::printed_lines(&what.to_string()));
 }

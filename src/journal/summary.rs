@@ -2,8 +2,12 @@
 
 use std::fmt::Write;
 
+use super::text::printed;
 use super::{Breach, Ended, FaultRecord, Journal, SafeguardRecord, Source, Verdict, WATCHED};
 use crate::clock::Timestamp;
+
+/// The most letters of one text of others.
+const MOST: usize = 2_000;
 
 impl Journal {
     /// The verdict and its evidence in a few sentences: what each check saw, from when to when each fault was on,
@@ -22,33 +26,33 @@ impl Journal {
     }
 
     fn write_summary(&self, out: &mut String) -> std::fmt::Result {
-        writeln!(out, "{}: {}", self.experiment, self.verdict)?;
+        writeln!(out, "{}: {}", plain(&self.experiment), self.verdict)?;
         if let Some(reason) = &self.reason {
-            writeln!(out, "  because {reason}")?;
+            writeln!(out, "  because {}", plain(&reason.to_string()))?;
         }
         match &self.ended {
             Ended::Completed | Ended::GateMissed => {}
             Ended::Running => writeln!(out, "  The run has not ended.")?,
-            Ended::Failed { error } => writeln!(out, "  The run failed: {error}")?,
-            Ended::Panicked { message } => writeln!(out, "  A closure panicked: {message}")?,
-            Ended::Interrupted { signal } => writeln!(out, "  The run was interrupted by {signal}.")?,
-            Ended::Stopped { by } => writeln!(out, "  The run was stopped and undone by {by}.")?,
+            Ended::Failed { error } => writeln!(out, "  The run failed: {}", plain(error))?,
+            Ended::Panicked { message } => writeln!(out, "  A closure panicked: {}", plain(message))?,
+            Ended::Interrupted { signal } => writeln!(out, "  The run was interrupted by {}.", plain(signal))?,
+            Ended::Stopped { by } => writeln!(out, "  The run was stopped and undone by {}.", plain(by))?,
             Ended::Cancelled => writeln!(out, "  The run was dropped before its end.")?,
         }
         for evaluation in self.told() {
             writeln!(
                 out,
                 "  {} (from {} to {}), {}: {}",
-                capital(&evaluation.phase),
+                capital(&plain(&evaluation.phase)),
                 self.offset(evaluation.started),
                 self.offset(evaluation.ended),
-                self.hypothesis.as_deref().unwrap_or("the hypothesis"),
+                plain(self.hypothesis.as_deref().unwrap_or("the hypothesis")),
                 evaluation.verdict
             )?;
             for check in &evaluation.checks {
-                writeln!(out, "    - {}: {}", check.check, check.phrase)?;
+                writeln!(out, "    - {}: {}", plain(&check.check), plain(&check.phrase))?;
                 for warning in &check.warnings {
-                    writeln!(out, "      warning: {warning}")?;
+                    writeln!(out, "      warning: {}", plain(warning))?;
                 }
             }
         }
@@ -59,10 +63,15 @@ impl Journal {
             self.write_fault(out, fault)?;
         }
         for step in self.finally.iter().filter(|step| step.error.is_some()) {
-            writeln!(out, "  Finally, {} failed: {}", step.name, step.error.as_deref().unwrap_or_default())?;
+            writeln!(
+                out,
+                "  Finally, {} failed: {}",
+                plain(&step.name),
+                plain(step.error.as_deref().unwrap_or_default())
+            )?;
         }
         if let Some(path) = &self.path {
-            writeln!(out, "  journal: {}", path.display())?;
+            writeln!(out, "  journal: {}", plain(&path.to_string_lossy()))?;
         }
         match self.source {
             Source::ChaosToolkit if self.steps.is_empty() => Ok(()),
@@ -81,7 +90,7 @@ impl Journal {
 
     fn write_safeguard(&self, out: &mut String, safeguard: &SafeguardRecord) -> std::fmt::Result {
         let SafeguardRecord { check, looks, unknown, held_at, broken, .. } = safeguard;
-        write!(out, "  The safeguard \"{check}\", looked at {looks} times")?;
+        write!(out, "  The safeguard \"{}\", looked at {looks} times", plain(check))?;
         if *unknown > 0 {
             write!(out, " ({unknown} without evidence)")?;
         }
@@ -90,35 +99,40 @@ impl Journal {
             None => write!(out, ", was never seen to hold")?,
         }
         let Some(Breach { since, at, look }) = broken else { return writeln!(out, ".") };
-        let (since, at, phrase) = (self.offset(*since), self.offset(*at), &look.phrase);
+        let (since, at, phrase) = (self.offset(*since), self.offset(*at), plain(&look.phrase));
         let found = if look.outcome == "not-met" { "broken" } else { "not known" };
         writeln!(out, " and was {found} since {since}: {phrase}; it stopped the run at {at}.")?;
         for warning in &look.warnings {
-            writeln!(out, "      warning: {warning}")?;
+            writeln!(out, "      warning: {}", plain(warning))?;
         }
         Ok(())
     }
 
     fn write_fault(&self, out: &mut String, fault: &FaultRecord) -> std::fmt::Result {
         let window = &fault.window;
-        write!(out, "  The fault \"{}\" on {}", window.fault, fault.targets.join(", "))?;
+        write!(out, "  The fault \"{}\" on {}", plain(&window.fault), plain(&fault.targets.join(", ")))?;
         match (window.effective, window.undone.or(window.undo_requested)) {
             (Some(on), Some(off)) => writeln!(out, " was on from {} to {}.", self.offset(on), self.offset(off))?,
             (Some(on), None) => writeln!(out, " is on since {}.", self.offset(on))?,
             (None, _) => writeln!(out, " was requested at {} and never seen.", self.offset(window.requested))?,
         }
         if let Some(why) = &fault.trusted {
-            writeln!(out, "    believed without proof: {why}")?;
+            writeln!(out, "    believed without proof: {}", plain(why))?;
         }
         for sighting in &fault.sightings {
             let mark = if sighting.as_expected { "" } else { " (not as expected)" };
-            writeln!(out, "    {} ({}): {}{mark}", sighting.when, self.offset(sighting.at), sighting.saw)?;
+            writeln!(out, "    {} ({}): {}{mark}", sighting.when, self.offset(sighting.at), plain(&sighting.saw))?;
         }
         for undo in &fault.undo {
-            writeln!(out, "    {}: {}", undo.undo, undo.outcome)?;
+            writeln!(out, "    {}: {}", plain(&undo.undo), plain(&undo.outcome.to_string()))?;
         }
         Ok(())
     }
+}
+
+/// Text of others on one line.
+fn plain(text: &str) -> String {
+    printed(text, MOST)
 }
 
 /// The text with a capital first letter.

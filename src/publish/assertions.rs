@@ -17,7 +17,8 @@ impl Journal {
     pub fn assert_recovered(&self) {
         self.assert_as_before();
         if self.recovered != Verdict::Met {
-            self.fail(&format!("expected recovery, which is {}", self.recovered));
+            let what = format!("expected recovery, which is {}", self.recovered);
+            self.fail(&what, &what);
         }
     }
 
@@ -33,7 +34,7 @@ impl Journal {
         self.assert_as_before();
         let what = format!("expected the verdict {expected}");
         if self.verdict != expected {
-            self.fail(&what);
+            self.fail(&what, &format!("{what}: it is {}", self.verdict));
         }
         note_assertion(self, &what, true);
     }
@@ -41,17 +42,20 @@ impl Journal {
     #[track_caller]
     fn assert_as_before(&self) {
         if !self.not_undone().is_empty() {
-            self.fail("rollback failed, a fault may be left");
+            let what = "rollback failed, a fault may be left";
+            self.fail(what, &format!("{what}: {}", self.not_undone().join("; ")));
         }
         if !self.not_back().is_empty() {
-            self.fail("everything is undone, but not back as it was");
+            let what = "everything is undone, but not back as it was";
+            self.fail(what, &format!("{what}: {}", self.not_back().join("; ")));
         }
     }
 
+    /// `told` is `what` with what was found instead.
     #[track_caller]
-    fn fail(&self, what: &str) -> ! {
+    fn fail(&self, what: &str, told: &str) -> ! {
         note_assertion(self, what, false);
-        assertion_failed(&self.experiment, &format!("{what}: it is {}", self.verdict), Location::caller());
+        assertion_failed(&self.experiment, told, Location::caller());
         panic!("{what}:\n{}", self.summary());
     }
 }

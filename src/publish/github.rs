@@ -36,13 +36,18 @@ pub(super) fn add_to_step_summary(path: &Path, summary: &Summary) -> io::Result<
     file.lock()?;
     let length = file.seek(SeekFrom::End(0))?;
     let entry = markdown::entry(summary);
-    let room = length + (entry.len() + FULL.len()) as u64 <= MOST_SUMMARY;
-    if room {
-        // A list ends what another program has written before only behind an empty line.
-        let lead = if length == 0 || ends_with(&mut file, length, "\n")? { "" } else { "\n\n" };
-        return file.write_all(format!("{lead}{entry}").as_bytes());
+    // Only an empty line ends what another program has begun before, such as an element of HTML, whichever way it is left.
+    let room = length + (entry.len() + FULL.len() + 4) as u64 <= MOST_SUMMARY;
+    if ends_with(&mut file, length, FULL)? {
+        return Ok(());
     }
-    if ends_with(&mut file, length, FULL)? { Ok(()) } else { file.write_all(FULL.as_bytes()) }
+    let lead = match () {
+        () if length == 0 || ends_with(&mut file, length, "\n\n")? => "",
+        () if ends_with(&mut file, length, "\n")? => "\n",
+        () => "\n\n",
+    };
+    let entry = if room { entry.as_str() } else { FULL };
+    file.write_all(format!("{lead}{entry}").as_bytes())
 }
 
 fn ends_with(file: &mut File, length: u64, end: &str) -> io::Result<bool> {
@@ -104,4 +109,29 @@ pub(super) fn assertion_failed(experiment: &str, what: &str, at: &Location<'_>) 
     annotate(&mut out, "error", &title, Some(&place), what);
     // A closed standard output is nothing to fail of, least of all here.
     let _ = print(&out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_entry_is_behind_an_empty_line_and_one_that_has_no_room_is_told_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("step.md");
+        let summary = Summary::of(&crate::report::sample());
+        let entry = markdown::entry(&summary);
+        for (before, lead) in [("", ""), ("<details>\n", "\n"), ("<details>\n\n", ""), ("text", "\n\n")] {
+            std::fs::write(&path, before).expect("written");
+            add_to_step_summary(&path, &summary).expect("written");
+            add_to_step_summary(&path, &summary).expect("written");
+            let found = std::fs::read_to_string(&path).expect("a file");
+            assert_eq!(found, format!("{before}{lead}{entry}\n{entry}"));
+        }
+        let full = "x".repeat(900 * 1024);
+        std::fs::write(&path, &full).expect("written");
+        add_to_step_summary(&path, &summary).expect("written");
+        add_to_step_summary(&path, &summary).expect("written");
+        assert!(std::fs::read_to_string(&path).expect("a file") == format!("{full}\n\n{FULL}"));
+    }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::beside;
 use super::session::{self, Session};
+use crate::journal::text::printed;
 use crate::report::{CaseResult, Headline, Summary, Told, line, read};
 
 /// The most letters of a line, and the most reasons of one experiment.
@@ -127,7 +128,13 @@ impl Last {
             writeln!(out, "    {}", line(&summary.sentence, MOST))?;
         }
         for case in wrong.iter().take(MOST_REASONS) {
-            writeln!(out, "    {}: {}: {}", case.phase, line(&case.name, 120), line(&case.message, MOST))?;
+            writeln!(
+                out,
+                "    {}: {}: {}",
+                printed(&case.phase, 40),
+                line(&case.name, 120),
+                line(&case.message, MOST)
+            )?;
         }
         if wrong.len() > MOST_REASONS {
             writeln!(out, "    and {} more in its journal", wrong.len() - MOST_REASONS)?;

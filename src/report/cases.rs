@@ -258,11 +258,13 @@ fn run(journal: &Journal) -> Case {
         {
             (CaseResult::Error, reason.unwrap_or_else(|| "inconclusive".to_owned()))
         }
-        (Ended::Completed | Ended::Stopped { .. }, _) if journal.verdict == Verdict::Met && !journal.shows_met() => {
+        (Ended::Completed, _) if journal.verdict == Verdict::Met && !journal.shows_met() => {
             (CaseResult::Error, "the journal says met, but does not hold what shows it".to_owned())
         }
         (Ended::Completed, _) => (CaseResult::Passed, format!("{how}: {}", journal.verdict)),
-        (Ended::Stopped { .. }, error) => (CaseResult::Passed, error.unwrap_or_default()),
+        (Ended::Stopped { .. }, error) if journal.verdict == Verdict::Deviated => {
+            (CaseResult::Passed, error.unwrap_or_default())
+        }
         (_, error) => (CaseResult::Error, error.or(reason).unwrap_or_else(|| how.to_owned())),
     };
     let seconds = seconds(journal.finished.duration_since(journal.started));
@@ -335,6 +337,10 @@ mod tests {
         ] {
             let mut journal = crate::report::sample();
             (journal.ended, journal.verdict, journal.reason) = (ended.clone(), verdict, reason);
+            if verdict == Verdict::Met {
+                journal.evaluations[1].verdict = Verdict::Met;
+                journal.evaluations[1].checks[1].outcome = "met".into();
+            }
             let summary = Summary::of(&journal);
             let run = summary.cases.last().expect("a case");
             assert_eq!((run.phase.as_str(), run.result), ("run", result), "{ended:?}");
@@ -357,7 +363,7 @@ mod tests {
         assert_eq!(summary.headline, Headline::RollbackPartial);
         let told = github::annotations(&summary);
         assert!(told.starts_with("::error title=rollback partial%3A ") && told.lines().count() == 1, "{told}");
-        assert!(told.contains("held by a%0Afinalizer"), "{told}");
+        assert!(told.contains("held by a finalizer%0A"), "{told}");
     }
 
     #[test]

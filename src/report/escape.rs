@@ -14,6 +14,8 @@ pub(super) fn xml_text(text: &str) -> String {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
+            // GitLab and Jenkins attach the file that `[[ATTACHMENT|path]]` names.
+            '[' if out.ends_with('[') => out.push_str("&#8203;["),
             '\r' => out.push_str("&#13;"),
             '\n' | '\t' => out.push(c),
             c => out.push(visible(c)),
@@ -117,6 +119,7 @@ mod tests {
         let text = xml_text(hostile);
         assert_eq!(text, "a]]&gt;&lt;b c='\"'&gt;&amp;\u{fffd}\u{fffd}\u{fffd}\n\t&#13;");
         assert!(!xml_attribute(hostile).contains(['"', '\n', '\t', '<']));
+        assert_eq!(xml_text("[[[ATTACHMENT|/etc/x]]"), "[&#8203;[&#8203;[ATTACHMENT|/etc/x]]");
     }
 
     #[test]

@@ -49,6 +49,7 @@ impl Headline {
     }
 
     /// The mark beside it.
+    #[cfg(feature = "report")]
     pub(crate) fn mark(self) -> Mark {
         match self {
             Self::RollbackFailed | Self::RollbackPartial | Self::MayBeLeft | Self::NotBack | Self::Deviated => {
@@ -112,6 +113,7 @@ impl Journal {
 }
 
 /// The mark of a word: a class of the page's style, and a sign for who sees no colours.
+#[cfg(feature = "report")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mark {
     /// As it should be.

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::escape::{block, code, prose};
 use super::summary::{Case, CaseResult, Summary};
+use super::text::line;
 
 /// The most bytes of a report: a comment on GitHub holds 65,536 characters.
 const MOST: usize = 55_000;
@@ -112,7 +113,7 @@ pub(crate) fn entry(summary: &Summary) -> String {
     let wrong = summary.wrong();
     for case in wrong.iter().take(MOST_TOLD) {
         let seen = code(&case.message, MOST_NAME);
-        let _ = writeln!(out, "  - {} {}: {seen}", case.phase, code(&case.name, MOST_NAME));
+        let _ = writeln!(out, "  - {} {}: {seen}", prose(&line(&case.phase, 40)), code(&case.name, MOST_NAME));
     }
     if wrong.len() > MOST_TOLD {
         let _ = writeln!(out, "  - and {} more", wrong.len() - MOST_TOLD);

@@ -19,7 +19,8 @@ mod numbers;
 mod read;
 mod sentence;
 mod summary;
-mod text;
+
+use crate::journal::text;
 
 pub use headline::Headline;
 pub use numbers::{FaultTimes, LoadNumbers, Numbers, PartNumbers};

@@ -10,7 +10,7 @@ use crate::journal::{
     CheckRecord, Ended, Evaluation, EventKind, FaultEnd, FaultRecord, FinallyRecord, Journal, Reason, Source,
     UndoRecord, Verdict, WATCHED, capital,
 };
-use crate::rollback::put_back;
+use crate::rollback::{IN_CLUSTER, put_back, quoted, sweep_command};
 
 /// The most letters of one name or phrase in a sentence.
 const MOST: usize = 240;
@@ -147,10 +147,7 @@ impl Journal {
         if state == RollbackState::Left {
             remedies = vec!["undo it by hand when it has done its work: it was left by choice".to_owned()];
         } else if swept {
-            remedies.push(match self.context() {
-                Some(context) if is_plain(context) => format!("steadfast sweep --context {context}"),
-                _ => "steadfast sweep".to_owned(),
-            });
+            remedies.push(self.sweep_line());
         } else if state == RollbackState::NotBack {
             remedies.push("look at the targets: what was changed is as it was, the system is not".to_owned());
         }
@@ -163,12 +160,25 @@ impl Journal {
 
     /// A command for each undo that is not known to be done.
     fn by_hand(&self) -> Vec<String> {
-        let context = self.context().filter(|context| is_plain(context));
+        let kubeconfig = self.kubeconfig.as_ref().map(|file| quoted(&file.to_string_lossy()));
+        let file = kubeconfig.map(|file| format!("KUBECONFIG={file} ")).unwrap_or_default();
+        // Inside of a cluster kubectl finds it by itself.
+        let context = self.context().filter(|context| is_plain(context) && *context != IN_CLUSTER);
         let context = context.map(|context| format!(" --context {context}")).unwrap_or_default();
         let undos = self.faults.iter().flat_map(|fault| &fault.undo).filter(|undo| !undo.outcome.is_clean());
-        let mut commands: Vec<String> = undos.filter_map(command).map(|command| command + &context).collect();
+        let mut commands: Vec<String> =
+            undos.filter_map(command).map(|command| file.clone() + &command + &context).collect();
         commands.dedup();
         commands
+    }
+
+    /// The command that sweeps the cluster. A journal of an older version knows of it only what it says in words.
+    fn sweep_line(&self) -> String {
+        match (&self.sweep, self.context()) {
+            (Some(sweep), _) => line(sweep, 4 * MOST).into_owned(),
+            (None, Some(context)) if is_plain(context) => sweep_command(context, None),
+            (None, _) => "steadfast sweep".to_owned(),
+        }
     }
 
     /// The context's name, where it is a cluster over a network.

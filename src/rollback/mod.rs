@@ -26,10 +26,7 @@ mod tests;
 mod unasked;
 mod undo;
 
-#[cfg(feature = "cli")]
-pub(crate) use command::quoted;
-#[cfg(feature = "kubernetes")]
-pub(crate) use command::{IN_CLUSTER, sweep_command};
+pub(crate) use command::{IN_CLUSTER, quoted, sweep_command};
 #[cfg(feature = "lab")]
 pub(crate) use decide::MARK;
 #[cfg(feature = "kubernetes")]

@@ -29,7 +29,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("report", &["journal", "page", "redaction"]),
     ("publish", &["report", "settings", "variables"]),
     ("fuzzing", &["document"]),
-    ("error", &[]),
+    ("error", &["journal"]),
 ];
 
 /// Modules that see everything: the root, what it re-exports, and the command.

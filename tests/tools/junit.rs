@@ -9,7 +9,7 @@ use steadfast::prelude::*;
 
 use super::{Needs, Outcome, file, find};
 
-const HOSTILE: &str = "]]></system-out><b>\u{1}\u{b}\u{fffe}\r\n\t\u{202e}\"'&amp;";
+const HOSTILE: &str = "]]></system-out><b>\u{1}\u{b}\u{fffe}\r\n\t\u{202e}\"'&amp;[[ATTACHMENT|/x]]";
 
 pub fn trials() -> (Needs, Vec<Trial>) {
     let remedy = "no xmllint on the PATH: install libxml2-utils";

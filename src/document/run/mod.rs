@@ -136,7 +136,6 @@ pub(crate) async fn run(assignment: Assignment) -> Result<End, ExperimentError> 
     let names = Names::new(&living, &scope);
     let veil = Veil::new(scope.secrets.clone(), redact, hidden, hides);
     let shared = Arc::new(Shared::new(living.clone(), settings.dry, clock.now(), veil));
-    environment.began(&journal);
     let store = shared.clone();
     let store: Store = Box::new(move |evidence| store.store(evidence, &journal));
     let transport = environment.transport();

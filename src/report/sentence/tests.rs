@@ -235,6 +235,35 @@ fn what_is_left_comes_first_with_its_remedy() {
 }
 
 #[test]
+fn the_command_to_copy_is_the_one_that_reaches_the_cluster() {
+    let remedies = |cluster: &str, sweep: Option<&str>, kubeconfig: Option<&str>| {
+        let mut journal = sample();
+        leaked(&mut journal);
+        journal.cluster = cluster.into();
+        (journal.sweep, journal.kubeconfig) = (sweep.map(str::to_owned), kubeconfig.map(Into::into));
+        // As it is read again.
+        serde_json::from_str::<Journal>(&journal.to_json()).expect("a journal").rollback().remedies
+    };
+    let delete = "kubectl delete networkpolicy steadfast-5qbdck8i-2 -n default";
+    let kind = "context \"kind-it\" (https://127.0.0.1:6443)";
+    let sweep = "KUBECONFIG=/s/it.kubeconfig steadfast sweep --context kind-it";
+    assert_eq!(
+        remedies(kind, Some(sweep), Some("/s/it.kubeconfig")),
+        [&format!("KUBECONFIG=/s/it.kubeconfig {delete} --context kind-it"), sweep]
+    );
+    assert_eq!(
+        remedies(kind, Some(sweep), Some("/s/o'neil/it"))[0],
+        format!("KUBECONFIG='/s/o'\\''neil/it' {delete} --context kind-it")
+    );
+    let inside = "context \"in-cluster\" (https://10.96.0.1)";
+    let sweep = "steadfast sweep --cluster in-cluster";
+    assert_eq!(remedies(inside, Some(sweep), None), [delete, sweep]);
+    // An older version wrote the cluster in words alone.
+    assert_eq!(remedies(inside, None, None), [delete, sweep]);
+    assert_eq!(remedies("elsewhere", None, None), [delete, "steadfast sweep"]);
+}
+
+#[test]
 fn each_way_of_leaving_something_has_its_state() {
     let state = |change: fn(&mut Journal)| {
         let mut journal = sample();

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 
 use super::schema::wrong;
-use super::{ENDINGS, child, finished, folder, json as read_json, read};
+use super::{ENDINGS, child, finished, folder, is_harmless, json as read_json, read};
 
 /// The command with these arguments in this folder: exit code, standard output, standard error.
 fn report(within: &Path, arguments: &[&str]) -> (i32, String, String) {
@@ -85,6 +85,35 @@ fn a_journal_that_was_never_finished_says_so_in_each_format() {
     ] {
         let (code, told, said) = report(out.path(), &["--format", format, path]);
         assert!(code == 0 && told.contains(part), "{format}: {told}{said}");
+    }
+}
+
+#[test]
+fn what_a_journal_says_moves_no_terminal_and_is_no_command() {
+    let out = tempfile::tempdir().expect("a folder");
+    let evil = "::error file=x::y\u{1b}]52;c;aGk=\u{7}\n::error::z\n##[error]w";
+    let mut journal = read_json(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/report/sample.json"));
+    for place in [
+        "/experiment",
+        "/hypothesis",
+        "/evaluations/0/phase",
+        "/evaluations/0/checks/0/check",
+        "/evaluations/0/checks/0/phrase",
+        "/faults/0/fault",
+        "/faults/0/sightings/0/saw",
+        "/faults/0/undo/0/undo",
+        "/faults/0/targets/0",
+    ] {
+        *journal.pointer_mut(place).unwrap_or_else(|| panic!("{place} is there")) = json!(evil);
+    }
+    journal["evaluations"][0]["checks"][0]["outcome"] = json!("not-met");
+    journal["ended"] = json!({"how": "failed", "error": evil});
+    fs::create_dir(out.path().join("a")).expect("a folder");
+    fs::write(out.path().join("a/journal.json"), journal.to_string()).expect("written");
+    for arguments in [&["a/journal.json"][..], &["--format", "text", "a/journal.json"], &["--last", "--under", "."]] {
+        let (code, told, said) = report(out.path(), arguments);
+        assert!(code == 0 && is_harmless(&told) && said.is_empty(), "{arguments:?}: {told:?} {said:?}");
+        assert!(told.contains("::error file=x::y"), "it is told all the same: {told}");
     }
 }
 

@@ -8,7 +8,8 @@ use steadfast::prelude::*;
 use crate::support::front_answers;
 
 /// What the system under test may say to break out of a report.
-pub const HOSTILE: &str = "]]></system-out><b>|@all\u{1} `x`\n\n::error::y #1 http://evil www.evil &amp; \"'";
+pub const HOSTILE: &str = "]]></system-out><b>|@all\u{1} `x`\n\n::error::y #1 http://evil www.evil &amp; \"'\
+[[ATTACHMENT|/etc/passwd]]\u{1b}]52;c;aGk=\u{7}\n  ::error file=x::z\n##[error]w";
 
 #[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 #[ignore = "run by the tests of reports"]

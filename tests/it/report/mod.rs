@@ -267,6 +267,7 @@ fn what_the_system_says_is_nobodys_markup() {
     let folder = out.path().join(folder("hostile"));
     let junit = read(folder.join("junit.xml"));
     assert_eq!(junit.matches("<system-out>").count(), 1);
+    assert!(!junit.contains("[[ATTACHMENT"), "{junit}");
     assert!(!junit.contains("]]>") && !junit.contains("<b>") && !junit.contains('\u{1}'), "{junit}");
     let markdown = read(folder.join("report.md"));
     for line in markdown.lines().filter(|line| line.starts_with('|')) {
@@ -277,6 +278,42 @@ fn what_the_system_says_is_nobodys_markup() {
     for part in ["<b>", "@all", "#1", "http:", "www.", "::error"] {
         assert!(!outside.contains(part), "{part} in {outside}");
     }
+}
+
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
+#[ignore = "run by what_the_system_says_is_obeyed_by_nobody_who_reads_what_is_printed"]
+async fn fails_of_what_a_system_says(cluster: steadfast::prelude::Cluster) -> steadfast::Result {
+    use steadfast::prelude::*;
+    let failing = Experiment::new(endings::HOSTILE, crate::support::front_answers(&cluster));
+    let failing = failing.act_with(endings::HOSTILE, async |_| Err(endings::HOSTILE.into()));
+    failing.run(&cluster).await?.assert_verdict(Met);
+    Ok(())
+}
+
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
+#[ignore = "run by what_the_system_says_is_obeyed_by_nobody_who_reads_what_is_printed"]
+async fn fails_of_an_assertion_on_what_a_system_says(cluster: steadfast::prelude::Cluster) -> steadfast::Result {
+    use steadfast::prelude::*;
+    let service = cluster.namespace("default").service("front");
+    let says = Hypothesis::new(endings::HOSTILE).check(http::get(service.url("/")).expect(contains(endings::HOSTILE)));
+    let title = format!("::error::{}", endings::HOSTILE);
+    Experiment::new(title, says).run(&cluster).await?.assert_verdict(Met);
+    Ok(())
+}
+
+/// Nothing that moves a terminal, and no line that GitHub takes for a command.
+fn is_harmless(printed: &str) -> bool {
+    !printed.contains(['\u{1b}', '\u{7}', '\u{1}'])
+        && printed.lines().all(|line| !line.trim_start().starts_with("::") && !line.contains("##["))
+}
+
+#[test]
+fn what_the_system_says_is_obeyed_by_nobody_who_reads_what_is_printed() {
+    let out = tempfile::tempdir().expect("a folder");
+    let (told, said) = finished(tests(out.path(), "report::fails_of"));
+    assert!(told.contains("0 passed; 3 failed"), "{told}{said}");
+    assert!(is_harmless(&told) && is_harmless(&said), "{told:?}{said:?}");
+    assert!(told.contains("| ::error::") || told.contains("|   ::error"), "it is told all the same: {told}");
 }
 
 /// The line without its code spans.
