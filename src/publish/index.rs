@@ -12,13 +12,17 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::settings::{Format, Settings};
-use super::{beside, session};
+use super::{beside, session, summary_of};
 use crate::BoxError;
+use crate::clock::Timestamp;
 use crate::journal::write_atomically;
 use crate::report::{Counts, SCHEMA_VERSION, Summary, junit, to_json};
 
 /// The merged summary's file.
 const FILE: &str = "summary.json";
+
+/// All merged files.
+pub(super) const MERGED: [&str; 3] = ["index.html", FILE, "junit.xml"];
 
 /// Who holds it writes the merged files.
 const LOCK: &str = ".summary.lock";
@@ -61,16 +65,23 @@ pub(super) fn add(settings: &Settings, root: &Path, session: &str, journal: &Pat
     // One that is torn or of another version is made anew of the summaries that it is of.
     let old = fs::read(&file).ok().and_then(|bytes| serde_json::from_slice::<Index>(&bytes).ok());
     let old = old.filter(|old| old.session == session && old.schema_version == SCHEMA_VERSION);
+    if old.is_none() {
+        // What is not asked for any more would stay, as if it were of this session.
+        for name in MERGED.iter().filter(|name| **name != FILE) {
+            let _ = fs::remove_file(root.join(name));
+        }
+    }
     let known: BTreeMap<PathBuf, Entry> = old.into_iter().flat_map(|old| old.experiments).map(keyed).collect();
     let mut experiments = Vec::new();
     for path in in_order(session::noted(root, session).journals) {
         let below = path.strip_prefix(root).unwrap_or(&path);
-        let entry = match known.get(below) {
+        // What is there may be of another run in this place: of an older session, or of this one, before it was repeated.
+        let Some(run) = RunOf::read(&path) else { continue };
+        let known = known.get(below).filter(|known| run.is_of(&known.summary) && known.files.contains_key("summary"));
+        experiments.extend(match known {
             Some(known) if path != journal => Some(known.clone()),
-            _ => entry(&path, below),
-        };
-        // One that has begun and not ended has no summary yet.
-        experiments.extend(entry);
+            _ => entry(&path, below, &run),
+        });
     }
     let mut counts = Counts::default();
     experiments.iter().for_each(|entry| counts.add(entry.summary.counts));
@@ -148,11 +159,54 @@ pub(super) fn in_order(paths: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf>
     paths
 }
 
-fn entry(journal: &Path, below: &Path) -> Option<Entry> {
-    let text = fs::read(beside(journal, FILE)).ok()?;
-    let mut summary: Summary = serde_json::from_slice(&text).ok()?;
+/// Which run a journal is of, in either of its forms.
+#[derive(Deserialize)]
+struct RunOf {
+    run: Option<String>,
+    started: Option<Timestamp>,
+    /// Of a document its evidence says it.
+    #[serde(rename = "x-steadfast")]
+    ours: Option<Evidence>,
+}
+
+#[derive(Deserialize)]
+struct Evidence {
+    journal: Box<RunOf>,
+}
+
+impl RunOf {
+    fn read(path: &Path) -> Option<Self> {
+        let read: Self = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+        Some(read.ours.map_or(Self { ours: None, ..read }, |ours| *ours.journal))
+    }
+
+    fn is_of(&self, summary: &Summary) -> bool {
+        self.run == summary.run && self.started.map(|at| at.to_string()) == summary.started
+    }
+}
+
+/// What a run came to by the summary that it wrote; by its journal where it wrote none, as one that was killed.
+fn entry(journal: &Path, below: &Path, run: &RunOf) -> Option<Entry> {
+    let written = fs::read(beside(journal, FILE)).ok();
+    let written = written.and_then(|text| serde_json::from_slice::<Summary>(&text).ok()).filter(|it| run.is_of(it));
+    let files = match &written {
+        Some(_) => files_of(journal),
+        None => BTreeMap::from([("journal".to_owned(), name_of(journal))]),
+    };
+    let mut summary = written.or_else(|| summary_of(journal))?;
     summary.cases = Vec::new();
-    Some(Entry { folder: folder_of(below), files: files_of(journal), summary })
+    Some(Entry { folder: folder_of(below), files, summary })
+}
+
+/// The session that the merged files of these outputs are of.
+#[cfg(feature = "cli")]
+pub(super) fn merged_session(root: &Path) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Merged {
+        session: String,
+    }
+    let text = fs::read(root.join(FILE)).ok()?;
+    Some(serde_json::from_slice::<Merged>(&text).ok()?.session)
 }
 
 fn folder_of(journal: &Path) -> String {
@@ -182,9 +236,14 @@ fn name_of(path: &Path) -> String {
 fn merged_junit(root: &Path, index: &Index) -> String {
     let (mut counts, mut seconds, mut suites) = (Counts::default(), 0.0, String::new());
     for (id, entry) in index.experiments.iter().enumerate() {
-        let Some(file) = entry.files.get("junit") else { continue };
-        let Ok(text) = fs::read_to_string(root.join(&entry.folder).join(file)) else { continue };
-        let Some(suite) = junit::suites_of(&text, id) else { continue };
+        let folder = root.join(&entry.folder);
+        let written = entry.files.get("junit").and_then(|file| fs::read_to_string(folder.join(file)).ok());
+        // One that was killed has left none; neither has one of a process that was not asked for it.
+        let made = || {
+            let summary = summary_of(&folder.join(entry.files.get("journal")?))?;
+            Some(junit::file(std::slice::from_ref(&summary)))
+        };
+        let Some(suite) = written.or_else(made).and_then(|text| junit::suites_of(&text, id)) else { continue };
         counts.add(entry.summary.counts);
         seconds += entry.summary.seconds;
         suites += &suite;

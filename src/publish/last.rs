@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use super::beside;
 use super::session::{self, Session};
+use super::{beside, index};
 use crate::journal::text::printed;
 use crate::report::{CaseResult, Headline, Summary, Told, line, read};
 
@@ -23,6 +23,8 @@ const MOST_LISTED: usize = 40;
 pub(crate) struct Last {
     /// Where it lies.
     root: PathBuf,
+    /// Its name; none where all journals are told, of whichever they are.
+    session: Option<String>,
     /// Which one it is, in words.
     what: String,
     /// Its journals, whole or not, in the order of their names.
@@ -38,9 +40,9 @@ impl Last {
     /// There are none.
     pub(crate) fn under(root: &Path) -> Result<Self, String> {
         let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
-        let (what, Session { journals, asserted }) = match session::last(&root) {
-            Some((name, session)) => (format!("the last run of tests ({name})"), session),
-            None => ("all journals there, since no run is noted".to_owned(), Session::of(all_journals(&root))),
+        let (what, session, Session { journals, asserted }) = match session::last(&root) {
+            Some((name, session)) => (format!("the last run of tests ({name})"), Some(name), session),
+            None => ("all journals there, since no run is noted".to_owned(), None, Session::of(all_journals(&root))),
         };
         if journals.is_empty() {
             let root = root.display();
@@ -50,7 +52,7 @@ impl Last {
         }
         let read = |path: &PathBuf| read(path).map_err(|error| error.to_string());
         let journals = super::index::in_order(journals).into_iter().map(|path| (path.clone(), read(&path))).collect();
-        Ok(Self { root, what, journals, asserted })
+        Ok(Self { root, session, what, journals, asserted })
     }
 
     /// Whether each journal could be read.
@@ -144,9 +146,11 @@ impl Last {
 
     /// Where the reports lie.
     fn write_files(&self, out: &mut String) -> std::fmt::Result {
-        let merged = ["index.html", "summary.json", "junit.xml"].map(|name| self.root.join(name));
-        let merged: Vec<_> =
-            merged.iter().filter(|path| path.is_file()).map(|path| path.display().to_string()).collect();
+        // Those of another session say nothing of this one.
+        let of_this = |merged: String| self.session.as_ref().is_none_or(|name| session::file_name(&merged) == *name);
+        let merged = index::MERGED.iter().filter(|_| index::merged_session(&self.root).is_some_and(of_this));
+        let merged = merged.map(|name| self.root.join(name)).filter(|path| path.is_file());
+        let merged: Vec<_> = merged.map(|path| path.display().to_string()).collect();
         let of_one = ["report.html", "report.md", "junit.xml"];
         let has = |name: &&&str| self.journals.iter().any(|(path, _)| beside(path, name).is_file());
         let of_one: Vec<_> = of_one.iter().filter(has).copied().collect();
@@ -187,7 +191,8 @@ impl Rank {
 fn write_not_run(out: &mut String, told: &[(Rank, &PathBuf, &Summary)]) -> std::fmt::Result {
     let mut reasons: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     for (_, _, summary) in told {
-        let skipped = summary.cases.iter().filter(|case| case.result == CaseResult::Skipped);
+        // What was judged and does not apply was run.
+        let skipped = summary.cases.iter().filter(|case| case.result == CaseResult::Skipped && !case.judged);
         let mut here: BTreeMap<String, usize> = BTreeMap::new();
         for case in skipped {
             *here.entry(line(&case.message, MOST).into_owned()).or_default() += 1;

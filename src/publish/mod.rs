@@ -42,6 +42,30 @@ static ROOT: OnceLock<PathBuf> = OnceLock::new();
 
 /// A run begins whose journal will be there. One outside of the outputs is the business of who put it there.
 pub(crate) fn began(root: &Path, journal: &Path) {
+    forget_older(journal);
+    note_run(root, journal);
+}
+
+/// Removes the reports of an older run whose journal lay here: nobody shall take them for those of this one, also where it
+/// is killed. Files that we have not written stay.
+fn forget_older(journal: &Path) {
+    #[derive(serde::Deserialize)]
+    struct Older {
+        #[serde(rename = "schemaVersion")]
+        _version: u32,
+        journal: String,
+    }
+    let older = std::fs::read(beside(journal, "summary.json")).ok();
+    let older = older.and_then(|text| serde_json::from_slice::<Older>(&text).ok());
+    if older.is_some_and(|older| journal.file_name().is_some_and(|name| *name == *older.journal)) {
+        for name in ["summary.json", "junit.xml", "report.md", "report.html"] {
+            let _ = std::fs::remove_file(beside(journal, name));
+        }
+    }
+}
+
+/// Notes that a run belongs to the session of this process.
+fn note_run(root: &Path, journal: &Path) {
     let Some((root, told)) = below(root, journal) else { return };
     // Of a test process there is but one.
     let _ = ROOT.set(root.clone());
@@ -79,7 +103,7 @@ pub(crate) fn ended(root: &Path, journal: &Journal) {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| complaints.iter().for_each(complain));
     let Some(path) = journal.path().map(Path::to_owned) else { return };
-    began(root, &path);
+    note_run(root, &path);
     if settings.formats.is_empty() {
         return;
     }
@@ -125,6 +149,14 @@ fn publish(settings: &Settings, root: &Path, path: &Path, journal: Journal) -> V
         complaints.push(format!("failed to write the index of {}: {error}", root.display()));
     }
     complaints
+}
+
+/// What the journal at a path comes to.
+pub(super) fn summary_of(path: &Path) -> Option<Summary> {
+    #[cfg(feature = "cli")]
+    return Some(crate::report::read(path).ok()?.1);
+    #[cfg(not(feature = "cli"))]
+    Some(Summary::of(&Journal::read(path).ok()?))
 }
 
 /// What a run came to. `steadfast run` stores more than its evidence: what the document's own activities did.

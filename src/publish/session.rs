@@ -103,8 +103,13 @@ fn add(root: &Path, session: &str, note: &Note) -> io::Result<()> {
 }
 
 fn file_of(folder: &Path, session: &str) -> PathBuf {
+    folder.join(file_name(session))
+}
+
+/// A session's name as a file's.
+pub(crate) fn file_name(session: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
-    folder.join(session.chars().map(plain).collect::<String>())
+    session.chars().map(plain).collect()
 }
 
 /// Files of sessions, the last written first.

@@ -38,7 +38,7 @@ pub(super) fn of(journal: &Journal) -> Vec<Case> {
 
 fn case(phase: &str, name: &str, result: CaseResult, message: impl Into<String>) -> Case {
     let (phase, name) = (phase.to_owned(), name.to_owned());
-    Case { phase, name, result, message: message.into(), seconds: 0.0, location: None }
+    Case { phase, name, result, message: message.into(), seconds: 0.0, location: None, judged: false }
 }
 
 /// The checks of the hypothesis in one phase; of repeated judgements the worst of each check.
@@ -85,7 +85,7 @@ fn checked(phase: &str, check: &CheckRecord, evaluation: &Evaluation) -> Case {
         message += &format!("; warning: {warning}");
     }
     let seconds = seconds(evaluation.ended.duration_since(evaluation.started));
-    Case { seconds, ..case(phase, &check.check, result, message) }
+    Case { seconds, judged: true, ..case(phase, &check.check, result, message) }
 }
 
 /// The checks of a phase that the run did not come to, as far as they are known by another phase.

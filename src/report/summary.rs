@@ -100,6 +100,9 @@ pub(crate) struct Case {
     /// Where it stands in the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) location: Option<String>,
+    /// Whether it was judged: what was skipped then does not apply, the rest was not reached.
+    #[serde(skip)]
+    pub(crate) judged: bool,
 }
 
 /// How a case ended.

@@ -2,8 +2,7 @@ use super::super::summary::{CaseResult, Summary};
 use super::super::{junit, markdown, sample};
 use super::*;
 use crate::journal::{EventKind, FaultEnd, FinallyRecord, capital};
-use crate::publish::command::{Index, Last};
-use crate::publish::github;
+use crate::publish::{Index, Last, github};
 use crate::rollback::UndoOutcome;
 
 fn leaked() -> UndoOutcome {

@@ -3,6 +3,7 @@
 #[cfg(feature = "cli")]
 mod command;
 mod endings;
+mod killed;
 #[cfg(feature = "cli")]
 mod schema;
 
