@@ -124,3 +124,21 @@ pub(crate) fn entry(summary: &Summary) -> String {
 fn bounded_sentence(summary: &Summary) -> String {
     super::escape::bounded(&summary.sentence, 1_000).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollback::UndoOutcome;
+
+    #[test]
+    fn a_report_fits_into_a_comment_however_much_is_left() {
+        let mut journal = crate::report::sample();
+        let undo = &mut journal.faults[0].undo;
+        undo[0].outcome = UndoOutcome::Leaked { why: "\u{1f4a5}`|".repeat(400) };
+        *undo = vec![undo[0].clone(); 70];
+        let report = report(&Summary::of(&journal));
+        assert!(report.chars().count() < 65_536 && report.len() < MOST + 5_000, "{}", report.len());
+        assert_eq!(report.matches("**may be left behind**: ").count(), MOST_LEFT + 1);
+        assert!(report.contains("**may be left behind**: 50 more, which the journal names\n"), "{report}");
+    }
+}

@@ -113,7 +113,7 @@ fn an_interrupted_run_has_its_reports_which_say_so() {
                 ("report.html", "interrupted by SIGINT"),
                 ("junit.xml", "interrupted by SIGINT"),
                 ("summary.json", "\"ended\": \"interrupted\""),
-                ("../index.html", "inconclusive (interrupted)"),
+                ("../index.html", "</span> interrupted</td>"),
             ] {
                 let text = std::fs::read_to_string(folder.join(file)).unwrap_or_default();
                 assert!(text.contains(says), "{part}: {file} does not say {says:?}: {text}");
@@ -137,8 +137,8 @@ fn a_killed_run_is_told_as_begun_and_not_ended() {
             let told = super::documents::last_of(&out);
             for says in [
                 "The last run of tests (nextest-one) in ",
-                ": 1 not judged (begun and not ended)\n",
-                "not judged (begun and not ended): killed (",
+                ": 1 not ended\n",
+                "not ended: killed (",
                 "The run has not ended as far as its journal knows",
             ] {
                 assert!(told.contains(says), "{part}: {says:?} is not in {told}");
