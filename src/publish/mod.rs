@@ -4,6 +4,8 @@
 //! made by `report`; merged files hold what one session has noted and nothing else. A test must not fail, hang or end early because a report cannot be written: it is done on a thread of its own, waited
 //! for no longer than [`WITHIN`], and what goes wrong is said on standard error.
 
+#[cfg(all(test, feature = "cli"))]
+mod alike;
 mod assertions;
 pub(crate) mod github;
 mod index;

@@ -179,6 +179,3 @@ impl RollbackState {
         }
     }
 }
-
-#[cfg(all(test, feature = "cli"))]
-mod tests;

@@ -1,8 +1,8 @@
-use super::super::summary::{CaseResult, Summary};
-use super::super::{junit, markdown, sample};
-use super::*;
-use crate::journal::{EventKind, FaultEnd, FinallyRecord, capital};
-use crate::publish::{Index, Last, github};
+//! Tests: one run in all formats.
+
+use super::{Index, Last, github};
+use crate::journal::{Ended, EventKind, FaultEnd, FinallyRecord, Journal, Verdict, capital};
+use crate::report::{CaseResult, Headline, RollbackState, Summary, junit, markdown, sample};
 use crate::rollback::UndoOutcome;
 
 fn leaked() -> UndoOutcome {
@@ -125,12 +125,12 @@ fn all_formats_say_the_same_of_every_rollback_and_ending() {
         let wrong = summary.cases.iter().filter(|case| case.result > CaseResult::Skipped).count();
         match headline {
             _ if headline.is_alarm() => {
-                assert!(told.starts_with("::error ") && mark == Mark::Bad && wrong > 0, "{what}: {told}");
+                assert!(told.starts_with("::error ") && class == "bad" && wrong > 0, "{what}: {told}");
             }
-            Headline::Met => assert!(told.is_empty() && mark == Mark::Good, "{what}: {told}"),
-            Headline::NotJudged => assert!(told.is_empty() && mark == Mark::None, "{what}: {told}"),
-            Headline::Deviated => assert!(!told.contains("::error ") && mark == Mark::Bad, "{what}: {told}"),
-            _ => assert!(told.starts_with("::warning ") && mark == Mark::Unknown && wrong > 0, "{what}: {told}"),
+            Headline::Met => assert!(told.is_empty() && class == "good", "{what}: {told}"),
+            Headline::NotJudged => assert!(told.is_empty() && class == "none", "{what}: {told}"),
+            Headline::Deviated => assert!(!told.contains("::error ") && class == "bad", "{what}: {told}"),
+            _ => assert!(told.starts_with("::warning ") && class == "unknown" && wrong > 0, "{what}: {told}"),
         }
     });
     assert_eq!(seen.len(), 13, "each was come to: {seen:?}");
