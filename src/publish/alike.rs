@@ -116,7 +116,7 @@ fn all_formats_say_the_same_of_every_rollback_and_ending() {
         assert!(list.contains(&format!("<tr class=\"{class}\">")) && list.contains(&format!("</span> {word}</td>")));
         assert!(list.contains(&format!("<td>{state}</td>")), "{what}: {list}");
         journal.clone().write(&path).expect("it is stored");
-        let last = Last::under(folder.path()).expect("a journal").text();
+        let last = Last::under(folder.path()).expect("a journal").text(true);
         assert!(last.lines().nth(1).expect("a line").starts_with(&format!("{word}: ")), "{what}: {last}");
         let told = github::annotations(&summary);
         let title = format!(" title={}%3A ", word.replace(',', "%2C"));

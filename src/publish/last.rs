@@ -241,7 +241,7 @@ fn all_journals(root: &Path) -> BTreeSet<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::{Ended, Verdict};
+    use crate::journal::{Ended, FinallyRecord, Verdict};
 
     #[test]
     fn many_that_are_as_they_should_be_are_counted_and_what_failed_is_told_all_the_same() {
@@ -263,14 +263,21 @@ mod tests {
         wrote(98, &|journal| journal.ended = Ended::Failed { error: "no luck".into() });
         let told = |each| Last::under(root.path()).expect("journals").text(each);
         assert_eq!(told(false).matches("\nmet: number ").count(), MOST_LISTED);
-        wrote(99, &|journal| journal.evaluations[0].checks[0].outcome = "not-applicable".into());
+        wrote(99, &|journal| {
+            // What was judged and does not apply was run; what the strategy leaves out was not.
+            journal.evaluations[0].checks[0].outcome = "not-applicable".into();
+            let (name, error) = ("tidy".to_owned(), None);
+            let left_out = FinallyRecord { name, crash_safe: true, run: false, left_out: true, error };
+            journal.finally = vec![left_out.clone(), left_out];
+        });
         let text = told(false);
         let lines: Vec<_> = text.lines().collect();
-        assert!(lines[0].contains("1 met (failed); 41 met"), "{text}");
-        assert!(lines[1].starts_with("met (failed): number 98"), "what failed comes first: {text}");
+        assert!(lines[0].contains("1 experiment failed; 41 met"), "{text}");
+        assert!(lines[1].starts_with("experiment failed: number 98"), "what failed comes first: {text}");
         assert!(text.contains("\n41 experiments are as they should be; --verbose names each\n"), "{text}");
         assert!(!text.contains("number 7 "), "{text}");
-        assert!(text.contains("\nNot run: 1 cases of 1 experiment: "), "{text}");
+        let not_run: Vec<_> = lines.iter().filter(|line| line.starts_with("Not run: ")).collect();
+        assert_eq!(not_run, [&"Not run: 2 cases of 1 experiment: the rollback strategy left it out"], "{text}");
         assert_eq!(told(true).matches("\nmet: number ").count(), MOST_LISTED + 1);
     }
 }
