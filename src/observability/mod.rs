@@ -1,8 +1,8 @@
 //! What a run tells to the systems that watch the system under test: traces over OTLP, annotations in Grafana.
 //!
-//! Called by what a run is on, a cluster or this machine alone. It promises that nothing of it changes a run: what cannot be told is said on
-//! standard error, once; every wait is bounded; nothing is sent unless a variable of the environment says where to; no
-//! credential is ever shown. docs/observability.md has the variables and what is told.
+//! Called by what a run is on, a cluster or this machine alone. It promises that nothing of it changes a run: what cannot
+//! be told is said on standard error, once; every wait is bounded; nothing is sent unless a variable of the environment
+//! says where to; no credential is ever shown. docs/observability.md has the variables and what is told.
 
 mod grafana;
 #[cfg(feature = "otel")]

@@ -1,8 +1,9 @@
 //! What is made of a run when its journal is stored, where outputs lie, and which runs belong together.
 //!
-//! Called by what a run is on at its beginning and its end, by a test's assertions, and by the command. It promises: whatever a report says is
-//! made by `report`; merged files hold what one session has noted and nothing else. A test must not fail, hang or end early because a report cannot be written: it is done on a thread of its own, waited
-//! for no longer than [`WITHIN`], and what goes wrong is said on standard error.
+//! Called by what a run is on at its beginning and its end, by a test's assertions, and by the command. It promises:
+//! whatever a report says is made by `report`; merged files hold what one session has noted and nothing else. A test must
+//! not fail, hang or end early because a report cannot be written: it is done on a thread of its own, waited for no longer
+//! than [`WITHIN`], and what goes wrong is said on standard error.
 
 #[cfg(all(test, feature = "cli"))]
 mod alike;
