@@ -236,7 +236,7 @@ fn a_document_without_a_cluster_has_its_reports_too() {
         "method": [],
     });
     fs::write(out.path().join("experiment.json"), document.to_string()).expect("written");
-    let mut run = |asked: &str| {
+    let run = |asked: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
         command.args(["run", "experiment.json"]).current_dir(out.path()).env_remove("GITHUB_ACTIONS");
         command.env_remove("GITHUB_STEP_SUMMARY").env("STEADFAST_REPORT", asked).env_remove("STEADFAST_OUT");
