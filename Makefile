@@ -13,7 +13,7 @@ KIND_NAME = $(patsubst kind:%,%,$(filter kind:%,$(KIND)))
 # How long each target is fuzzed.
 export FUZZ_SECONDS ?= 600
 
-.PHONY: demo test test-goose test-kind suite-on-kind kind-up kind-down lab-check cases crash-gate series-gate fuzz containers fmt clippy doc features bench bench-cluster bench-load bench-vegeta bench-documents dependent ci
+.PHONY: demo test test-goose test-kind suite-on-kind kind-up kind-down lab-check cases crash-gate series-gate fuzz containers fmt clippy doc features bench bench-cluster bench-load bench-vegeta bench-watched bench-documents dependent ci
 
 demo: ## lab4 of the Chaos Toolkit demos on the embedded lab
 	@$(CARGO) run --quiet --features $(FEATURES) -- demo
@@ -83,6 +83,10 @@ bench-cluster: ## what one fault costs, on the embedded cluster and on a kind on
 
 bench-load: ## the load generator beside wrk and vegeta, as far as they are here, of a release build; ONLY=closed, open, all-sent, frozen, traced or memory
 	$(CARGO) bench --bench load -- $(ONLY)
+
+bench-watched: ## what spans that nobody hears cost, and traceparent in a load's requests, of a release build; PROFILE=dev of a debug build
+	$(CARGO) bench --profile $(PROFILE) --features $(FEATURES) --bench figures -- spans
+	$(CARGO) bench --profile $(PROFILE) --features $(FEATURES) --bench load -- traced
 
 bench-vegeta: ## reports on a million results, ours and vegeta's, of a release build
 	$(CARGO) bench --features cli --bench vegeta
