@@ -24,6 +24,9 @@ use crate::document::variables::Vars;
 use crate::document::{hash, judge_form, secrets};
 use crate::journal::Journal;
 use crate::load::vegeta::{Decoder, Encoder, Encoding, Record, ResultsError};
+use crate::publish::github;
+use crate::report::compare::{Limits, Row};
+use crate::report::{Summary, junit, markdown};
 
 /// A target: what it is called, and what it does to an input.
 pub type Target = (&'static str, fn(&[u8]));
@@ -105,7 +108,8 @@ pub fn vegeta_text(bytes: &[u8]) {
     results(bytes, &[Encoding::Json, Encoding::Csv]);
 }
 
-/// A journal of ours: what is read is written and read again as the same, and can be shown.
+/// A journal of ours: what is read is written and read again as the same, can be told in each format, and compared with
+/// itself is no regression.
 pub fn journal(bytes: &[u8]) {
     let path = Path::new("journal.json");
     let Some(journal) = str::from_utf8(bytes).ok().and_then(|text| Journal::of_text(text, path).ok()) else { return };
@@ -113,6 +117,15 @@ pub fn journal(bytes: &[u8]) {
     assert_eq!(again.as_ref().ok(), Some(&journal), "{again:?}");
     assert_eq!(journal.stable(), journal.stable());
     assert!(!journal.summary().is_empty());
+    assert!(journal.report_html().starts_with("<!doctype html>"));
+    let summary = Summary::of(&journal);
+    assert!(serde_json::from_str::<Value>(&summary.to_json()).is_ok());
+    junit::file(std::slice::from_ref(&summary));
+    markdown::report(&summary);
+    github::annotations(&summary);
+    drop(journal.numbers());
+    let compared = journal.compared_with(&journal).expect("it is of the same experiment");
+    assert_eq!(compared.regressions(&Limits::default()), Vec::<&Row>::new());
 }
 
 fn environment() -> Env {

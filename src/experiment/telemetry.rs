@@ -36,7 +36,8 @@ pub struct Stretch {
 /// Draws what a tolerance expects of values. What counts is judged by its growth, which is no line on its values.
 pub(crate) fn bounded(mut series: Vec<MetricSeries>, bounds: &[Bound]) -> Vec<MetricSeries> {
     for one in series.iter_mut().filter(|one| !one.counter) {
-        one.bounds = bounds.to_vec();
+        // No line is drawn at infinity, and a journal could not hold it.
+        one.bounds = bounds.iter().filter(|bound| bound.value.is_finite()).cloned().collect();
     }
     series
 }

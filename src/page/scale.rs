@@ -18,9 +18,10 @@ pub(crate) fn time_label(seconds: f64, end: f64) -> String {
     if end <= 120.0 {
         return format!("{} s", round(seconds));
     }
-    let whole = Duration::from_secs_f64(seconds.max(0.0)).as_secs();
+    let whole = Duration::try_from_secs_f64(seconds.abs()).unwrap_or(Duration::MAX).as_secs();
     let (hours, minutes, rest) = (whole / 3600, whole / 60 % 60, whole % 60);
-    if hours > 0 { format!("{hours}:{minutes:02}:{rest:02}") } else { format!("{minutes}:{rest:02}") }
+    let before = if seconds < 0.0 && whole > 0 { "−" } else { "" };
+    if hours > 0 { format!("{before}{hours}:{minutes:02}:{rest:02}") } else { format!("{before}{minutes}:{rest:02}") }
 }
 
 /// A latency with three digits and the unit that fits: `1.25 ms`.
@@ -113,6 +114,8 @@ mod tests {
             ["0.3 s", "90 s", "2:30"]
         );
         assert_eq!(time_label(3661.0, 7200.0), "1:01:01");
+        let before = [-3661.0, -90.0, -30.0, -0.2, 0.0].map(|seconds| time_label(seconds, 600.0));
+        assert_eq!(before, ["−1:01:01", "−1:30", "−0:30", "0:00", "0:00"]);
     }
 
     #[test]

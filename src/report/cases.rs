@@ -238,7 +238,9 @@ fn safeguards(journal: &Journal) -> Vec<Case> {
         let (result, message) = match (&safeguard.broken, safeguard.held_at) {
             (Some(breach), _) if breach.look.outcome == "not-met" => (CaseResult::Failed, breach.look.phrase.clone()),
             (Some(breach), _) => (CaseResult::Error, breach.look.phrase.clone()),
-            (None, Some(_)) => (CaseResult::Passed, format!("held at {} looks", safeguard.looks - safeguard.unknown)),
+            (None, Some(_)) => {
+                (CaseResult::Passed, format!("held at {} looks", safeguard.looks.saturating_sub(safeguard.unknown)))
+            }
             (None, None) if safeguard.looks == 0 => (CaseResult::Skipped, "not reached".to_owned()),
             (None, None) => (CaseResult::Error, "was never seen to hold".to_owned()),
         };

@@ -246,10 +246,25 @@ fn since(from: Timestamp, to: Timestamp) -> Option<Duration> {
     Duration::try_from(to.duration_since(from)).ok()
 }
 
+/// A share in per cent with two digits, or with as many as it takes not to be told as none or all of what it is not.
+pub(super) fn percent(share: f64) -> String {
+    let value = share * 100.0;
+    let away = value.abs().min((100.0 - value).abs());
+    let digits = (2..=9_u8).find(|digits| away == 0.0 || away * 10_f64.powi(i32::from(*digits)) >= 1.0).unwrap_or(9);
+    let text = format!("{value:.0$}", usize::from(digits));
+    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::report::sample;
+
+    #[test]
+    fn a_share_is_told_as_all_or_none_only_if_it_is() {
+        let told = [1.0, 0.0, 0.5, 0.994, 0.99999, 1e-7, 1.0 - 1e-7].map(percent);
+        assert_eq!(told, ["100 %", "0 %", "50 %", "99.4 %", "99.999 %", "0.00001 %", "99.99999 %"]);
+    }
 
     #[test]
     fn a_load_is_told_before_and_during_its_fault() {

@@ -4,13 +4,13 @@ use std::str::FromStr;
 
 use super::{Comparison, Figure, Meaning, Row};
 
-/// By how much a figure may become worse, as a share of what it was: 0.1 is a tenth.
+/// By how much a figure may become worse, as a share of what it was: 0.1 is a tenth. By default by nothing.
+///
+/// `"10%,success=0.5%".parse()` is the same as `Limits::all(0.1).of_kind(Kind::Success, 0.005)`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Limits {
-    /// For all that have none of their own.
-    pub all: f64,
-    /// For one kind of figure.
-    pub own: Vec<(Kind, f64)>,
+    all: f64,
+    own: Vec<(Kind, f64)>,
 }
 
 /// A kind of figure, as limits name them.
@@ -33,7 +33,7 @@ pub enum Kind {
 
 impl Kind {
     /// All, by their words.
-    pub const WORDS: [(&'static str, Self); 6] = [
+    pub(crate) const WORDS: [(&'static str, Self); 6] = [
         ("latency", Self::Latency),
         ("success", Self::Success),
         ("throughput", Self::Throughput),
@@ -93,13 +93,31 @@ impl FromStr for Limits {
 }
 
 impl Limits {
+    /// One for all figures, a share of at least 0; what is no such share lets nothing become worse.
+    #[must_use]
+    pub fn all(share: f64) -> Self {
+        Self { all: limit(share), own: Vec::new() }
+    }
+
+    /// Another one for a kind of figure.
+    #[must_use]
+    pub fn of_kind(mut self, kind: Kind, share: f64) -> Self {
+        self.own.push((kind, limit(share)));
+        self
+    }
+
     fn of(&self, figure: Figure) -> f64 {
         let own = Kind::of(figure).and_then(|kind| self.own.iter().rfind(|(known, _)| *known == kind));
         own.map_or(self.all, |(_, share)| *share)
     }
 }
 
+fn limit(share: f64) -> f64 {
+    if share.is_finite() { share.max(0.0) } else { 0.0 }
+}
+
 /// What a gate makes of a comparison.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Nothing is worse by more than its limit and its noise.
@@ -153,6 +171,8 @@ mod tests {
     fn limits_are_percentages_of_all_or_of_one_kind() {
         let limits: Limits = "10%, success=0.5%".parse().unwrap();
         assert_eq!((limits.of(Figure::P99), limits.of(Figure::Success)), (0.1, 0.005));
+        assert_eq!(limits, Limits::all(0.1).of_kind(Kind::Success, 0.005));
+        assert_eq!(Limits::all(f64::NAN), Limits::default());
         let own: Limits = "latency=20%".parse().unwrap();
         assert_eq!((own.of(Figure::P50), own.of(Figure::Growth)), (0.2, 0.0));
         for bad in ["", "10", "-1%", "x%", "inf%", "NaN%", "tail=1%", "latency=", "10%,"] {

@@ -22,7 +22,7 @@ use serde::Serialize;
 use crate::clock::{Seed, Time, Timestamp};
 use crate::journal::Journal;
 
-pub use gate::{BadLimit, Decision, Limits};
+pub use gate::{BadLimit, Decision, Kind, Limits};
 pub use noise::Reading;
 
 /// The version of the JSON form; it grows when a field goes or means something else.

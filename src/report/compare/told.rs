@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::{Comparison, Decision, Figure, Limits, Meaning, Reading, Row, RunName, Shown};
 use crate::report::escape::{code, prose};
+use crate::report::numbers::percent;
 use crate::report::text::line;
 
 /// The most letters of one name.
@@ -204,7 +205,7 @@ impl Figure {
     /// A number of it, with its unit.
     fn told(self, value: f64) -> String {
         match self {
-            Self::Success => format!("{} %", plain(value * 100.0, 2)),
+            Self::Success => percent(value),
             Self::Ratio => plain(value, 4),
             Self::Growth => plain(value, 1),
             _ => format!("{}{}", plain(value, 1), self.unit()),

@@ -61,14 +61,21 @@ pub(super) fn write(out: &mut String, journal: &Journal) -> Result {
 
 /// The lines of one container, those of trouble marked, those under a fault with a bar.
 fn one(out: &mut String, journal: &Journal, log: &LogExcerpt) -> Result {
-    let mut counts = [0_usize; 3];
+    let (mut counts, mut undated) = ([0_usize; 3], 0_usize);
     for line in log.lines.iter().filter(|line| is_trouble(line)) {
-        counts[line.at.map_or(0, |at| part(journal, at))] += 1;
+        match line.at {
+            Some(at) => counts[part(journal, at)] += 1,
+            None => undated += 1,
+        }
     }
     let [before, during, after] = counts;
     let source = text(&log.source, 200);
     write!(out, "<details><summary>{source}: {} lines; of trouble {before} before, ", log.lines.len())?;
-    writeln!(out, "{during} during, {after} after the faults</summary>")?;
+    write!(out, "{during} during, {after} after the faults")?;
+    if undated > 0 {
+        write!(out, ", {undated} at unknown times")?;
+    }
+    writeln!(out, "</summary>")?;
     if log.left_out > 0 {
         writeln!(out, "<p class=\"faint\">{} lines before these were left out.</p>", log.left_out)?;
     }

@@ -224,6 +224,7 @@ pub(super) fn stretched(series: &MetricSeries, seen: &[(f64, Option<f64>)]) -> V
     });
     let (mut stretch, mut before): (usize, Option<(f64, f64)>) = (0, None);
     let sample = |&(at, value): &(f64, Option<f64>)| {
+        let value = value.filter(|value| value.is_finite());
         let fell = series.counter && value.zip(before).is_some_and(|(value, (_, before))| value < before);
         if fell || before.is_none_or(|(before, _)| at - before > longest) {
             stretch += 1;

@@ -166,7 +166,6 @@ fn numbers_and_instants_that_no_run_has_are_drawn_as_far_as_they_can_be() {
     journal.evaluations[0].ended = crate::clock::Timestamp::MIN;
     let page = journal.report_html();
     Page::read(&page).is_ours();
-    assert!(!page.contains("=\"NaN") && !page.contains("inf\""), "a drawing of no numbers");
     journal.finished = crate::clock::Timestamp::MAX;
     journal.telemetry = crate::journal::Telemetry::default();
     Page::read(&journal.report_html()).is_ours();

@@ -7,6 +7,7 @@ use super::{badge, table, text, within};
 use crate::journal::{Journal, Verdict, capital};
 use crate::page::scale::{latency_label, round};
 use crate::report::headline::Mark;
+use crate::report::numbers::percent;
 use crate::report::{FaultTimes, LoadNumbers, PartNumbers};
 
 /// The faults that have a column among the key numbers.
@@ -134,7 +135,7 @@ fn one_load(out: &mut String, load: &LoadNumbers) -> Result {
                 .filter(|points| points.abs() >= 0.005)
                 .map(|points| format!(" ({points:+.2})"))
                 .unwrap_or_default();
-            format!("{} %{change}", trimmed(part.success * 100.0, 2))
+            percent(part.success) + &change
         })?;
         for (number, name) in ["median", "95 %", "99 %", "longest"].into_iter().enumerate() {
             row(out, load, name, |part| {

@@ -30,6 +30,9 @@ pub fn trials() -> (Needs, Vec<Trial>) {
 fn replayed(folder: &Path) -> Outcome {
     let only = std::env::var("STEADFAST_CASE").unwrap_or_default();
     let cases: Vec<_> = Case::all(folder).into_iter().filter(|case| case.name.contains(&only)).collect();
+    if cases.is_empty() {
+        return Err(format!("no case {only:?} in {}", folder.display()).into());
+    }
     let server = Server::start(folder)?;
     let served = &server.served;
     let (mut equal, mut by_rule, mut unexplained) = (0, BTreeMap::<&str, Vec<&str>>::new(), Vec::new());

@@ -82,7 +82,11 @@ const RULES: &[(&str, Covers)] = &[
         let stopped = |got: &Value| got[1] == "aborted";
         case.field("status") == "interrupted"
             && match difference.field {
-                "activities" => expected.iter().zip(&got).all(|(expected, got)| expected == got || stopped(got)),
+                "activities" => {
+                    // What was under way is told as aborted; what had ended before stays as it was.
+                    let alike = |(expected, got): (&Value, &Value)| expected == got || stopped(got);
+                    !got.is_empty() && got.len() <= expected.len() && expected.iter().zip(&got).all(alike)
+                }
                 "outputs" => difference.got.as_array().into_iter().flatten().any(Value::is_null),
                 _ => false,
             }

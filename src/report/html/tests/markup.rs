@@ -1,5 +1,8 @@
 //! A strict reader of pages: what it does not know, or what does not close, is no page of ours.
 
+/// Attributes that say where something is drawn.
+const GEOMETRY: [&str; 12] = ["x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width", "height", "d"];
+
 /// The elements of our pages.
 const ELEMENTS: [&str; 57] = [
     "html",
@@ -186,6 +189,8 @@ impl<'a> Page<'a> {
             for (name, value) in &element.attributes {
                 assert!(ATTRIBUTES.contains(&&**name), "the attribute {name}={value:?} of {}", element.name);
                 assert!(!value.contains(['<', '>']), "{name}={value:?}");
+                let placed = GEOMETRY.contains(&&**name);
+                assert!(!placed || !(value.contains("NaN") || value.contains("inf")), "no place: {name}={value:?}");
             }
             if let Some(id) = element.get("id") {
                 assert!(!ids.contains(&id), "two of {id}");
