@@ -2,6 +2,7 @@
 
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::Instrument;
 
@@ -9,7 +10,7 @@ use super::{Check, Phase, Scene, remarks, spans};
 use crate::BoxError;
 use crate::clock::Timestamp;
 use crate::journal::{CheckRecord, Evaluation, Reason, Verdict};
-use crate::tolerance::Outcome;
+use crate::tolerance::{Judgement, Outcome};
 
 /// A title and the checks that make up the steady state.
 #[derive(Clone)]
@@ -33,16 +34,18 @@ impl Hypothesis {
     }
 
     /// Judges all checks in their order. One that is out decides, then one that is unknown; what does not apply
-    /// counts neither way, and if nothing applies nothing is judged.
+    /// counts neither way, and if nothing applies nothing is judged. `watched` says whether it was judged at a time at which a
+    /// fault was on already.
     pub(super) async fn judge(
         &self,
         scene: &Scene,
+        watched: bool,
         mut judged: impl FnMut(&CheckRecord),
     ) -> Result<Evaluation, CheckFailed> {
         let started = scene.clock.now();
         let mut checks = Vec::new();
         for (check, location) in &self.checks {
-            let record = looked(&**check, scene, location).await?;
+            let record = looked(&**check, scene, watched, location).await?;
             judged(&record);
             checks.push(record);
         }
@@ -55,12 +58,19 @@ impl Hypothesis {
 pub(super) async fn looked(
     check: &dyn Check,
     scene: &Scene,
+    watched: bool,
     location: &Location<'_>,
 ) -> Result<CheckRecord, CheckFailed> {
     let name = check.describe();
     let failed = |source| CheckFailed { check: name.clone(), location: location.to_string(), source };
     let span = spans::check(&name, scene);
-    let (finding, remarks) = remarks::look(check, scene).instrument(span.clone()).await.map_err(failed)?;
+    let began = scene.clock.now();
+    let (mut finding, remarks) = remarks::look(check, scene).instrument(span.clone()).await.map_err(failed)?;
+    let over = faults_over(check, scene, began);
+    if let (Outcome::Met, Some(why), false) = (&finding.judgement.outcome, &over, watched) {
+        let reason = Reason::WindowTooShort { what: name.clone(), why: why.clone() };
+        finding.judgement = Judgement::inconclusive(reason, &finding.judgement.expected);
+    }
     let (outcome, reason) = match &finding.judgement.outcome {
         Outcome::Met => ("met", None),
         Outcome::NotMet => ("not-met", None),
@@ -73,12 +83,34 @@ pub(super) async fn looked(
         relation: finding.judgement.relation,
         reason,
         evidence: finding.evidence,
+        faults_over: over.is_some(),
         warnings: remarks.warnings(),
         infos: remarks.infos(),
         check: name.clone(),
     };
     spans::check_judged(&span, &record);
     Ok(record)
+}
+
+/// Why a look that is meant to be under the fault is not, if it is not: what held then may not have held before.
+fn faults_over(check: &dyn Check, scene: &Scene, began: Timestamp) -> Option<String> {
+    let Phase::Fault { .. } = scene.phase else { return None };
+    let back = check.looks_back();
+    if back == Duration::MAX {
+        return None;
+    }
+    let from = began.checked_sub(back).unwrap_or(Timestamp::MIN);
+    let last = scene.faults.over(from, scene.clock.now())?;
+    let ended = last.undo_requested?;
+    let seconds = |from: Timestamp, to: Timestamp| to.duration_since(from).as_secs_f64();
+    Some(format!(
+        "no fault was on when it looked, {:.1} s after {:?} had ended, which was on for {:.1} s; judge the time of the fault, by a \
+         load, by `.growth()` or `.stays(..)` of series, by a safeguard, or with `.hypothesis_strategy(Continuously)`; or let \
+         the fault be on until then, without `.lasting(..)`",
+        seconds(ended, began),
+        last.fault,
+        seconds(last.effective.unwrap_or(last.requested), ended)
+    ))
 }
 
 /// A check that could not look.

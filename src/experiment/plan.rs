@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::step::Work;
 use super::{Environment, Experiment, ExperimentError, Place, Right, Scene, Targets, safeguard};
@@ -72,15 +73,37 @@ pub(super) fn places(experiment: &Experiment) -> Vec<Place> {
     places
 }
 
+/// The last fault, if the pauses alone outlast all of them, and nothing is judged before the method has ended.
+fn over_by_plan(experiment: &Experiment) -> Option<String> {
+    if !experiment.strategy.judges_after() || experiment.strategy.judges_during() {
+        return None;
+    }
+    let mut on: Vec<(Duration, String)> = Vec::new();
+    for step in &experiment.steps {
+        match &step.work {
+            Work::Inject(fault) => on.push((fault.lasting()?, fault.describe())),
+            Work::Pause(pause) => on.iter_mut().for_each(|(left, _)| *left = left.saturating_sub(*pause)),
+            _ => {}
+        }
+    }
+    on.iter().all(|(left, _)| left.is_zero()).then(|| on.pop())?.map(|(_, fault)| fault)
+}
+
 /// Reads everything, writes nothing.
 pub(super) async fn plan(experiment: &Experiment, environment: &Arc<dyn Environment>) -> Result<Plan, ExperimentError> {
     let scene = Scene::before(&**environment);
-    let mut checks = Vec::new();
+    let (mut checks, over) = (Vec::new(), over_by_plan(experiment));
     for (check, location) in experiment.hypothesis.iter().flat_map(|h| &h.checks) {
         let what = check.describe();
         let invalid = |source| invalid(&what, &location.to_string(), source);
         check.validate().map_err(invalid)?;
-        let notes = check.examine(&scene).await.map_err(invalid)?;
+        let mut notes = check.examine(&scene).await.map_err(invalid)?;
+        if let (true, Some(fault)) = (check.looks_back().is_zero(), &over) {
+            notes.push(format!(
+                "it looks when {fault} is over by plan, and is inconclusive then: judge the time of the fault, or leave out \
+                 `.lasting(..)`"
+            ));
+        }
         checks.push(PlannedCheck { check: what, notes });
     }
     if let (Some(location), None) = (experiment.must_recover, experiment.recovers()) {

@@ -1,5 +1,7 @@
 //! Probes, and the checks that they become with a tolerance.
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::Value;
@@ -43,6 +45,12 @@ pub trait Probe: Send + Sync + 'static {
     /// Our own inability to look, such as a malformed URL. A system that does not answer is no error but
     /// [`Observed::NoAnswer`], a source of evidence without evidence is [`Observed::Inconclusive`].
     fn observe<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Observed<Self::Output>, BoxError>>;
+
+    /// How far back from a look what it finds reaches: nothing where it sees a moment, [`Duration::MAX`] where it sees all since
+    /// the method's start. A look that reaches to no time at which a fault was on is no evidence of what holds under one.
+    fn looks_back(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// What is wrong with this probe before anything is run: a query that does not parse, a malformed URL.
     ///
@@ -94,6 +102,11 @@ pub trait Probe: Send + Sync + 'static {
 pub trait Check: Send + Sync + 'static {
     /// What it looks at, and what it expects.
     fn describe(&self) -> String;
+
+    /// As [`Probe::looks_back`].
+    fn looks_back(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// As [`Probe::validate`].
     ///
@@ -156,6 +169,10 @@ where
 {
     fn describe(&self) -> String {
         format!("{}: {}", self.probe.describe(), self.tolerance.expected())
+    }
+
+    fn looks_back(&self) -> Duration {
+        self.probe.looks_back()
     }
 
     fn validate(&self) -> Result<(), BoxError> {

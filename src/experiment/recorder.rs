@@ -15,7 +15,7 @@ use super::{
 use crate::clock::{Clock, Timestamp};
 use crate::journal::{
     CheckRecord, Ended, Evaluation, Event, EventKind, FaultWindow, Journal, JournalError, Reason, Source, StepRecord,
-    StepStatus, Verdict,
+    StepStatus, Verdict, WATCHED,
 };
 use crate::rollback::{Ledger, OpenEntry, UndoOutcome, Undoer};
 
@@ -361,7 +361,7 @@ impl Recorder {
         self.event(EventKind::EvaluationStarted, &hypothesis.title, phase.name());
         let scene = self.scene(phase);
         let told = |check: &CheckRecord| self.event(EventKind::CheckJudged, &check.check, &check.phrase);
-        let judged = hypothesis.judge(&scene, told).await;
+        let judged = hypothesis.judge(&scene, self.watched(), told).await;
         let evaluation = judged.map_err(|failed| ExperimentError::Failed {
             what: failed.check,
             location: failed.location,
@@ -369,6 +369,16 @@ impl Recorder {
         })?;
         self.event(EventKind::EvaluationEnded, phase.name(), &evaluation.verdict.to_string());
         Ok(evaluation)
+    }
+
+    /// Whether the hypothesis was judged beside the method at a time at which a fault was on.
+    fn watched(&self) -> bool {
+        let journal = self.journal();
+        let on = |evaluation: &Evaluation| {
+            let Evaluation { started, ended, .. } = *evaluation;
+            journal.faults.iter().any(|fault| fault.window.is_on_between(started, ended))
+        };
+        journal.evaluations.iter().filter(|evaluation| evaluation.phase == WATCHED).any(on)
     }
 
     pub(super) fn record(&self, evaluation: &Evaluation) {

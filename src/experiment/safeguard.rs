@@ -250,6 +250,7 @@ impl Post<'_> {
             relation: "unknown".to_owned(),
             reason: Some(reason),
             evidence: serde_json::Value::Null,
+            faults_over: false,
             warnings: Vec::new(),
             infos: Vec::new(),
         };
@@ -263,7 +264,7 @@ impl Post<'_> {
         };
         tokio::select! {
             biased;
-            look = looked(&**check, &scene, location) => match look {
+            look = looked(&**check, &scene, false, location) => match look {
                 Ok(look) if look.outcome == "not-applicable" && self.under_a_fault() => {
                     unknown(Reason::NothingApplies { phase: scene.phase.name().to_owned() })
                 }

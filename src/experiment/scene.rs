@@ -169,6 +169,16 @@ impl Faults {
         (self.version(), windows.values().cloned().collect())
     }
 
+    /// The last fault to end, if no fault was on at any moment between two instants although some had been.
+    pub(super) fn over(&self, from: Timestamp, to: Timestamp) -> Option<FaultWindow> {
+        let (_, mut made) = self.windows();
+        made.retain(|fault| fault.effective.is_some());
+        if made.iter().any(|fault| fault.is_on_between(from, to)) {
+            return None;
+        }
+        made.into_iter().max_by_key(|fault| fault.undo_requested)
+    }
+
     /// Stamps and publishes a window in one.
     pub(super) fn publish(&self, number: usize, stamp: impl FnOnce() -> FaultWindow) {
         let mut windows = self.0.windows.lock().unwrap_or_else(PoisonError::into_inner);

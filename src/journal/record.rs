@@ -80,6 +80,9 @@ pub struct CheckRecord {
     pub reason: Option<Reason>,
     /// What the probe saw.
     pub evidence: Value,
+    /// Whether it looked under the fault, but at a time at which no fault was on any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub faults_over: bool,
     /// What the sources of evidence warn of. Unless they are trusted all the same, the outcome is inconclusive.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

@@ -40,17 +40,19 @@ impl Journal {
             Ended::Cancelled => writeln!(out, "  The run was dropped before its end.")?,
         }
         for evaluation in self.told() {
+            let over = !evaluation.checks.is_empty() && evaluation.checks.iter().all(|check| check.faults_over);
             writeln!(
                 out,
                 "  {} (from {} to {}), {}: {}",
-                capital(&plain(&evaluation.phase)),
+                if over { "After the fault".to_owned() } else { capital(&plain(&evaluation.phase)) },
                 self.offset(evaluation.started),
                 self.offset(evaluation.ended),
                 plain(self.hypothesis.as_deref().unwrap_or("the hypothesis")),
                 evaluation.verdict
             )?;
             for check in &evaluation.checks {
-                writeln!(out, "    - {}: {}", plain(&check.check), plain(&check.phrase))?;
+                let over = if check.faults_over && !over { " (no fault was on any more)" } else { "" };
+                writeln!(out, "    - {}: {}{over}", plain(&check.check), plain(&check.phrase))?;
                 for warning in &check.warnings {
                     writeln!(out, "      warning: {}", plain(warning))?;
                 }

@@ -18,3 +18,10 @@ pub struct FaultWindow {
     /// When its undo was verified.
     pub undone: Option<Timestamp>,
 }
+
+impl FaultWindow {
+    /// Whether it was on at some moment between two instants, as far as was seen.
+    pub(crate) fn is_on_between(&self, from: Timestamp, to: Timestamp) -> bool {
+        self.effective.is_some_and(|at| at <= to) && self.undo_requested.is_none_or(|at| at > from)
+    }
+}

@@ -208,6 +208,10 @@ impl Probe for Percentile {
         format!("p{} of {}{}", self.percent, self.load.title(), self.within.described())
     }
 
+    fn looks_back(&self) -> std::time::Duration {
+        std::time::Duration::MAX
+    }
+
     fn examine<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Vec<String>, BoxError>> {
         Box::pin(async move { scene.no_safeguard(NO_SAFEGUARD).map(|()| Vec::new()) })
     }
@@ -246,6 +250,10 @@ impl Probe for SuccessRatio {
         format!("success ratio of {}{}", self.load.title(), self.within.described())
     }
 
+    fn looks_back(&self) -> std::time::Duration {
+        std::time::Duration::MAX
+    }
+
     fn examine<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Vec<String>, BoxError>> {
         Box::pin(async move { scene.no_safeguard(NO_SAFEGUARD).map(|()| Vec::new()) })
     }
@@ -271,6 +279,10 @@ impl Probe for RateKept {
 
     fn describe(&self) -> String {
         format!("rate kept by {}", self.load.title())
+    }
+
+    fn looks_back(&self) -> std::time::Duration {
+        std::time::Duration::MAX
     }
 
     fn examine<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Vec<String>, BoxError>> {

@@ -173,6 +173,10 @@ impl Probe for CounterGrowth {
         self.of(if self.anchor == Anchor::Fault { "increase" } else { "growth" })
     }
 
+    fn looks_back(&self) -> std::time::Duration {
+        std::time::Duration::MAX
+    }
+
     fn validate(&self) -> Result<(), BoxError> {
         self.counter.selection.validate()
     }
@@ -332,6 +336,10 @@ impl Probe for CounterRate {
 
     fn describe(&self) -> String {
         self.growth.of("rate")
+    }
+
+    fn looks_back(&self) -> std::time::Duration {
+        std::time::Duration::MAX
     }
 
     fn validate(&self) -> Result<(), BoxError> {

@@ -120,6 +120,10 @@ where
         format!("{}: {}", self.probe.describe(), self.expected())
     }
 
+    fn looks_back(&self) -> std::time::Duration {
+        self.probe.looks_back()
+    }
+
     fn validate(&self) -> Result<(), BoxError> {
         self.probe.validate()
     }

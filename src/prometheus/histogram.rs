@@ -279,6 +279,10 @@ impl Probe for HistogramQuantile {
         format!("quantile {} of {}", self.quantile, self.histogram)
     }
 
+    fn looks_back(&self) -> std::time::Duration {
+        std::time::Duration::MAX
+    }
+
     fn validate(&self) -> Result<(), BoxError> {
         if !(0.0..=1.0).contains(&self.quantile) {
             return Err(format!("quantile {} of {} is not between 0 and 1", self.quantile, self.histogram).into());

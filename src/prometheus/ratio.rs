@@ -92,6 +92,10 @@ impl Probe for CounterRatio {
         format!("share of {} in {}", self.part, self.whole)
     }
 
+    fn looks_back(&self) -> std::time::Duration {
+        std::time::Duration::MAX
+    }
+
     fn validate(&self) -> Result<(), BoxError> {
         self.part.selection.validate()?;
         self.whole.selection.validate()

@@ -128,6 +128,10 @@ macro_rules! over_time {
                 format!("{}: {}", self.selection.shown(), self.expected())
             }
 
+            fn looks_back(&self) -> std::time::Duration {
+                std::time::Duration::MAX
+            }
+
             fn validate(&self) -> Result<(), crate::BoxError> {
                 self.selection.validate()
             }

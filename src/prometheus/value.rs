@@ -65,6 +65,21 @@ async fn fresh(prometheus: &Prometheus, scene: &Scene, query: &str) -> Result<Op
     Ok(window.map(|window| Some(window.to)))
 }
 
+/// How far back a query looks: by its longest range, with what is around it.
+fn ranges(query: &str) -> Duration {
+    let mut longest = Duration::ZERO;
+    if let Ok(expr) = parser::parse(query) {
+        let mut around = Duration::ZERO;
+        super::examine::each(&expr, &mut |expr| match expr {
+            Expr::MatrixSelector(range) => longest = longest.max(range.range),
+            Expr::Subquery(inner) => around = around.saturating_add(inner.range),
+            _ => {}
+        });
+        longest = longest.saturating_add(around);
+    }
+    longest
+}
+
 /// Where the scrapes of what a query selects are seen. What it looks at of another time is not waited for.
 pub(super) fn watched(query: &str) -> Vec<Watched> {
     let mut all: Vec<Watched> = Vec::new();
@@ -106,6 +121,10 @@ impl Probe for InstantValue {
 
     fn describe(&self) -> String {
         format!("query {}", self.query)
+    }
+
+    fn looks_back(&self) -> Duration {
+        ranges(&self.query)
     }
 
     fn validate(&self) -> Result<(), BoxError> {
@@ -171,6 +190,10 @@ impl Probe for RangeValues {
 
     fn describe(&self) -> String {
         format!("query {} over {:?}", self.query, self.duration)
+    }
+
+    fn looks_back(&self) -> Duration {
+        self.duration.saturating_add(ranges(&self.query))
     }
 
     fn validate(&self) -> Result<(), BoxError> {

@@ -166,6 +166,7 @@ fn check(probe: &Value) -> CheckRecord {
         relation: String::new(),
         reason,
         evidence,
+        faults_over: false,
         warnings: Vec::new(),
         infos: Vec::new(),
     }

@@ -254,7 +254,7 @@ impl Journal {
             several => format!("all {} checks held", several.len()),
         };
         let times = if judged.len() > 1 { format!(" each of {} times", judged.len()) } else { String::new() };
-        format!("{}{held}{times}", self.lead())
+        format!("{}{held}{times}", self.lead(false))
     }
 
     /// Whether the journal holds what a verdict of "met" rests on.
@@ -273,18 +273,18 @@ impl Journal {
     fn deviated(&self) -> String {
         let missed: Vec<_> = self.judged().filter(|e| e.verdict == Verdict::Deviated).collect();
         let Some(first) = missed.first() else {
-            return format!("{}the hypothesis did not hold; the journal does not say which check", self.lead());
+            return format!("{}the hypothesis did not hold; the journal does not say which check", self.lead(false));
         };
         let mut broken = first.checks.iter().filter(|check| check.outcome == "not-met");
         let Some(check) = broken.next() else {
-            return format!("{}the hypothesis did not hold; the journal does not say which check", self.lead());
+            return format!("{}the hypothesis did not hold; the journal does not say which check", self.lead(false));
         };
         let others = match broken.count() {
             0 => String::new(),
             1 => ", and 1 more check did not hold".to_owned(),
             more => format!(", and {more} more checks did not hold"),
         };
-        format!("{}{}{others}", self.lead(), observed(check))
+        format!("{}{}{others}", self.lead(check.faults_over), observed(check))
     }
 
     fn inconclusive(&self) -> String {
@@ -292,7 +292,7 @@ impl Journal {
         let Some(reason) = &self.reason else {
             return format!(
                 "{}it is not known whether the hypothesis held, and the journal does not say why",
-                self.lead()
+                self.lead(false)
             );
         };
         let stopped = if self.rollback().state.is_clean() { "stopped and undone" } else { "stopped" };
@@ -337,7 +337,7 @@ impl Journal {
             Reason::NothingApplies { phase } => {
                 format!(
                     "{}it is not known whether the hypothesis held: none of its checks means anything {}",
-                    self.lead(),
+                    self.lead(false),
                     line(phase, 80)
                 )
             }
@@ -347,7 +347,8 @@ impl Journal {
             | Reason::WindowTooShort { .. }
             | Reason::NotANumber { .. }
             | Reason::InvalidLoad { .. } => {
-                format!("{}it is not known whether the hypothesis held: {}", self.lead(), line_of(reason))
+                let over = self.judged().flat_map(|evaluation| &evaluation.checks).any(|check| check.faults_over);
+                format!("{}it is not known whether the hypothesis held: {}", self.lead(over), line_of(reason))
             }
         }
     }
@@ -357,7 +358,7 @@ impl Journal {
             None => "nothing was judged, as the experiment has no hypothesis",
             Some(_) => "the hypothesis was not judged under the faults",
         };
-        format!("{}{why}", self.lead())
+        format!("{}{why}", self.lead(false))
     }
 
     /// How the run ended, where it did not come to the end of its method.
@@ -406,8 +407,9 @@ impl Journal {
         self.evaluations.iter().filter(|evaluation| [UNDER_FAULT, WATCHED].contains(&&*evaluation.phase))
     }
 
-    /// `while ingress to … was denied for 8.9 s, `.
-    fn lead(&self) -> String {
+    /// `while ingress to … was denied for 8.9 s, `; of what was seen when it was over, `after`.
+    fn lead(&self, over: bool) -> String {
+        let when = if over { "after" } else { "while" };
         let on: Vec<_> = self.faults.iter().filter(|fault| fault.window.effective.is_some()).collect();
         match &on[..] {
             [] if self.source == Source::ChaosToolkit && !self.steps.is_empty() => {
@@ -415,16 +417,16 @@ impl Journal {
             }
             [] if self.faults.is_empty() => "without any fault, ".to_owned(),
             [] => "although no fault was seen to have an effect, ".to_owned(),
-            [fault] => format!("while {} for {}, ", was_on(fault), self.on_for(fault)),
+            [fault] => format!("{when} {} for {}, ", was_on(fault), self.on_for(fault)),
             [one, other] => format!(
-                "while {} for {} and {} for {}, ",
+                "{when} {} for {} and {} for {}, ",
                 was_on(one),
                 self.on_for(one),
                 was_on(other),
                 self.on_for(other)
             ),
             [first, rest @ ..] => {
-                format!("while {} for {} and {} more faults were on, ", was_on(first), self.on_for(first), rest.len())
+                format!("{when} {} for {} and {} more faults were on, ", was_on(first), self.on_for(first), rest.len())
             }
         }
     }

@@ -154,10 +154,62 @@ async fn a_lasting_fault_ends_by_plan(cluster: Cluster) -> steadfast::Result {
     let cut = cluster.namespace("default").pods("app=back").deny_ingress().lasting(secs(3));
     let journal =
         Experiment::new("short cut", front_answers(&cluster)).inject(cut).pause(secs(20)).run(&cluster).await?;
-    journal.assert_verdict(Met);
     let fault = &journal.faults[0];
     assert_eq!(fault.end, FaultEnd::Plan);
     assert!(fault.window.undone.expect("it was undone") < journal.evaluations[1].started, "{}", journal.summary());
+    Ok(())
+}
+
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
+async fn a_look_at_a_time_without_a_fault_is_no_evidence(cluster: Cluster) -> steadfast::Result {
+    let shop = cluster.namespace("default");
+    let served =
+        || Hypothesis::new("front is served").check(http::get(shop.service("front").url("/")).expect(status(200)));
+    let cut = || shop.pods("app=front").deny_ingress().lasting(secs(10));
+    let after = Experiment::new("cut off for 10 s", served()).inject(cut()).pause(secs(20)).run(&cluster).await?;
+    let noted = async |pause: u64| {
+        let plan = Experiment::new("noted", served()).inject(cut()).pause(secs(pause)).plan(&cluster).await?;
+        steadfast::Result::Ok(plan.to_string().contains("deny ingress to pods app=front in default is over by plan"))
+    };
+    assert_eq!((noted(9).await?, noted(10).await?), (false, true));
+    let traffic = load::get(shop.service("middle").url("/")).per_second(10).lasting(secs(35)).named("traffic");
+    let beside = Experiment::new("under load", served()).background(&traffic).pause(secs(5)).inject(cut());
+    for journal in [after, beside.run(&cluster).await?] {
+        journal.assert_verdict(Inconclusive);
+        let Some(Reason::WindowTooShort { why, .. }) = &journal.reason else { panic!("{:?}", journal.reason) };
+        assert!(why.contains("no fault was on when it looked, ") && why.contains("without `.lasting(..)`"), "{why}");
+        assert!(journal.sentence().starts_with("After ingress to pods"), "{}", journal.sentence());
+        assert!(journal.summary().contains("\n  After the fault (from "), "{}", journal.summary());
+    }
+
+    let kept = Hypothesis::new("kept").check(traffic.success_ratio().expect(at_least(1.0)));
+    let journal = Experiment::new("all of the time", kept).background(&traffic).inject(cut()).run(&cluster).await?;
+    journal.assert_verdict(Met);
+    let journal = Experiment::new("still on", served()).inject(cut()).run(&cluster).await?;
+    journal.assert_verdict(Deviated);
+    assert!(journal.sentence().starts_with("While ingress to pods"), "{}", journal.sentence());
+    let watched = Experiment::new("watched", front_answers(&cluster))
+        .hypothesis_strategy(HypothesisStrategy::Continuously)
+        .inject(shop.pods("app=back").deny_ingress().lasting(secs(3)))
+        .pause(secs(20));
+    watched.run(&cluster).await?.assert_verdict(Met);
+    Ok(())
+}
+
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
+async fn a_range_of_a_query_that_reaches_back_to_the_fault_sees_it(cluster: Cluster) -> steadfast::Result {
+    let shop = cluster.namespace("default");
+    tokio::time::sleep(secs(60)).await;
+    for (range, verdict) in [("60s", Met), ("5s", Inconclusive)] {
+        let query = format!(r#"sum(sum_over_time(up{{job="front"}}[{range}]))"#);
+        let counted = shop.prometheus().query(&query).expect(at_least(1.0));
+        let journal = Experiment::new(range, Hypothesis::new("counted").check(counted))
+            .inject(shop.pods("app=back").deny_ingress().lasting(secs(5)))
+            .pause(secs(20))
+            .run(&cluster)
+            .await?;
+        journal.assert_verdict(verdict);
+    }
     Ok(())
 }
 

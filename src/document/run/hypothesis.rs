@@ -3,6 +3,7 @@
 //! To the engine it is one check, so that what it comes to rests on the faults being seen directly before and after it.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
@@ -61,6 +62,17 @@ struct Steady {
 impl Check for Steady {
     fn describe(&self) -> String {
         self.conductor.hypothesis_title()
+    }
+
+    /// Requests and questions to Kubernetes are of the moment; what else there is may tell what was measured before.
+    fn looks_back(&self) -> Duration {
+        let hypothesis = self.conductor.living.at(&Spot::hypothesis());
+        let mut probes = hypothesis["probes"].as_array().into_iter().flatten();
+        let of_the_moment = |probe: &Value| {
+            let provider = &probe["provider"];
+            provider["type"] == "http" || provider["module"].as_str().is_some_and(|of| of.starts_with("chaosk8s."))
+        };
+        if probes.all(of_the_moment) { Duration::ZERO } else { Duration::MAX }
     }
 
     fn check<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Finding, BoxError>> {

@@ -72,6 +72,9 @@ impl Impair {
     }
 
     /// Ends the fault by itself after this time, by the plan of the experiment.
+    ///
+    /// The hypothesis is judged after the method: a check of a moment, such as a request, that looks when the fault is over
+    /// already is [`Inconclusive`](crate::journal::Verdict::Inconclusive). Growth, loads and what else looks back sees it.
     pub fn lasting(mut self, duration: Duration) -> Self {
         self.lasting = Some(duration);
         self

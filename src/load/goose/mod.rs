@@ -351,6 +351,10 @@ impl Probe for Percentile {
         format!("p{} of {}", self.percent, self.attack.title())
     }
 
+    fn looks_back(&self) -> std::time::Duration {
+        std::time::Duration::MAX
+    }
+
     fn examine<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Vec<String>, BoxError>> {
         Box::pin(async move { scene.no_safeguard(super::probes::NO_SAFEGUARD).map(|()| Vec::new()) })
     }
@@ -372,6 +376,10 @@ impl Probe for SuccessRatio {
 
     fn describe(&self) -> String {
         format!("success ratio of {}", self.attack.title())
+    }
+
+    fn looks_back(&self) -> std::time::Duration {
+        std::time::Duration::MAX
     }
 
     fn examine<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, Result<Vec<String>, BoxError>> {

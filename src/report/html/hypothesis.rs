@@ -100,6 +100,9 @@ fn cell(out: &mut String, journal: &Journal, phase: &str, name: &str) -> Result 
         return write!(out, "<span class=\"faint\">not judged: {}</span>", not_judged(journal, phase));
     };
     write!(out, "{} {}", outcome(&check.outcome), text(&check.phrase, 400))?;
+    if check.faults_over {
+        write!(out, " <span class=\"faint\">(no fault was on any more)</span>")?;
+    }
     if all.len() > 1 {
         let same = all.iter().filter(|(_, other)| other.outcome == check.outcome).count();
         write!(out, " <span class=\"faint\">({same} of {} judgements)</span>", all.len())?;
