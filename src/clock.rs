@@ -195,6 +195,12 @@ impl Seed {
         Ok(Self::read()?.unwrap_or_else(|| Self(fastrand::u64(..))))
     }
 
+    /// A number from the system, for what must differ from machine to machine and from process to process.
+    #[cfg(feature = "cli")]
+    pub(crate) fn fresh() -> Self {
+        Self(fastrand::u64(..))
+    }
+
     fn read() -> Result<Option<Self>, BadSeed> {
         let Some(text) = crate::variables::text("STEADFAST_SEED") else { return Ok(None) };
         text.trim().parse().map(|seed| Some(Self(seed))).map_err(|_| BadSeed(text))

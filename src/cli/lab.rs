@@ -71,7 +71,7 @@ async fn serve(options: &Options) -> Result<(), BoxError> {
     // Before anything else: a signal that comes early must not be lost.
     let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let (clock, seed) = (Clock::real(), Seed::from_env()?);
-    let lab = Lab::scraping_every(options.scrape, clock.clone(), seed);
+    let lab = Lab::told_apart(options.scrape, clock.clone(), seed);
     // As with the plain list of targets that small clusters have.
     lab.label_targets(if options.all_labels { TargetLabels::All } else { TargetLabels::JobAndInstance });
     let node_ports = BTreeMap::from([(SHOP_NODE_PORT, options.front_port)]);

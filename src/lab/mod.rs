@@ -119,10 +119,24 @@ impl Lab {
     /// There is no tokio runtime.
     #[must_use]
     pub fn scraping_every(interval: Duration, clock: Clock, seed: Seed) -> Self {
+        Self::built(interval, clock, seed, None)
+    }
+
+    /// As [`scraping_every`](Self::scraping_every), for processes that may stand side by side whatever their seeds: the uid of
+    /// `kube-system`, by which ledgers tell clusters apart, is no other lab's.
+    #[cfg(feature = "cli")]
+    pub(crate) fn told_apart(interval: Duration, clock: Clock, seed: Seed) -> Self {
+        Self::built(interval, clock, seed, Some(store::uid(&mut Seed::fresh().rng("kube-system"))))
+    }
+
+    fn built(interval: Duration, clock: Clock, seed: Seed, system: Option<String>) -> Self {
         let store = Store::new(clock.clone(), seed);
         for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
             let labels = json!({"kubernetes.io/metadata.name": name});
-            let namespace = json!({"metadata": {"name": name, "labels": labels}, "status": {"phase": "Active"}});
+            let mut namespace = json!({"metadata": {"name": name, "labels": labels}, "status": {"phase": "Active"}});
+            if let ("kube-system", Some(uid)) = (name, &system) {
+                namespace["metadata"]["uid"] = json!(uid);
+            }
             let made = store.create(&NAMESPACES, "", namespace, false);
             debug_assert!(made.is_ok(), "an empty store takes a namespace");
         }

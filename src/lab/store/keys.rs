@@ -38,7 +38,7 @@ pub(super) fn generated(rng: &mut fastrand::Rng, prefix: &str) -> String {
 }
 
 /// A version 4 uuid.
-pub(super) fn uid(rng: &mut fastrand::Rng) -> String {
+pub(crate) fn uid(rng: &mut fastrand::Rng) -> String {
     let bits = (rng.u128(..) & !(0xf000 << 64) & !(0b11 << 62)) | (0x4000 << 64) | (0b10 << 62);
     let hex = format!("{bits:032x}");
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])

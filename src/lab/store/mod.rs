@@ -35,6 +35,8 @@ use crate::clock::{Clock, Seed};
 pub use deletion::{Deleted, Deletion, Preconditions, Propagation};
 pub use history::{Change, ChangeKind};
 pub use keys::seconds;
+#[cfg(feature = "cli")]
+pub(super) use keys::uid;
 pub use kinds::Declared;
 pub use object::Object;
 pub(crate) use object::{members, write_value};

@@ -63,3 +63,25 @@ fn a_sweep_lists_tries_and_undoes_what_a_dead_run_has_left() {
         assert!(said.contains("nothing is on"), "{said}");
     });
 }
+
+#[test]
+fn a_sweep_of_one_lab_leaves_what_is_on_in_another_one() {
+    on_a_runtime(async {
+        let (site, other) = (Site::start().await, Site::start().await);
+        for site in [&site, &other] {
+            site.namespace("crash").await;
+        }
+        let mut victim = Victim::start(&site, "holds", "crash", &[("STEADFAST_LEASH", "off")]);
+        victim.ready();
+        victim.killed();
+        let left = (site.owned().await, site.ledgers());
+        assert!(left.1 > 0, "{left:?}");
+        // The other lab, with the ledgers of this one.
+        let (code, said) = other.sweep(site.state.path(), &[]);
+        assert!(code == Some(0) && said.contains("nothing is on"), "{said}");
+        assert_eq!((site.owned().await, site.ledgers()), left, "{said}");
+        let (code, said) = site.sweep(site.state.path(), &[]);
+        assert!(code == Some(0) && said.contains("delete networkpolicy"), "{said}");
+        assert_eq!((site.clean_within(Duration::from_secs(1)).await.err(), site.ledgers()), (None, 0));
+    });
+}
