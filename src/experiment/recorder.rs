@@ -96,9 +96,11 @@ impl Recorder {
         let outputs = environment.outputs();
         let file = path.unwrap_or_else(|| environment.journal_file());
         let (test, path) = (test_of(&outputs, &file), outputs.join(file));
+        let within = path.starts_with(&outputs);
         let store: Store = Box::new(move |journal| {
             journal.test = Some(test.clone());
-            journal.write(&path)
+            let stored = journal.write(&path);
+            if within { stored.map_err(JournalError::in_outputs) } else { stored }
         });
         let driven = if driven { Driven::Engine } else { Driven::No };
         Self::stored(title, hypothesis, environment, observer, store, driven).await

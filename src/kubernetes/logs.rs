@@ -13,7 +13,7 @@ use super::{KubernetesError, Pods};
 use crate::BoxError;
 use crate::clock::Timestamp;
 use crate::experiment::{Action, Scene};
-use crate::journal::{self, LogExcerpt, write_atomically};
+use crate::journal::{self, JournalError, LogExcerpt, write_atomically};
 
 /// The most lines of one container that a journal keeps: the last ones. The file has all.
 const MOST_LINES: usize = 200;
@@ -174,7 +174,7 @@ impl Action for PodLogs {
                 scene.measured.log(excerpt(source, &log));
             }
             let file = self.file();
-            write_atomically(&scene.outputs.join(&file), text.as_bytes())?;
+            write_atomically(&scene.outputs.join(&file), text.as_bytes()).map_err(JournalError::in_outputs)?;
             Ok(json!({"file": file, "lines": lines}))
         })
     }

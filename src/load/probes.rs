@@ -9,7 +9,7 @@ use super::recording::{Latency, PhasePart, Recording, Stats};
 use super::{Load, State, plot};
 use crate::BoxError;
 use crate::experiment::{Action, Fault, Observed, Phase, Probe, Scene};
-use crate::journal::{Reason, write_atomically};
+use crate::journal::{JournalError, Reason, write_atomically};
 
 /// A part of a load: its requests before, during or after a fault.
 #[derive(Clone)]
@@ -327,7 +327,7 @@ impl Action for Plot {
             };
             let (_, faults) = scene.faults.windows();
             let page = plot::page(&recording, &faults);
-            write_atomically(&scene.outputs.join(&self.path), page.as_bytes())?;
+            write_atomically(&scene.outputs.join(&self.path), page.as_bytes()).map_err(JournalError::in_outputs)?;
             Ok(json!({"file": self.path}))
         })
     }

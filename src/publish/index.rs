@@ -15,7 +15,7 @@ use super::settings::{Format, Settings};
 use super::{beside, session, summary_of};
 use crate::BoxError;
 use crate::clock::Timestamp;
-use crate::journal::write_atomically;
+use crate::journal::{JournalError, write_atomically};
 use crate::report::{Counts, SCHEMA_VERSION, Summary, junit, to_json};
 
 /// The merged summary's file.
@@ -86,13 +86,15 @@ pub(super) fn add(settings: &Settings, root: &Path, session: &str, journal: &Pat
     let mut counts = Counts::default();
     experiments.iter().for_each(|entry| counts.add(entry.summary.counts));
     let index = Index { schema_version: SCHEMA_VERSION, session: session.to_owned(), counts, experiments };
-    write_atomically(&file, to_json(&index).as_bytes())?;
+    write_atomically(&file, to_json(&index).as_bytes()).map_err(JournalError::in_outputs)?;
     #[cfg(feature = "report")]
     if settings.has(Format::Html) {
-        write_atomically(&root.join("index.html"), super::listing::html(&index).as_bytes())?;
+        write_atomically(&root.join("index.html"), super::listing::html(&index).as_bytes())
+            .map_err(JournalError::in_outputs)?;
     }
     if settings.has(Format::Junit) {
-        write_atomically(&root.join("junit.xml"), merged_junit(root, &index).as_bytes())?;
+        write_atomically(&root.join("junit.xml"), merged_junit(root, &index).as_bytes())
+            .map_err(JournalError::in_outputs)?;
     }
     Ok(())
 }

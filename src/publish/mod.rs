@@ -144,7 +144,7 @@ fn publish(settings: &Settings, root: &Path, path: &Path, journal: Journal) -> V
     }
     for (name, text) in files(settings, &journal, &summary) {
         if let Err(error) = write_atomically(&beside(path, name), text.as_bytes()) {
-            complaints.push(error.to_string());
+            complaints.push(error.in_outputs().to_string());
         }
     }
     let Some((root, below)) = below(root, path) else { return complaints };

@@ -28,7 +28,7 @@ pub(crate) fn read(path: &Path) -> Result<Told, JournalError> {
         let summary = Summary::of(&journal);
         return Ok((journal, summary));
     };
-    let not_ours = |error: serde_json::Error| JournalError::NotAJournal { path: path.into(), why: error.to_string() };
+    let not_ours = |error| JournalError::not_read(path, &error);
     if !chaostoolkit::is_ours(&document) {
         // Chaos Toolkit hides nothing, and others than who ran it read reports.
         redact_document(&mut document["experiment"], &Shapes::new());

@@ -84,7 +84,12 @@ async fn a_journal_that_cannot_be_written(cluster: Cluster) -> steadfast::Result
     let cut = cluster.namespace("default").pods("app=back").deny_ingress();
     let experiment = Experiment::new("x", front_answers(&cluster)).inject(cut).journal_path("/proc/no/journal.json");
     let error = refused(&cluster, experiment).await;
-    assert_names(&error, &["/proc/no/journal.json", "STEADFAST_OUT"]);
+    assert_names(&error, &["failed to write /proc/no/journal.json"]);
+    assert!(!error.contains("STEADFAST_OUT"), "the path was named: {error}");
+    let experiment = || Experiment::new("x", front_answers(&cluster));
+    experiment().journal_path("a.json").run(&cluster).await?.assert_verdict(Met);
+    let error = refused(&cluster, experiment().journal_path("a.json/b.json")).await;
+    assert_names(&error, &["a.json/b.json", "set STEADFAST_OUT to a folder that can be written"]);
     Ok(())
 }
 
