@@ -192,6 +192,13 @@ impl Journal {
         undos.chain(steps).chain(on).collect()
     }
 
+    /// The faults that were made and are undone, in words.
+    #[cfg(feature = "cli")]
+    pub(crate) fn undone(&self) -> Vec<String> {
+        let undone = self.faults.iter().filter(|fault| !fault.undo.is_empty() && fault.end != FaultEnd::Left);
+        undone.filter(|fault| fault.is_undone()).map(|fault| fault.window.fault.clone()).collect()
+    }
+
     /// The faults that were undone, but whose witness still saw their effect when its time was up, in words.
     #[must_use]
     pub fn not_back(&self) -> Vec<String> {

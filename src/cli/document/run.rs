@@ -19,6 +19,7 @@ use crate::document::run::status::End;
 use crate::document::run::{Assignment, run as conduct};
 use crate::document::{Asked, Purpose};
 use crate::experiment::Environment;
+use crate::journal::Journal;
 
 /// Runs a Chaos Toolkit experiment.
 ///
@@ -125,7 +126,9 @@ fn go(options: &Options, global: &Global) -> Result<ExitCode, ExitCode> {
         let (now, attack) = (Now::default(), crate::cli::vegeta::beside);
         said.sees(now.clone());
         let looker = (!chosen.is_virtual()).then(|| (now.clone(), clock));
-        let assignment = Assignment { loaded, settings, cluster, journal, attack, log, now, hides };
+        let told = options.teller(said.clone());
+        let ended = Box::new(move |end, evidence: &Journal| told.tell(end, evidence));
+        let assignment = Assignment { loaded, settings, cluster, journal, attack, log, now, ended, hides };
         let looked_at = async {
             match &looker {
                 Some((now, clock)) => view::keep(&said, now, clock).await,
@@ -140,7 +143,7 @@ fn go(options: &Options, global: &Global) -> Result<ExitCode, ExitCode> {
         };
         said.view_ends();
         match ended {
-            Ok(end) => Ok(options.told(end)),
+            Ok(end) => Ok(options.teller(said).code(end).into()),
             Err(error) => Err(said.failed(&error.to_string(), Exit::of(&error))),
         }
     })
@@ -160,19 +163,43 @@ impl Options {
         }
     }
 
-    fn told(&self, end: End) -> ExitCode {
-        let code = if self.ctk_exit_codes { end.original_code() } else { end.code() };
+    fn teller(&self, said: Said) -> Teller {
+        Teller { said, json: self.json, original_codes: self.ctk_exit_codes, journal: self.journal_path.clone() }
+    }
+}
+
+/// Says how a run ended.
+struct Teller {
+    said: Said,
+    json: bool,
+    original_codes: bool,
+    journal: PathBuf,
+}
+
+impl Teller {
+    fn code(&self, end: End) -> u8 {
+        if self.original_codes { end.original_code() } else { end.code() }
+    }
+
+    fn tell(&self, end: End, evidence: &Journal) {
+        self.said.view_ends();
+        let of = |faults: &[String]| faults.iter().map(|fault| self.said.shown(fault)).collect::<Vec<_>>();
+        let (undone, left) = (of(&evidence.undone()), of(&evidence.rollback().left));
+        for (level, what, faults) in [(Level::Info, "undone", &undone), (Level::Warning, "may be left", &left)] {
+            if !faults.is_empty() {
+                self.said.line(level, &format!("{what}: {}", faults.join("; ")));
+            }
+        }
         let line = if self.json {
             let told = json!({
-                "status": end.journal_status().name(), "deviated": end.deviated, "verdict": end.verdict, "exit": code,
-                "journal": self.journal_path,
+                "status": end.journal_status().name(), "deviated": end.deviated, "verdict": end.verdict,
+                "exit": self.code(end), "journal": self.journal, "undone": undone, "left": left,
             });
             told.to_string()
         } else {
-            format!("verdict: {}; journal: {}", end.verdict, self.journal_path.display())
+            format!("verdict: {}; journal: {}", end.verdict, self.journal.display())
         };
         // A closed pipe must not turn a verdict into a crash.
         let _ = writeln!(std::io::stdout(), "{line}");
-        code.into()
     }
 }

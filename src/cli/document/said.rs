@@ -127,7 +127,7 @@ impl Said {
 
 impl Said {
     /// Without secrets, and without what a terminal would act on.
-    fn shown(&self, text: &str) -> String {
+    pub(super) fn shown(&self, text: &str) -> String {
         printable(&self.0.redact.lock().unwrap_or_else(PoisonError::into_inner).redact(text))
     }
 

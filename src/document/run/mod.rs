@@ -86,6 +86,8 @@ pub(crate) struct Assignment {
     pub(crate) log: Log,
     /// For whoever looks on.
     pub(crate) now: Now,
+    /// Told how it ended, once the journal is stored; after a signal nothing else of the process runs.
+    pub(crate) ended: Box<dyn Fn(End, &Journal) + Send + Sync>,
     /// Told what keeps secrets out of lines, when controls have made new ones.
     pub(crate) hides: Box<dyn Fn(Arc<Redactor>) + Send + Sync>,
 }
@@ -117,7 +119,7 @@ pub(crate) struct Conductor {
 /// # Errors
 /// The journal cannot be written, or the cluster does not say who it is: nothing was touched then.
 pub(crate) async fn run(assignment: Assignment) -> Result<End, ExperimentError> {
-    let Assignment { loaded, settings, cluster, journal, attack, log, now, hides } = assignment;
+    let Assignment { loaded, settings, cluster, journal, attack, log, now, ended, hides } = assignment;
     let environment: Arc<dyn Environment> = match &cluster {
         Some(cluster) => Arc::new(cluster.clone()),
         None => Arc::new(Machine::new()?),
@@ -137,7 +139,14 @@ pub(crate) async fn run(assignment: Assignment) -> Result<End, ExperimentError> 
     let veil = Veil::new(scope.secrets.clone(), redact, hidden, hides);
     let shared = Arc::new(Shared::new(living.clone(), settings.dry, clock.now(), veil));
     let store = shared.clone();
-    let store: Store = Box::new(move |evidence| store.store(evidence, &journal));
+    let store: Store = Box::new(move |evidence| {
+        store.store(evidence, &journal)?;
+        let end = store.state().end;
+        if let (Some((end, _)), true) = (end, evidence.ended != Ended::Running) {
+            ended(end, evidence);
+        }
+        Ok(())
+    });
     let transport = environment.transport();
     let run = Run::directed(&title, environment, None, store).await?;
     let means = Means {

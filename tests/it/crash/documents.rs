@@ -166,6 +166,7 @@ fn a_cluster_that_vanishes_is_told_with_what_may_be_left_on_it() {
     assert_eq!(undo["outcome"], "leaked", "{undo}");
     assert!(undo["why"].as_str().is_some_and(|why| why.contains("undo it by hand")), "{undo}");
     assert!(said.contains("networkpolicy default/chaostoolkit-deny-all-ingress"), "{said}");
+    assert!(said.contains("may be left: delete networkpolicy"), "{said}");
 }
 
 /// What is called after an activity that was cut.
@@ -249,6 +250,35 @@ fn a_second_signal_cuts_the_rollbacks_of_a_document_and_undoes_its_faults() {
             assert_eq!((status.code(), &journal["status"]), (Some(code), &json!("interrupted")), "{said}");
             assert_eq!(statuses(&journal, "rollbacks"), [pair("hang", "aborted")]);
             assert_eq!(site.owned().await, Vec::<String>::new(), "{said}");
+        }
+    });
+}
+
+#[test]
+fn an_interrupted_document_says_how_it_ended_and_what_became_of_its_faults() {
+    on_a_runtime(async {
+        let site = Site::start().await;
+        for as_json in [false, true] {
+            let document = experiment(&[shell("wait", "echo here > here; exec sleep 600")]);
+            let option = if as_json { "set -- \"$@\" --json;" } else { "" };
+            let mut conducted = Conducted::start(&site.running.lab, &document, option);
+            conducted.waits_until("the wait", |one| one.has_written("here"));
+            conducted.signal(Signal::INT);
+            let (status, _) = conducted.ends();
+            assert_eq!(status.code(), Some(130), "{}", conducted.said());
+            let out = fs::read_to_string(conducted.folder.path().join("out")).unwrap();
+            if as_json {
+                let told: Value = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}"));
+                assert_eq!(
+                    (&told["status"], &told["exit"], &told["left"]),
+                    (&json!("interrupted"), &json!(130), &json!([]))
+                );
+                assert!(told["undone"][0].as_str().is_some_and(|one| one.contains("app=back")), "{told}");
+            } else {
+                assert_eq!(out, "verdict: inconclusive; journal: ./journal.json\n");
+            }
+            let said = conducted.said();
+            assert!(said.contains("undone: ") && !said.contains("may be left"), "{said}");
         }
     });
 }
