@@ -95,7 +95,7 @@ fn is_untold(done: &std::thread::Result<Result<(), Error>>, summary: &str) -> bo
 }
 
 /// What `STEADFAST_REAL_TIME` says.
-fn real_time() -> Result<bool, ClusterError> {
+pub(crate) fn real_time() -> Result<bool, ClusterError> {
     match crate::variables::text("STEADFAST_REAL_TIME").as_deref() {
         None | Some("0") => Ok(false),
         Some("1") => Ok(true),

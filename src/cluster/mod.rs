@@ -42,6 +42,8 @@ pub use error::ClusterError;
 pub use fixtures::{ManifestError, NotYet, OwnNamespace, Port};
 #[cfg(feature = "lab")]
 pub use harness::block_on;
+#[cfg(feature = "cli")]
+pub(crate) use harness::real_time;
 pub use harness::{run_test, run_test_on};
 pub use kind::{Kind, KindError};
 pub use namespace::Namespace;

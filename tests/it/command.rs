@@ -62,3 +62,24 @@ fn the_demo_is_of_the_lab_and_tells_its_own_files() {
         );
     }
 }
+
+#[test]
+fn a_document_on_the_embedded_cluster_heeds_the_time_that_was_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (document, journal) = (folder.path().join("experiment.json"), folder.path().join("journal.json"));
+    let probe = serde_json::json!({"type": "probe", "name": "is", "provider": {"type": "process", "path": "true"}});
+    let text = serde_json::json!({"title": "t", "description": "d", "method": [probe]});
+    std::fs::write(&document, text.to_string()).expect("a document");
+    let [document, path] = [&document, &journal].map(|path| path.to_str().expect("plain"));
+    let run = ["run", "--cluster", "embedded", "--journal-path", path, document];
+    for (set, time) in [(None, "virtual"), (Some("0"), "virtual"), (Some("1"), "real")] {
+        let set: Vec<_> = set.map(|set| ("STEADFAST_REAL_TIME", set)).into_iter().collect();
+        let (code, told) = steadfast(&run, &set);
+        assert_eq!(code, Some(0), "{told}");
+        let text = std::fs::read_to_string(&journal).expect("it is stored");
+        let stored: serde_json::Value = serde_json::from_str(&text).expect("it is whole");
+        assert_eq!(stored["x-steadfast"]["journal"]["time"], time, "{set:?}");
+    }
+    let (code, told) = steadfast(&run, &[("STEADFAST_REAL_TIME", "x")]);
+    assert!(code == Some(2) && told.contains("STEADFAST_REAL_TIME=\"x\" is unknown"), "{told}");
+}
