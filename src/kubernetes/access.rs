@@ -106,6 +106,14 @@ pub enum KubernetesError {
         /// The namespace.
         namespace: String,
     },
+    /// There is no namespace of that name.
+    #[error("there is no namespace {namespace}; there are: {known}")]
+    NoSuchNamespace {
+        /// The name.
+        namespace: String,
+        /// The names that there are.
+        known: String,
+    },
     /// There is no object of that name.
     #[error("{object} does not exist; there are: {known}")]
     NoSuchObject {
@@ -336,6 +344,18 @@ impl Kubernetes {
         let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(self.short().clone());
         let system = namespaces.get("kube-system").await.map_err(KubernetesError::api("read namespace kube-system"))?;
         Ok(system.metadata.uid.unwrap_or_default())
+    }
+
+    /// That there is no such namespace, where nothing was found in it: a name that is misspelt. `None` if there is, or if the
+    /// cluster does not say.
+    pub(crate) async fn no_namespace(&self, namespace: &str) -> Option<KubernetesError> {
+        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(self.client().clone());
+        if namespaces.get_opt(namespace).await.ok()?.is_some() {
+            return None;
+        }
+        let all = namespaces.list(&kube::api::ListParams::default()).await.ok()?.items;
+        let known = Vec::from_iter(all.into_iter().filter_map(|one| one.metadata.name)).join(", ");
+        Some(KubernetesError::NoSuchNamespace { namespace: namespace.to_owned(), known })
     }
 
     /// Which of these rights the user does not have, by the cluster's own word.

@@ -109,6 +109,11 @@ impl Pods {
         let selected: Vec<Pod> =
             live.into_iter().filter(|pod| selector.matches_map(pod.metadata.labels.as_ref())).collect();
         if selected.is_empty() {
+            if count == 0
+                && let Some(error) = self.kubernetes.no_namespace(&self.namespace).await
+            {
+                return Err(error);
+            }
             let known = if known.is_empty() { "none".to_owned() } else { Vec::from_iter(known).join(", ") };
             return Err(KubernetesError::NothingSelected {
                 namespace: self.namespace.clone(),

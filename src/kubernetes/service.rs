@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Node, Service as ServiceObject, ServicePort};
 use kube::{Api, ResourceExt};
 use tokio::sync::OnceCell;
 
-use super::Kubernetes;
+use super::{Kubernetes, KubernetesError};
 use crate::transport::{Address, Error, Resolve};
 
 /// A service of a namespace.
@@ -172,6 +172,11 @@ impl Resolve for ServiceAddresses {
             let Some(service) = found else {
                 let all = api.list(&Default::default()).await.map(|list| list.items).unwrap_or_default();
                 let known: Vec<_> = all.into_iter().filter_map(|s| s.metadata.name).collect();
+                if let (true, Some(KubernetesError::NoSuchNamespace { namespace, known })) =
+                    (known.is_empty(), self.kubernetes.no_namespace(namespace).await)
+                {
+                    return Err(Error::NoSuchNamespace { namespace, known });
+                }
                 let (namespace, name) = (namespace.clone(), name.clone());
                 return Err(Error::NoSuchService { namespace, name, known: known.join(", ") });
             };

@@ -123,7 +123,13 @@ impl CounterGrowth {
             vanished_too: self.vanished_too,
             what: self.describe(),
         };
-        Ok(look.growth(scene).await?.and_then(|mut grown| grown.pop()))
+        let grown = look.growth(scene).await?.and_then(|mut grown| grown.pop());
+        if grown.as_ref().is_some_and(|grown| grown.series.is_empty())
+            && let Some(unheard) = examine::unheard(&selection.prometheus, scene, selection.name()).await
+        {
+            scene.remarks.warn(&unheard);
+        }
+        Ok(grown)
     }
 
     fn of(&self, what: &str) -> String {

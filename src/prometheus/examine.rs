@@ -5,13 +5,14 @@ use std::time::Duration;
 use promql_parser::parser::token::TokenType;
 use promql_parser::parser::value::ValueType;
 use promql_parser::parser::{self, Expr};
+use serde_json::Value;
 
 use super::Prometheus;
 use super::client::NoData;
 use super::selection::{JOB, Selection};
 use super::settle::{Settle, Watched};
 use crate::BoxError;
-use crate::experiment::Scene;
+use crate::experiment::{Phase, Remarks, Scene};
 
 /// What a metric must be for a check to make sense.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,6 +21,12 @@ pub(super) enum Type {
     Gauge,
     Histogram,
 }
+
+/// The most names of a server that are looked through; of one that has more, nothing is said.
+const MOST_NAMES: usize = 100_000;
+
+/// How many slips away a name may be that was meant.
+const FAR: usize = 3;
 
 /// Functions that make sense of counters alone.
 const OF_COUNTERS: &[&str] = &["rate", "increase", "irate", "resets"];
@@ -102,6 +109,25 @@ async fn types(prometheus: &Prometheus, scene: &Scene, name: &str) -> Result<Vec
     let named = [Some(name), name.strip_suffix("_total")].into_iter().flatten();
     let entries = named.filter_map(|name| all[name].as_array()).flatten();
     Ok(entries.filter_map(|entry| entry["type"].as_str()).map(str::to_owned).collect())
+}
+
+/// That the server has no sample of a name, of this run or before, with the name that may be meant; under the fault, where
+/// absence counts as no growth. Silent where the server does not say.
+pub(super) async fn unheard(prometheus: &Prometheus, scene: &Scene, name: &str) -> Option<String> {
+    let Phase::Fault { .. } = scene.phase else { return None };
+    // What the server says of this question is nothing about the check.
+    let beside = Scene { remarks: Remarks::default(), ..scene.clone() };
+    let told = prometheus.ask(&beside, "/api/v1/label/__name__/values", &[]).await.ok()?;
+    let known: Vec<&str> = told.as_array()?.iter().filter_map(Value::as_str).take(MOST_NAMES).collect();
+    if known.is_empty() || known.len() == MOST_NAMES || known.contains(&name) {
+        return None;
+    }
+    // Only names of about its length are compared.
+    let near = known.iter().filter(|known| known.len().abs_diff(name.len()) <= FAR);
+    let near = near.map(|known| (strsim::osa_distance(name, known), *known)).min();
+    let meant = near.filter(|(far, _)| *far <= FAR.min(name.len() / 3));
+    let meant = meant.map(|(_, meant)| format!("; did you mean `{meant}`?")).unwrap_or_default();
+    Some(format!("no scrape had a sample of {name}, in this run or before{meant}"))
 }
 
 /// Whether a query parses and can be judged; the error names it and what is wrong.

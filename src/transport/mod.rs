@@ -182,12 +182,20 @@ pub enum Error {
     Address(#[from] AddressError),
     /// The embedded cluster reaches its own addresses only.
     #[error(
-        "{address} is outside the embedded cluster, which reaches only its own services, node ports and Prometheus ({known}); use `namespace.service(NAME).url(PATH)`, or set STEADFAST_CLUSTER to a real cluster"
+        "{address} is outside the embedded cluster, which reaches only its own services, node ports and Prometheus ({known}); use one of these, which tests have of `namespace.service(NAME).url(PATH)`, or set STEADFAST_CLUSTER to a real cluster"
     )]
     OutsideTheLab {
         /// What was asked for.
         address: String,
         /// What the lab does know.
+        known: String,
+    },
+    /// A namespace that the cluster does not have.
+    #[error("there is no namespace {namespace}; there are: {known}")]
+    NoSuchNamespace {
+        /// Its name.
+        namespace: String,
+        /// Those that exist, by name.
         known: String,
     },
     /// A service that the cluster does not have.

@@ -32,7 +32,10 @@ async fn an_address_outside_the_lab(cluster: Cluster) -> steadfast::Result {
     for url in ["http://example.com/", "http://localhost:1234/", "http://10.0.0.1/x"] {
         let hypothesis = Hypothesis::new("x").check(http::get(url).expect(status(200)));
         let error = refused(&cluster, Experiment::new("x", hypothesis)).await;
-        assert_names(&error, &[url, "outside the embedded cluster", "http://front.default", "STEADFAST_CLUSTER"]);
+        assert_names(
+            &error,
+            &[url, "outside the embedded cluster", "http://front.default:8000, ", "STEADFAST_CLUSTER"],
+        );
     }
     Ok(())
 }
@@ -42,6 +45,50 @@ async fn a_selector_that_matches_nothing(cluster: Cluster) -> steadfast::Result 
     let typo = cluster.namespace("default").pods("app=bakc").deny_ingress();
     let error = refused(&cluster, Experiment::new("x", front_answers(&cluster)).inject(typo)).await;
     assert_names(&error, &["app=bakc", "namespace default", "app=back", "tests/it/bad_input.rs:"]);
+    Ok(())
+}
+
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
+async fn a_namespace_that_is_none(cluster: Cluster) -> steadfast::Result {
+    let known = "there is no namespace defualt; there are: default, ";
+    let shop = cluster.namespace("defualt");
+    let typo = || Experiment::new("x", front_answers(&cluster)).inject(shop.pods("app=back").deny_ingress());
+    for error in [refused(&cluster, typo()).await, typo().plan(&cluster).await.expect_err("no such").to_string()] {
+        assert_names(&error, &[known, "tests/it/bad_input.rs:"]);
+    }
+    let scaled = Experiment::new("x", front_answers(&cluster)).inject(shop.deployment("back").scale(1));
+    assert_names(&refused(&cluster, scaled).await, &[known]);
+    let served = Hypothesis::new("x").check(http::get(shop.service("front").url("/")).expect(status(200)));
+    assert_names(&refused(&cluster, Experiment::new("x", served)).await, &[known]);
+    cluster
+        .apply(&serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "defualt"}}))
+        .await?;
+    // What the controllers make in it.
+    tokio::time::sleep(secs(1)).await;
+    let error = refused(&cluster, typo()).await;
+    assert_names(&error, &["no pod in namespace defualt matches", "the namespace has pods with: none"]);
+    Ok(())
+}
+
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
+async fn a_counter_that_is_misspelt_is_remarked(cluster: Cluster) -> steadfast::Result {
+    let prometheus = cluster.namespace("default").prometheus();
+    let warned = async |name: &str, label: &str| {
+        let failed = prometheus.counter(name).label("job", label).growth().expect(at_most(0));
+        let cut = cluster.namespace("default").pods("app=back").deny_ingress();
+        let front = cluster.namespace("default").service("front").url("/");
+        let traffic = load::get(front).per_second(5).lasting(secs(5));
+        let experiment = Experiment::new("x", Hypothesis::new("x").check(failed)).inject(cut).background(&traffic);
+        let journal = experiment.run(&cluster).await?;
+        journal.assert_verdict(Met);
+        let under = journal.evaluations.iter().find(|one| one.phase == "under the fault").expect("it was judged");
+        steadfast::Result::Ok(under.checks[0].warnings.clone())
+    };
+    let told = warned("failed_cal_total", "front").await?;
+    assert!(told.len() == 1 && told[0].contains("; did you mean `failed_call_total`?"), "{told:?}");
+    let told = warned("quite_another_name", "front").await?;
+    assert!(told.len() == 1 && told[0].ends_with("in this run or before"), "{told:?}");
+    assert_eq!(warned("failed_call_total", "back").await?, Vec::<String>::new(), "others have it");
     Ok(())
 }
 

@@ -51,6 +51,11 @@ pub(super) async fn read(kubernetes: &Kubernetes, object: &ObjectRef) -> Result<
     let Some(found) = found else {
         let all = api.list(&Default::default()).await.map(|list| list.items).unwrap_or_default();
         let known: Vec<_> = all.into_iter().filter_map(|object| object.metadata.name).collect();
+        if let (true, Some(namespace)) = (known.is_empty(), &object.namespace)
+            && let Some(error) = kubernetes.no_namespace(namespace).await
+        {
+            return Err(error);
+        }
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         return Err(KubernetesError::NoSuchObject { object: object.to_string(), known });
     };

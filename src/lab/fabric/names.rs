@@ -231,17 +231,21 @@ fn is_called(pod: &Value, hostname: &str, service: &str) -> bool {
 }
 
 impl Index {
-    /// What a person may call from outside: `http://front.default`, and node ports.
+    /// What a person may call from outside: `http://front.default:8000`, and node ports.
     pub(super) fn shown(&self) -> Vec<String> {
         self.services().map(|service| shown(service)).collect()
     }
 }
 
-/// `http://front.default`, and its node ports.
+/// `http://front.default:8000` for each of its ports, and its node ports.
 fn shown(service: &Value) -> String {
     let text = |field: &str| service["metadata"][field].as_str().unwrap_or_default();
     let ports = service["spec"]["ports"].as_array().into_iter().flatten();
-    let node_ports: String =
-        ports.filter_map(|p| p["nodePort"].as_u64()).map(|p| format!(", http://localhost:{p}")).collect();
-    format!("http://{}.{}{node_ports}", text("name"), text("namespace"))
+    let of = |port: &Value| {
+        let number = port["port"].as_u64().filter(|number| *number != 80).map(|number| format!(":{number}"));
+        let node = port["nodePort"].as_u64().map(|port| format!(", http://localhost:{port}"));
+        let (number, node) = (number.unwrap_or_default(), node.unwrap_or_default());
+        format!("http://{}.{}{number}{node}", text("name"), text("namespace"))
+    };
+    ports.map(of).collect::<Vec<_>>().join(", ")
 }

@@ -2,7 +2,7 @@
 
 use super::names::Destination;
 use super::{Fabric, OUTSIDE, PROMETHEUS, Source};
-use crate::lab::resource::SERVICES;
+use crate::lab::resource::{NAMESPACES, SERVICES};
 use crate::transport::{Address, Connection, Error, Failure, Transport};
 use futures_util::future::BoxFuture;
 
@@ -27,6 +27,11 @@ impl FabricTransport {
         let Some(service) = store.find(&SERVICES, namespace, name) else {
             let (services, _) = store.list(&SERVICES, Some(namespace));
             let known: Vec<_> = services.iter().filter_map(|s| s["metadata"]["name"].as_str()).collect();
+            if known.is_empty() && store.find(&NAMESPACES, "", namespace).is_none() {
+                let (all, _) = store.list(&NAMESPACES, None);
+                let all: Vec<_> = all.iter().filter_map(|one| one["metadata"]["name"].as_str()).collect();
+                return Err(Error::NoSuchNamespace { namespace: namespace.into(), known: all.join(", ") });
+            }
             let known = if known.is_empty() { "no services".to_owned() } else { known.join(", ") };
             return Err(Error::NoSuchService { namespace: namespace.into(), name: name.into(), known });
         };

@@ -116,5 +116,10 @@ pub(super) async fn list(stage: &Stage<'_>, namespace: &str, selector: &str) -> 
     let listed = api.list(&ListParams::default().labels(selector)).await;
     let mut pods = listed.map_err(KubernetesError::api(format!("list the pods of namespace {namespace}")))?.items;
     pods.retain(|pod| !pod.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(OWNER_LABEL)));
+    if pods.is_empty()
+        && let Some(error) = stage.kubernetes().no_namespace(namespace).await
+    {
+        return Err(error.into());
+    }
     Ok(pods)
 }
