@@ -67,8 +67,10 @@ pub(super) fn add(settings: &Settings, root: &Path, session: &str, journal: &Pat
     let old = old.filter(|old| old.session == session && old.schema_version == SCHEMA_VERSION);
     if old.is_none() {
         // What is not asked for any more would stay, as if it were of this session.
-        for name in MERGED.iter().filter(|name| **name != FILE) {
-            let _ = fs::remove_file(root.join(name));
+        let others = MERGED.map(|name| root.join(name));
+        // A journal in the root itself has its own reports there.
+        for file in others.iter().filter(|file| **file != beside(journal, &name_of(file)) && !file.ends_with(FILE)) {
+            let _ = fs::remove_file(file);
         }
     }
     let known: BTreeMap<PathBuf, Entry> = old.into_iter().flat_map(|old| old.experiments).map(keyed).collect();
@@ -161,25 +163,30 @@ pub(super) fn in_order(paths: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf>
     paths
 }
 
-/// Which run a journal is of, in either of its forms.
+/// Which run a journal is of.
 #[derive(Deserialize)]
 struct RunOf {
     run: Option<String>,
     started: Option<Timestamp>,
-    /// Of a document its evidence says it.
+}
+
+/// Of a document, whose `run` is a list of activities, its evidence says it.
+#[derive(Deserialize)]
+struct OfADocument {
     #[serde(rename = "x-steadfast")]
-    ours: Option<Evidence>,
+    ours: Evidence,
 }
 
 #[derive(Deserialize)]
 struct Evidence {
-    journal: Box<RunOf>,
+    journal: RunOf,
 }
 
 impl RunOf {
     fn read(path: &Path) -> Option<Self> {
-        let read: Self = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-        Some(read.ours.map_or(Self { ours: None, ..read }, |ours| *ours.journal))
+        let text = fs::read(path).ok()?;
+        let document = serde_json::from_slice::<OfADocument>(&text).map(|document| document.ours.journal);
+        document.or_else(|_| serde_json::from_slice(&text)).ok()
     }
 
     fn is_of(&self, summary: &Summary) -> bool {

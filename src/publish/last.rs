@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::session::{self, Session};
 use super::{beside, index};
-use crate::journal::text::printed;
+use crate::journal::text::printed_lines;
 use crate::report::{CaseResult, Headline, Summary, Told, line, read};
 
 /// The most letters of a line, and the most reasons of one experiment.
@@ -64,7 +64,7 @@ impl Last {
     pub(crate) fn text(&self, each: bool) -> String {
         let mut out = String::new();
         self.write(&mut out, each).expect("writing to a string cannot fail");
-        out
+        printed_lines(&out)
     }
 
     fn write(&self, out: &mut String, each: bool) -> std::fmt::Result {
@@ -130,13 +130,7 @@ impl Last {
             writeln!(out, "    {}", line(&summary.sentence, MOST))?;
         }
         for case in wrong.iter().take(MOST_REASONS) {
-            writeln!(
-                out,
-                "    {}: {}: {}",
-                printed(&case.phase, 40),
-                line(&case.name, 120),
-                line(&case.message, MOST)
-            )?;
+            writeln!(out, "    {}: {}: {}", line(&case.phase, 40), line(&case.name, 120), line(&case.message, MOST))?;
         }
         if wrong.len() > MOST_REASONS {
             writeln!(out, "    and {} more in its journal", wrong.len() - MOST_REASONS)?;

@@ -242,7 +242,7 @@ fn github_is_told_by_itself_of_what_fails_every_test() {
     let left = errors.iter().find(|line| line.contains("title=rollback partial")).expect("told");
     assert!(left.starts_with("::error title=rollback partial%3A held,file=tests/it/report/endings.rs,line="), "{left}");
     let failed = errors.iter().find(|line| line.contains("expected the verdict deviated")).expect("told");
-    assert!(failed.contains(",file=tests/it/report/endings.rs,line=36::"), "{failed}");
+    assert!(failed.contains(",file=tests/it/report/endings.rs,line=37::"), "{failed}");
     let warnings = annotations.iter().filter(|line| line.starts_with("::warning")).count();
     assert_eq!((warnings, annotations.len()), (4, 6), "{annotations:#?}");
 
