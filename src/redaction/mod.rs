@@ -63,7 +63,10 @@ pub(crate) fn words<'a>(words: impl IntoIterator<Item = Cow<'a, str>>) -> Vec<St
     let hidden = words.into_iter().map(|word| {
         let shown = match &*before {
             "-u" | "--user" => word.split_once(':').map(|(user, _)| format!("{user}:{REDACTED}")),
-            option if option.starts_with('-') && is_secret(option) && !word.starts_with('-') => {
+            // With `=` in it the option has its value, or none.
+            option
+                if option.starts_with('-') && !option.contains('=') && is_secret(option) && !word.starts_with('-') =>
+            {
                 Some(REDACTED.to_owned())
             }
             _ => None,

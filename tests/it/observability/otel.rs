@@ -351,3 +351,40 @@ fn what_is_not_taken_is_told_once() {
     of(Receiver::answering(hangs), &soon, "no answer within 400ms; OTEL_EXPORTER_OTLP_TIMEOUT");
     of(Receiver::answering(status(StatusCode::BAD_GATEWAY)), &soon, "it answered 502");
 }
+
+/// A document's activities, the end of its method, and its rollbacks are told as an experiment's are, without secrets.
+#[cfg(feature = "cli")]
+#[test]
+fn a_document_is_one_trace_too() {
+    let (out, collector) = (tempfile::tempdir().expect("a folder"), Receiver::new());
+    let document = json!({
+        "title": "back is cut off", "description": "d", "secrets": {"s": {"token": {"type": "env", "key": "OF_THE_TEST"}}},
+        "steady-state-hypothesis": {"title": "front answers", "probes": [{"type": "probe", "name": "front",
+            "tolerance": 200, "provider": {"type": "http", "url": "http://localhost:30080/"}}]},
+        "method": [
+            {"type": "action", "name": "cut", "provider": {"type": "python", "module": "chaosk8s.networking.actions",
+                "func": "deny_all_ingress", "arguments": {"label_selectors": {"app": "back"}, "ns": "default"}}},
+            {"type": "probe", "name": "broken", "provider": {"type": "http", "url": "http://127.0.0.1:1/hunter2-is-nowhere"}}],
+        "rollbacks": [{"type": "action", "name": "tidy", "provider": {"type": "process", "path": "true"}}],
+    });
+    std::fs::write(out.path().join("experiment.json"), document.to_string()).expect("written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
+    command.args(["run", "--cluster", "embedded", "experiment.json"]).current_dir(out.path());
+    command.env("STEADFAST_STATE_DIR", out.path().join("state")).env("OF_THE_TEST", "hunter2-is-nowhere");
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url).env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json");
+    let ran = command.env_remove("TRACEPARENT").output().expect("it runs");
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    let got = collector.got();
+    let [got] = got.as_slice() else { panic!("{} requests: {said}", got.len()) };
+    assert!(!String::from_utf8_lossy(&got.body).contains("hunter2"), "{}", String::from_utf8_lossy(&got.body));
+    let (_, spans) = from_json(&got.body);
+    let [method, fault, rollback] = ["in the method", "under the fault", "rollback"].map(|name| named(&spans, name));
+    assert!(method.end <= fault.start && fault.end <= rollback.start, "{spans:#?}");
+    for (name, parent, kind, status) in
+        [("cut", method, "act", 1), ("broken", method, "observe", 2), ("tidy", rollback, "finally", 1)]
+    {
+        let span = named(&spans, name);
+        assert_eq!((&span.parent, span.status), (&parent.id, status), "{span:#?}");
+        assert_eq!(span.attributes["steadfast.kind"], kind);
+    }
+}
