@@ -1,5 +1,6 @@
 //! The hypothesis: the steady state that must hold.
 
+use std::collections::BTreeSet;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,18 +35,18 @@ impl Hypothesis {
     }
 
     /// Judges all checks in their order. One that is out decides, then one that is unknown; what does not apply
-    /// counts neither way, and if nothing applies nothing is judged. `watched` says whether it was judged at a time at which a
-    /// fault was on already.
+    /// counts neither way, and if nothing applies nothing is judged. `before` are the checks
+    /// that were judged at a time at which a fault was on.
     pub(super) async fn judge(
         &self,
         scene: &Scene,
-        watched: bool,
+        before: &BTreeSet<String>,
         mut judged: impl FnMut(&CheckRecord),
     ) -> Result<Evaluation, CheckFailed> {
         let started = scene.clock.now();
         let mut checks = Vec::new();
         for (check, location) in &self.checks {
-            let record = looked(&**check, scene, watched, location).await?;
+            let record = looked(&**check, scene, before, location).await?;
             judged(&record);
             checks.push(record);
         }
@@ -58,7 +59,7 @@ impl Hypothesis {
 pub(super) async fn looked(
     check: &dyn Check,
     scene: &Scene,
-    watched: bool,
+    before: &BTreeSet<String>,
     location: &Location<'_>,
 ) -> Result<CheckRecord, CheckFailed> {
     let name = check.describe();
@@ -67,7 +68,7 @@ pub(super) async fn looked(
     let began = scene.clock.now();
     let (mut finding, remarks) = remarks::look(check, scene).instrument(span.clone()).await.map_err(failed)?;
     let over = faults_over(check, scene, began);
-    if let (Outcome::Met, Some(why), false) = (&finding.judgement.outcome, &over, watched) {
+    if let (Outcome::Met, Some(why), false) = (&finding.judgement.outcome, &over, before.contains(&name)) {
         let reason = Reason::WindowTooShort { what: name.clone(), why: why.clone() };
         finding.judgement = Judgement::inconclusive(reason, &finding.judgement.expected);
     }

@@ -1,6 +1,7 @@
 //! What a run writes down as it goes: its journal, its events, its marks.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +16,7 @@ use super::{
 use crate::clock::{Clock, Timestamp};
 use crate::journal::{
     CheckRecord, Ended, Evaluation, Event, EventKind, FaultWindow, Journal, JournalError, Reason, Source, StepRecord,
-    StepStatus, Verdict, WATCHED,
+    StepStatus, UNDER_FAULT, Verdict, WATCHED,
 };
 use crate::rollback::{Ledger, OpenEntry, UndoOutcome, Undoer};
 
@@ -362,8 +363,9 @@ impl Recorder {
         self.measured.look_at(hypothesis.checks.iter().map(|(check, _)| check));
         self.event(EventKind::EvaluationStarted, &hypothesis.title, phase.name());
         let scene = self.scene(phase);
+        let judged = if let Phase::Fault { .. } = phase { self.judged_under_a_fault() } else { BTreeSet::new() };
         let told = |check: &CheckRecord| self.event(EventKind::CheckJudged, &check.check, &check.phrase);
-        let judged = hypothesis.judge(&scene, self.watched(), told).await;
+        let judged = hypothesis.judge(&scene, &judged, told).await;
         let evaluation = judged.map_err(|failed| ExperimentError::Failed {
             what: failed.check,
             location: failed.location,
@@ -373,14 +375,17 @@ impl Recorder {
         Ok(evaluation)
     }
 
-    /// Whether the hypothesis was judged beside the method at a time at which a fault was on.
-    fn watched(&self) -> bool {
+    /// The checks that were judged at a time at which a fault was on.
+    fn judged_under_a_fault(&self) -> BTreeSet<String> {
         let journal = self.journal();
-        let on = |evaluation: &Evaluation| {
-            let Evaluation { started, ended, .. } = *evaluation;
-            journal.faults.iter().any(|fault| fault.window.is_on_between(started, ended))
+        let under = [WATCHED, UNDER_FAULT];
+        let on = |evaluation: &&Evaluation| {
+            let Evaluation { phase, started, ended, .. } = *evaluation;
+            let mut faults = journal.faults.iter();
+            under.contains(&&**phase) && faults.any(|fault| fault.window.is_on_between(*started, *ended))
         };
-        journal.evaluations.iter().filter(|evaluation| evaluation.phase == WATCHED).any(on)
+        let checks = journal.evaluations.iter().filter(on).flat_map(|evaluation| &evaluation.checks);
+        checks.filter(|check| ["met", "not-met"].contains(&&*check.outcome)).map(|check| check.check.clone()).collect()
     }
 
     pub(super) fn record(&self, evaluation: &Evaluation) {

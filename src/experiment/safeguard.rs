@@ -4,6 +4,7 @@
 //! look's outcome stops the run as soon as the look ends, whatever is being done then; nothing counts as holding that
 //! was not seen to hold; what stopped the run stands in the journal with its evidence.
 
+use std::collections::BTreeSet;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
@@ -254,6 +255,8 @@ impl Post<'_> {
             warnings: Vec::new(),
             infos: Vec::new(),
         };
+        // Under the fault is no phase of a safeguard.
+        let none = BTreeSet::new();
         let no_look = |why: String| unknown(Reason::Unavailable { what: check.describe(), why });
         let too_long = async {
             match method_started {
@@ -264,7 +267,7 @@ impl Post<'_> {
         };
         tokio::select! {
             biased;
-            look = looked(&**check, &scene, false, location) => match look {
+            look = looked(&**check, &scene, &none, location) => match look {
                 Ok(look) if look.outcome == "not-applicable" && self.under_a_fault() => {
                     unknown(Reason::NothingApplies { phase: scene.phase.name().to_owned() })
                 }

@@ -11,7 +11,7 @@ use super::{Environment, Measured, Remarks, RunningLoads};
 #[cfg(any(feature = "load", feature = "prometheus"))]
 use crate::BoxError;
 use crate::clock::{Clock, Timestamp};
-use crate::journal::{FaultWindow, Trace, WATCHED};
+use crate::journal::{FaultWindow, Trace, UNDER_FAULT, WATCHED};
 use crate::transport::Transport;
 
 /// The part of a run in which something is observed, with the instants that a window can be anchored to.
@@ -61,7 +61,7 @@ impl Phase {
             Self::Gate => "before the method",
             Self::Method { .. } => "in the method",
             Self::Watch { .. } => WATCHED,
-            Self::Fault { .. } => "under the fault",
+            Self::Fault { .. } => UNDER_FAULT,
             Self::Recovery { .. } => "after the rollback",
             Self::Safeguard { .. } => "as a safeguard",
         }

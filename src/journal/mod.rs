@@ -23,11 +23,11 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{Seed, Time, Timestamp};
 
 pub use event::{Event, EventKind};
-pub(crate) use record::WATCHED;
 pub use record::{
     Breach, CheckRecord, Ended, Evaluation, FaultEnd, FaultRecord, FinallyRecord, MOST_LOOKS, SafeguardLook,
     SafeguardRecord, Sighting, SightingTime, StepRecord, StepStatus, UndoRecord,
 };
+pub(crate) use record::{UNDER_FAULT, WATCHED};
 pub use store::{JournalError, write_atomically};
 pub(crate) use summary::{capital, enumerated};
 pub use telemetry::{

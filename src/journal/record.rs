@@ -46,6 +46,9 @@ pub enum Ended {
 /// The phase of evaluations that are repeated while the method runs.
 pub(crate) const WATCHED: &str = "during the method";
 
+/// The phase of the evaluation while the faults are on, after the method.
+pub(crate) const UNDER_FAULT: &str = "under the fault";
+
 /// One judgement of the whole hypothesis.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {

@@ -8,15 +8,12 @@ use super::text::line;
 use crate::clock::Timestamp;
 use crate::journal::{
     CheckRecord, Ended, Evaluation, EventKind, FaultEnd, FaultRecord, FinallyRecord, Journal, Reason, Source,
-    UndoRecord, Verdict, WATCHED, capital,
+    UNDER_FAULT, UndoRecord, Verdict, WATCHED, capital,
 };
 use crate::rollback::{IN_CLUSTER, put_back, quoted, sweep_command};
 
 /// The most letters of one name or phrase in a sentence.
 const MOST: usize = 240;
-
-/// The phase of the one evaluation that a verdict rests on, unless the method was watched.
-const UNDER_FAULT: &str = "under the fault";
 
 /// What is said of a rollback that the experiment chose not to have.
 const LEFT_OUT: &str = "left out by the rollback strategy";

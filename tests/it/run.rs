@@ -120,9 +120,11 @@ async fn a_fault_that_ended_by_plan_was_on_when_it_had_to_be(cluster: Cluster) -
     tokio::time::sleep(secs(10)).await;
     let run = Run::start("short", &cluster).await?;
     let cut = run.inject(cluster.namespace("default").pods("app=back").deny_ingress().lasting(secs(3))).await?;
+    assert_eq!(run.verify(&front_answers(&cluster)).await?, Met);
     run.pause(secs(20)).await;
     assert_eq!(run.verify(&up).await?, Met);
-    assert_eq!(run.verify(&front_answers(&cluster)).await?, Inconclusive, "it looks when the fault is over");
+    assert_eq!(run.verify(&front_answers(&cluster)).await?, Met, "it was judged under the fault");
+    assert_eq!(run.verify(&front_is_fresh(&cluster)).await?, Inconclusive, "it looks when the fault is over");
     cut.rollback().await?;
     let journal = run.finish().await?;
     journal.assert_verdict(Inconclusive);
