@@ -41,7 +41,8 @@ mod tests {
     fn colours_are_where_they_are_known_and_wanted() {
         const XTERM: (&str, &str) = ("TERM", "xterm-256color");
         const FORCE: (&str, &str) = ("CLICOLOR_FORCE", "1");
-        let cases: [(&[(&str, &str)], bool, bool); 11] = [
+        type Case<'a> = (&'a [(&'a str, &'a str)], bool, bool);
+        let cases: [Case<'_>; 11] = [
             (&[XTERM], true, false),
             (&[], false, false),
             (&[("TERM", "dumb")], false, false),

@@ -88,7 +88,7 @@ fn framed(out: &mut String, axis: &Axis, frame: &Frame, words: &str, drawn: &str
 fn in_words(axis: &Axis, one: &MetricSeries) -> String {
     let seen = series::seen(axis, one);
     let values = || seen.iter().filter_map(|(at, value)| Some((*at, (*value)?)));
-    let (Some(first), Some(last)) = (values().next(), values().last()) else {
+    let (Some(first), Some(last)) = (values().next(), values().next_back()) else {
         return format!("{}: no value during the run", series::title(one));
     };
     let least = values().map(|(_, value)| value).fold(first.1, f64::min);

@@ -73,7 +73,7 @@ fn fault(window: &FaultWindow, at: Timestamp) -> String {
 fn load(load: &LoadNow, at: Timestamp, rates: &Rates) -> String {
     let LoadNow { load: name, started, lasting, failed, ended } = load;
     let now = match rates.of(load) {
-        Some((rate, _)) if rate == 0.0 => "nothing answered in the last 2 s".to_owned(),
+        Some((0.0, _)) => "nothing answered in the last 2 s".to_owned(),
         Some((rate, share)) => format!("{rate:.1}/s, {:.1} % failing", share * 100.0),
         None => "starting".to_owned(),
     };
