@@ -1,8 +1,10 @@
 //! Judged by tools that this project did not write: the lab by kubectl, the official Python client and Chaos
-//! Toolkit, its Prometheus by a real one, `steadfast vegeta` by vegeta, reports by a browser, tests by nextest. And what needs Docker and kind, in `kind`.
+//! Toolkit, its Prometheus by a real one, `steadfast vegeta` by vegeta, reports by a browser, what tests leave together by
+//! nextest. And what needs Docker and kind, in `kind`.
 //!
 //! Each needs a tool that a machine may not have; then it is ignored, and the reason is printed. `STEADFAST_REQUIRE`
-//! (`kubectl,python,chaos,vegeta,prometheus,browser,xmllint,cargo-nextest,kind`) turns such an ignore into a failure. `make lab-check` runs all of it.
+//! (`kubectl,python,chaos,vegeta,prometheus,browser,xmllint,cargo-nextest,kind`) turns such an ignore into a failure.
+//! `make lab-check` runs all of it.
 
 mod alike;
 mod attack;
