@@ -2,7 +2,7 @@
 
 pub use crate::clock::{millis, secs};
 #[cfg(feature = "kubernetes")]
-pub use crate::cluster::Cluster;
+pub use crate::cluster::{Cluster, Namespace};
 pub use crate::experiment::{
     Experiment, Fault, FaultGuard, Hypothesis, HypothesisStrategy, Probe, RollbackStrategy, Run, Safeguard, Scene,
 };

@@ -87,9 +87,17 @@ fn annotate(out: &mut String, level: &str, title: &str, location: Option<&str>, 
 
 /// GitHub shows an annotation beside a line by its path from the repository's root.
 fn within_the_workspace(file: &str) -> String {
-    let workspace = crate::variables::path("GITHUB_WORKSPACE");
-    let below = workspace.as_deref().and_then(|root| Path::new(file).strip_prefix(root).ok());
-    below.map_or_else(|| file.to_owned(), |below| below.to_string_lossy().into_owned())
+    let (workspace, here) = (crate::variables::path("GITHUB_WORKSPACE"), std::env::current_dir());
+    let (Some(workspace), Ok(here)) = (workspace, here) else { return file.to_owned() };
+    below(&workspace, &here, file)
+}
+
+/// rustc tells a file from where cargo called it: the folder of the workspace, which is that of the package, where a test
+/// runs, or one above it.
+fn below(workspace: &Path, here: &Path, file: &str) -> String {
+    let found = here.ancestors().map(|folder| folder.join(file)).find(|path| path.is_file());
+    let found = found.as_deref().and_then(|path| path.strip_prefix(workspace).ok());
+    found.map_or_else(|| file.to_owned(), |below| below.to_string_lossy().into_owned())
 }
 
 /// Prints annotations where GitHub reads them, past the capture of libtest, on lines of their own.
@@ -114,6 +122,20 @@ pub(super) fn assertion_failed(experiment: &str, what: &str, at: &Location<'_>) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_package_below_the_repository_is_part_of_a_files_path() {
+        let root = tempfile::tempdir().unwrap();
+        let package = root.path().join("crates/mine");
+        std::fs::create_dir_all(package.join("tests")).unwrap();
+        std::fs::write(package.join("tests/mine.rs"), "").unwrap();
+        std::fs::write(root.path().join("crates/lib.rs"), "").unwrap();
+        let told = |file: &str| below(root.path(), &package, file);
+        assert_eq!(told("tests/mine.rs"), "crates/mine/tests/mine.rs");
+        assert_eq!(told("lib.rs"), "crates/lib.rs", "of a folder above");
+        assert_eq!(told("tests/others.rs"), "tests/others.rs", "nobody knows where that is");
+        assert_eq!(told(&package.join("tests/mine.rs").to_string_lossy()), "crates/mine/tests/mine.rs");
+    }
 
     #[test]
     fn each_entry_is_behind_an_empty_line_and_one_that_has_no_room_is_told_once() {

@@ -18,6 +18,7 @@ mod outputs;
 mod session;
 mod settings;
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Once, OnceLock};
@@ -104,7 +105,7 @@ fn session_here() -> &'static str {
 pub(crate) fn ended(root: &Path, journal: &Journal) {
     let (settings, complaints) = Settings::from_env();
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| complaints.iter().for_each(complain));
+    ONCE.call_once(|| complaints.iter().for_each(|what| say(what)));
     let Some(path) = journal.path().map(Path::to_owned) else { return };
     note_run(root, &path);
     if settings.formats.is_empty() {
@@ -125,6 +126,14 @@ pub(crate) fn ended(root: &Path, journal: &Journal) {
         // It has said why on standard error.
         Err(RecvTimeoutError::Disconnected) => complain("writing the reports panicked"),
     }
+}
+
+/// Says on standard error, past the capture of libtest, what no test fails of and nobody would see of one that passes.
+fn say(what: &str) {
+    // libtest may have begun a line.
+    let _ = io::stderr()
+        .lock()
+        .write_all(format!("\nsteadfast: {}\n", crate::journal::text::printed_lines(what)).as_bytes());
 }
 
 /// Writes what is asked for, as far as it goes, and says what did not go.

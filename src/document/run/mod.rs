@@ -54,6 +54,9 @@ use settings::Settings;
 use shared::{Shared, State, Veil};
 use status::{End, Status};
 
+/// Told how a run ended, with its journal.
+type WhenEnded = Box<dyn Fn(End, &Journal) + Send + Sync>;
+
 /// Why a run does not go on.
 #[derive(Clone, Debug)]
 pub(crate) enum Halt {
@@ -87,7 +90,7 @@ pub(crate) struct Assignment {
     /// For whoever looks on.
     pub(crate) now: Now,
     /// Told how it ended, once the journal is stored; after a signal nothing else of the process runs.
-    pub(crate) ended: Box<dyn Fn(End, &Journal) + Send + Sync>,
+    pub(crate) ended: WhenEnded,
     /// Told what keeps secrets out of lines, when controls have made new ones.
     pub(crate) hides: Box<dyn Fn(Arc<Redactor>) + Send + Sync>,
 }

@@ -60,21 +60,34 @@ fn command(journal: &Journal) -> String {
     // What a document asks for stands in no source, or in ours.
     let test = files.any(|file| file.ends_with(".rs") && !file.starts_with("src/document/"));
     match (test, journal.steps.is_empty()) {
-        (true, _) => format!("STEADFAST_SEED={seed} cargo test"),
+        (true, _) => match journal.test.as_deref().and_then(filter) {
+            Some(test) => format!("STEADFAST_SEED={seed} cargo test {test} -- --exact"),
+            None => format!("STEADFAST_SEED={seed} cargo test"),
+        },
         (false, false) => format!("STEADFAST_SEED={seed} steadfast run DOCUMENT"),
         (false, true) => format!("STEADFAST_SEED={seed}"),
     }
 }
 
+/// A test's name below its crate, as `cargo test` takes it, of the folder that is called by it: `lab4::front` of `it.lab4.front`.
+fn filter(test: &str) -> Option<String> {
+    let (_, name) = test.split('/').next()?.split_once('.')?;
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '.');
+    (!name.is_empty() && name.chars().all(plain)).then(|| name.replace('.', "::"))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::command;
+    use super::{command, filter};
     use crate::journal::Source;
 
     #[test]
     fn a_test_and_a_document_are_run_again_in_their_own_way() {
         let mut journal = crate::report::sample();
         assert_eq!(command(&journal), "STEADFAST_SEED=0 cargo test");
+        journal.test = Some("it.lab4.front/journal-2".into());
+        assert_eq!(command(&journal), "STEADFAST_SEED=0 cargo test lab4::front -- --exact");
+        assert_eq!(["front", "it.a-b", "it.", "it.x; rm"].map(filter), [const { None::<String> }; 4]);
         journal.steps.iter_mut().for_each(|step| step.location.clear());
         journal.steps[1].location = "src/document/function/mod.rs:119:40".into();
         assert_eq!(command(&journal), "STEADFAST_SEED=0 steadfast run DOCUMENT");

@@ -3,8 +3,9 @@
 use std::fmt::{Result, Write};
 use std::time::Duration;
 
-use super::{badge, table, text, within};
-use crate::journal::{Journal, Verdict, capital};
+use super::{badge, block, table, text, within};
+use crate::journal::text::line;
+use crate::journal::{Ended, Journal, Verdict, capital};
 use crate::page::scale::{latency_label, round};
 use crate::report::headline::Mark;
 use crate::report::numbers::percent;
@@ -21,6 +22,7 @@ pub(super) fn write(out: &mut String, journal: &Journal) -> Result {
     writeln!(out, "<p class=\"word\"><span aria-hidden=\"true\">{sign}</span> {word}</p>")?;
     writeln!(out, "<h1>{}</h1>", text(&journal.experiment, 400))?;
     writeln!(out, "<p class=\"sentence\">{}</p>", text(&journal.sentence(), 3000))?;
+    whole_error(out, journal)?;
     write!(out, "<dl>")?;
     if let Some(hypothesis) = &journal.hypothesis {
         write!(out, "<div><dt>hypothesis</dt><dd>{}</dd></div>", text(hypothesis, 300))?;
@@ -65,6 +67,15 @@ pub(super) fn write(out: &mut String, journal: &Journal) -> Result {
         "<a href=\"#hypothesis\">Hypothesis</a> <a href=\"#faults\">Faults</a> <a href=\"#method\">Method</a> "
     )?;
     writeln!(out, "<a href=\"#logs\">Logs and events</a> <a href=\"#again\">Run it again</a></nav></header>")
+}
+
+/// What a run failed of, where the sentence has room for its begin only: what to do stands at the end of an error.
+fn whole_error(out: &mut String, journal: &Journal) -> Result {
+    let (Ended::Failed { error: why } | Ended::Panicked { message: why }) = &journal.ended else { return Ok(()) };
+    if journal.sentence().contains(&*line(why, 3_000)) {
+        return Ok(());
+    }
+    writeln!(out, "<pre class=\"error\" tabindex=\"0\">{}</pre>", block(why, 10_000))
 }
 
 pub(super) fn numbers(out: &mut String, journal: &Journal) -> Result {
