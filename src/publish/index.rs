@@ -12,17 +12,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::settings::{Format, Settings};
-use super::{beside, session, summary_of};
+use super::{FILES, SUMMARY, beside, session, summary_of};
 use crate::BoxError;
 use crate::clock::Timestamp;
 use crate::journal::{JournalError, write_atomically};
 use crate::report::{Counts, SCHEMA_VERSION, Summary, junit, to_json};
 
-/// The merged summary's file.
-const FILE: &str = "summary.json";
-
 /// All merged files.
-pub(super) const MERGED: [&str; 3] = ["index.html", FILE, "junit.xml"];
+pub(super) const MERGED: [&str; 3] = ["index.html", SUMMARY, "junit.xml"];
 
 /// Who holds it writes the merged files.
 const LOCK: &str = ".summary.lock";
@@ -61,7 +58,7 @@ pub(crate) struct Entry {
 pub(super) fn add(settings: &Settings, root: &Path, session: &str, journal: &Path) -> Result<(), BoxError> {
     fs::create_dir_all(root)?;
     let _lock = locked(root, LOOKS)?;
-    let file = root.join(FILE);
+    let file = root.join(SUMMARY);
     // One that is torn or of another version is made anew of the summaries that it is of.
     let old = fs::read(&file).ok().and_then(|bytes| serde_json::from_slice::<Index>(&bytes).ok());
     let old = old.filter(|old| old.session == session && old.schema_version == SCHEMA_VERSION);
@@ -69,7 +66,7 @@ pub(super) fn add(settings: &Settings, root: &Path, session: &str, journal: &Pat
         // What is not asked for any more would stay, as if it were of this session.
         let others = MERGED.map(|name| root.join(name));
         // A journal in the root itself has its own reports there.
-        for file in others.iter().filter(|file| **file != beside(journal, &name_of(file)) && !file.ends_with(FILE)) {
+        for file in others.iter().filter(|file| **file != beside(journal, &name_of(file)) && !file.ends_with(SUMMARY)) {
             let _ = fs::remove_file(file);
         }
     }
@@ -196,7 +193,7 @@ impl RunOf {
 
 /// What a run came to by the summary that it wrote; by its journal where it wrote none, as one that was killed.
 fn entry(journal: &Path, below: &Path, run: &RunOf) -> Option<Entry> {
-    let written = fs::read(beside(journal, FILE)).ok();
+    let written = fs::read(beside(journal, SUMMARY)).ok();
     let written = written.and_then(|text| serde_json::from_slice::<Summary>(&text).ok()).filter(|it| run.is_of(it));
     let files = match &written {
         Some(_) => files_of(journal),
@@ -214,7 +211,7 @@ pub(super) fn merged_session(root: &Path) -> Option<String> {
     struct Merged {
         session: String,
     }
-    let text = fs::read(root.join(FILE)).ok()?;
+    let text = fs::read(root.join(SUMMARY)).ok()?;
     Some(serde_json::from_slice::<Merged>(&text).ok()?.session)
 }
 
@@ -225,9 +222,7 @@ fn folder_of(journal: &Path) -> String {
 /// The files that there are of a journal.
 fn files_of(journal: &Path) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
-    for (format, name) in
-        [("junit", "junit.xml"), ("markdown", "report.md"), ("html", "report.html"), ("summary", "summary.json")]
-    {
+    for (format, name) in FILES {
         let path = beside(journal, name);
         if path.is_file() {
             files.insert(format.to_owned(), name_of(&path));

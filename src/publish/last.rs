@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use super::session::{self, Session};
-use super::{beside, index};
+use super::{FILES, SUMMARY, beside, index};
 use crate::journal::text::printed_lines;
 use crate::report::{CaseResult, Headline, Summary, Told, line, read};
 
@@ -145,9 +145,11 @@ impl Last {
         let merged = index::MERGED.iter().filter(|_| index::merged_session(&self.root).is_some_and(of_this));
         let merged = merged.map(|name| self.root.join(name)).filter(|path| path.is_file());
         let merged: Vec<_> = merged.map(|path| path.display().to_string()).collect();
-        let of_one = ["report.html", "report.md", "junit.xml"];
+        let of_one = FILES.map(|(_, name)| name);
         let has = |name: &&&str| self.journals.iter().any(|(path, _)| beside(path, name).is_file());
-        let of_one: Vec<_> = of_one.iter().filter(has).copied().collect();
+        // It is for programs.
+        let told = |name: &&&str| **name != SUMMARY;
+        let of_one: Vec<_> = of_one.iter().filter(told).filter(has).copied().collect();
         if !merged.is_empty() {
             writeln!(out, "Merged: {}", merged.join(", "))?;
         }

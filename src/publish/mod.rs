@@ -38,6 +38,13 @@ pub(crate) use last::Last;
 pub(crate) use outputs::found;
 pub(crate) use outputs::{folder, root};
 
+/// The files of a run beside its journal, by the words of the index, in the order in which they are linked.
+const FILES: [(&str, &str); 4] =
+    [("html", "report.html"), ("markdown", "report.md"), ("junit", "junit.xml"), ("summary", SUMMARY)];
+
+/// The one that is always written: the index is made of it.
+const SUMMARY: &str = "summary.json";
+
 /// How long the end of a run waits for its reports, which take milliseconds unless a disk hangs.
 const WITHIN: Duration = Duration::from_secs(5);
 
@@ -59,10 +66,10 @@ fn forget_older(journal: &Path) {
         _version: u32,
         journal: String,
     }
-    let older = std::fs::read(beside(journal, "summary.json")).ok();
+    let older = std::fs::read(beside(journal, SUMMARY)).ok();
     let older = older.and_then(|text| serde_json::from_slice::<Older>(&text).ok());
     if older.is_some_and(|older| journal.file_name().is_some_and(|name| *name == *older.journal)) {
-        for name in ["summary.json", "junit.xml", "report.md", "report.html"] {
+        for (_, name) in FILES {
             let _ = std::fs::remove_file(beside(journal, name));
         }
     }
@@ -189,9 +196,9 @@ fn told(_: &Path, journal: Journal) -> (Journal, Summary) {
     (journal, summary)
 }
 
-/// The files of a run. The summary is always among them: the index is made of it.
+/// What is asked for of a run, with its names.
 fn files(settings: &Settings, journal: &Journal, summary: &Summary) -> Vec<(&'static str, String)> {
-    let mut files = vec![("summary.json", summary.to_json())];
+    let mut files = vec![(SUMMARY, summary.to_json())];
     if settings.has(Format::Junit) {
         files.push(("junit.xml", junit::file(std::slice::from_ref(summary))));
     }

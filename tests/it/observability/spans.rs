@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use futures_util::FutureExt;
 use steadfast::prelude::*;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Dispatch, Event, Metadata, Subscriber};
 use tracing_core::span::Current;
 
 /// One span.
@@ -117,6 +117,10 @@ fn spans_of<F>(body: F) -> (Vec<Seen>, Vec<(Option<usize>, String)>)
 where
     F: AsyncFnOnce(Cluster) -> steadfast::Result,
 {
+    // Of a single subscriber `tracing` asks the thread that comes first to a span, and keeps its answer for all threads:
+    // a test beside this one, which has none, would hide spans from it.
+    static BESIDE: OnceLock<Dispatch> = OnceLock::new();
+    BESIDE.get_or_init(|| Dispatch::new(Kept::default()));
     let kept = Kept::default();
     tracing::subscriber::with_default(kept.clone(), || crate::support::on_the_lab(body));
     let state = kept.0.lock().unwrap();
