@@ -141,8 +141,11 @@ async fn a_change_whose_mark_is_gone_or_strange_is_reported(cluster: Cluster) ->
             let undo = scaled.by("first").await?;
             scaled.patch(json!({"metadata": {"annotations": {ORIGINAL_ANNOTATION: mark}}})).await?;
             let told = leaked(undoer.undo(&undo).await);
-            let by_hand = format!("put back 1: `kubectl edit deployments back -n {}`", scaled.place.name);
+            let by_hand =
+                format!("put back 1: `kubectl patch deployments back -n {} --type=json -p '", scaled.place.name);
             assert!(told.contains(why) && told.contains(&by_hand), "{told}");
+            // Only while the fault's value stands.
+            assert!(told.contains(r#"{"op":"test","path":"/spec/replicas","value":0},{"op":"replace""#), "{told}");
             assert_eq!(scaled.now().await?.0, Some(0));
             scaled.patch(json!({"spec": {"replicas": 1}})).await?;
             let clean = undoer.undo(&undo).await.is_clean();
