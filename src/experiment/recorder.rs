@@ -80,6 +80,8 @@ pub(super) struct Recorder {
 /// where that is not the first one.
 fn test_of(outputs: &Path, file: &Path) -> String {
     let test = outputs.file_name().unwrap_or_default().to_string_lossy();
+    // One that lies elsewhere is told by its name alone.
+    let file = if file.is_absolute() { Path::new(file.file_name().unwrap_or_default()) } else { file };
     let name = file.with_extension("");
     if name == Path::new("journal") { test.into_owned() } else { format!("{test}/{}", name.display()) }
 }

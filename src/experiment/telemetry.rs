@@ -36,8 +36,7 @@ pub struct Stretch {
 /// Draws what a tolerance expects of values. What counts is judged by its growth, which is no line on its values.
 pub(crate) fn bounded(mut series: Vec<MetricSeries>, bounds: &[Bound]) -> Vec<MetricSeries> {
     for one in series.iter_mut().filter(|one| !one.counter) {
-        // No line is drawn at infinity, and a journal could not hold it.
-        one.bounds = bounds.iter().filter(|bound| bound.value.is_finite()).cloned().collect();
+        one.bounds = bounds.to_vec();
     }
     series
 }
@@ -95,6 +94,8 @@ impl Measured {
     fn series(&self, check: &str, found: Vec<MetricSeries>) {
         let known = &mut self.parts().telemetry.series;
         for mut one in found {
+            // No line is drawn at infinity, and a journal could not hold it.
+            one.bounds.retain(|bound| bound.value.is_finite());
             if one.checks.is_empty() {
                 one.checks.push(check.to_owned());
             }

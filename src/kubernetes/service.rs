@@ -172,8 +172,9 @@ impl Resolve for ServiceAddresses {
             let Some(service) = found else {
                 let all = api.list(&Default::default()).await.map(|list| list.items).unwrap_or_default();
                 let known: Vec<_> = all.into_iter().filter_map(|s| s.metadata.name).collect();
-                if let (true, Some(KubernetesError::NoSuchNamespace { namespace, known })) =
-                    (known.is_empty(), self.kubernetes.no_namespace(namespace).await)
+                if known.is_empty()
+                    && let Some(KubernetesError::NoSuchNamespace { namespace, known }) =
+                        self.kubernetes.no_namespace(namespace).await
                 {
                     return Err(Error::NoSuchNamespace { namespace, known });
                 }

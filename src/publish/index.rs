@@ -35,6 +35,9 @@ pub(crate) struct Index {
     pub(crate) schema_version: u32,
     /// The call of `cargo test` or of nextest that these belong to.
     pub(crate) session: String,
+    /// What was written with it in the root.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) merged: Vec<String>,
     pub(crate) counts: Counts,
     pub(crate) experiments: Vec<Entry>,
 }
@@ -61,13 +64,27 @@ pub(super) fn add(settings: &Settings, root: &Path, session: &str, journal: &Pat
     let file = root.join(SUMMARY);
     // One that is torn or of another version is made anew of the summaries that it is of.
     let old = fs::read(&file).ok().and_then(|bytes| serde_json::from_slice::<Index>(&bytes).ok());
-    let old = old.filter(|old| old.session == session && old.schema_version == SCHEMA_VERSION);
-    if old.is_none() {
-        // What is not asked for any more would stay, as if it were of this session.
-        let others = MERGED.map(|name| root.join(name));
-        // A journal in the root itself has its own reports there.
-        for file in others.iter().filter(|file| **file != beside(journal, &name_of(file)) && !file.ends_with(SUMMARY)) {
-            let _ = fs::remove_file(file);
+    let (mut merged, old) = match old {
+        Some(old) if old.session == session && old.schema_version == SCHEMA_VERSION => (old.merged.clone(), Some(old)),
+        old => {
+            // What is not asked for any more would stay, as if it were of this session; what it has not written is not ours.
+            for name in old.into_iter().flat_map(|old| old.merged) {
+                let file = root.join(&name);
+                // A journal in the root itself has its own reports there.
+                if MERGED.contains(&name.as_str()) && file != beside(journal, &name) {
+                    let _ = fs::remove_file(file);
+                }
+            }
+            (Vec::new(), None)
+        }
+    };
+    let asked = [
+        ("index.html", cfg!(feature = "report") && settings.has(Format::Html)),
+        ("junit.xml", settings.has(Format::Junit)),
+    ];
+    for (name, asked) in asked {
+        if asked && !merged.iter().any(|known| known == name) {
+            merged.push(name.to_owned());
         }
     }
     let known: BTreeMap<PathBuf, Entry> = old.into_iter().flat_map(|old| old.experiments).map(keyed).collect();
@@ -84,7 +101,7 @@ pub(super) fn add(settings: &Settings, root: &Path, session: &str, journal: &Pat
     }
     let mut counts = Counts::default();
     experiments.iter().for_each(|entry| counts.add(entry.summary.counts));
-    let index = Index { schema_version: SCHEMA_VERSION, session: session.to_owned(), counts, experiments };
+    let index = Index { schema_version: SCHEMA_VERSION, session: session.to_owned(), merged, counts, experiments };
     write_atomically(&file, to_json(&index).as_bytes()).map_err(JournalError::in_outputs)?;
     #[cfg(feature = "report")]
     if settings.has(Format::Html) {
@@ -130,7 +147,7 @@ impl Index {
         let experiments: Vec<Entry> = told.map(entry).collect();
         let mut counts = Counts::default();
         experiments.iter().for_each(|entry| counts.add(entry.summary.counts));
-        Self { schema_version: SCHEMA_VERSION, session: String::new(), counts, experiments }
+        Self { schema_version: SCHEMA_VERSION, session: String::new(), merged: Vec::new(), counts, experiments }
     }
 
     /// As a page.
@@ -200,7 +217,7 @@ fn entry(journal: &Path, below: &Path, run: &RunOf) -> Option<Entry> {
         None => BTreeMap::from([("journal".to_owned(), name_of(journal))]),
     };
     let mut summary = written.or_else(|| summary_of(journal))?;
-    summary.cases = Vec::new();
+    (summary.cases, summary.written) = (Vec::new(), Vec::new());
     Some(Entry { folder: folder_of(below), files, summary })
 }
 

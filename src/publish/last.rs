@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::session::{self, Session};
 use super::{FILES, SUMMARY, beside, index};
+use crate::journal::capital;
 use crate::journal::text::printed_lines;
 use crate::report::{CaseResult, Headline, Summary, Told, line, read};
 
@@ -142,7 +143,8 @@ impl Last {
     fn write_files(&self, out: &mut String) -> std::fmt::Result {
         // Those of another session say nothing of this one.
         let of_this = |merged: String| self.session.as_ref().is_none_or(|name| session::file_name(&merged) == *name);
-        let merged = index::MERGED.iter().filter(|_| index::merged_session(&self.root).is_some_and(of_this));
+        let ours = index::merged_session(&self.root).is_some_and(of_this);
+        let merged = index::MERGED.iter().filter(|_| ours);
         let merged = merged.map(|name| self.root.join(name)).filter(|path| path.is_file());
         let merged: Vec<_> = merged.map(|path| path.display().to_string()).collect();
         let of_one = FILES.map(|(_, name)| name);
@@ -213,11 +215,6 @@ fn write_not_run(out: &mut String, told: &[(Rank, &PathBuf, &Summary)]) -> std::
 fn passed(summary: &Summary) -> u64 {
     let counts = summary.counts;
     counts.cases - counts.failed - counts.errors - counts.skipped
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 /// The journals of the folders in a folder, and its own.

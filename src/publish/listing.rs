@@ -88,8 +88,13 @@ mod tests {
         let summary = Summary::of(&journal);
         let files = [("journal".to_owned(), "a\" b?#.json".to_owned())].into();
         let entry = Entry { folder: "javascript:x".to_owned(), files, summary };
-        let index =
-            Index { schema_version: 1, session: String::new(), counts: Default::default(), experiments: vec![entry] };
+        let index = Index {
+            schema_version: 1,
+            session: String::new(),
+            merged: Vec::new(),
+            counts: Default::default(),
+            experiments: vec![entry],
+        };
         let page = html(&index);
         assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;\u{fffd}"), "{page}");
         assert!(page.contains("href=\"./javascript%3Ax/a%22%20b%3F%23.json\""), "{page}");

@@ -33,9 +33,9 @@ use crate::report::{Summary, junit, markdown};
 pub(crate) use index::Index;
 #[cfg(feature = "cli")]
 pub(crate) use last::Last;
-#[cfg(feature = "kubernetes")]
 #[cfg(feature = "cli")]
 pub(crate) use outputs::found;
+#[cfg(feature = "kubernetes")]
 pub(crate) use outputs::{folder, root};
 
 /// The files of a run beside its journal, by the words of the index, in the order in which they are linked.
@@ -65,12 +65,19 @@ fn forget_older(journal: &Path) {
         #[serde(rename = "schemaVersion")]
         _version: u32,
         journal: String,
+        #[serde(default)]
+        written: Vec<String>,
     }
     let older = std::fs::read(beside(journal, SUMMARY)).ok();
     let older = older.and_then(|text| serde_json::from_slice::<Older>(&text).ok());
-    if older.is_some_and(|older| journal.file_name().is_some_and(|name| *name == *older.journal)) {
-        for (_, name) in FILES {
-            let _ = std::fs::remove_file(beside(journal, name));
+    let Some(older) = older.filter(|older| journal.file_name().is_some_and(|name| *name == *older.journal)) else {
+        return;
+    };
+    for (_, name) in FILES {
+        let file = beside(journal, name);
+        let ours = file.file_name().is_some_and(|name| older.written.iter().any(|ours| *name == **ours));
+        if ours || name == SUMMARY {
+            let _ = std::fs::remove_file(file);
         }
     }
 }
@@ -158,8 +165,8 @@ fn publish(settings: &Settings, root: &Path, path: &Path, journal: Journal) -> V
     if !settings.has_files() {
         return complaints;
     }
-    for (name, text) in files(settings, &journal, &summary) {
-        if let Err(error) = write_atomically(&beside(path, name), text.as_bytes()) {
+    for (file, text) in files(settings, path, &journal, summary) {
+        if let Err(error) = write_atomically(&file, text.as_bytes()) {
             complaints.push(error.in_outputs().to_string());
         }
     }
@@ -196,21 +203,25 @@ fn told(_: &Path, journal: Journal) -> (Journal, Summary) {
     (journal, summary)
 }
 
-/// What is asked for of a run, with its names.
-fn files(settings: &Settings, journal: &Journal, summary: &Summary) -> Vec<(&'static str, String)> {
-    let mut files = vec![(SUMMARY, summary.to_json())];
-    if settings.has(Format::Junit) {
-        files.push(("junit.xml", junit::file(std::slice::from_ref(summary))));
-    }
-    if settings.has(Format::Markdown) {
-        files.push(("report.md", markdown::report(summary)));
-    }
+/// What is asked for of a run, and where it is written. The summary is always among them and comes first: it says which
+/// files are ours.
+fn files(settings: &Settings, path: &Path, journal: &Journal, mut summary: Summary) -> Vec<(PathBuf, String)> {
+    let mut files = Vec::new();
     #[cfg(feature = "report")]
     if settings.has(Format::Html) {
-        files.push(("report.html", journal.report_html()));
+        files.push((beside(path, "report.html"), journal.report_html()));
     }
     #[cfg(not(feature = "report"))]
     let _ = journal;
+    if settings.has(Format::Markdown) {
+        files.push((beside(path, "report.md"), markdown::report(&summary)));
+    }
+    if settings.has(Format::Junit) {
+        files.push((beside(path, "junit.xml"), junit::file(std::slice::from_ref(&summary))));
+    }
+    let names = files.iter().filter_map(|(file, _)| Some(file.file_name()?.to_string_lossy().into_owned()));
+    summary.written = names.collect();
+    files.insert(0, (beside(path, SUMMARY), summary.to_json()));
     files
 }
 

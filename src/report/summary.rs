@@ -59,6 +59,9 @@ pub(crate) struct Summary {
     pub(crate) counts: Counts,
     /// The file beside this one.
     pub(crate) journal: Option<String>,
+    /// What was written with this file, beside the journal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) written: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) cases: Vec<Case>,
     /// The verdict with its evidence, for people.
@@ -156,6 +159,7 @@ impl Summary {
             seconds: seconds(journal.finished.duration_since(journal.started)),
             counts: Counts::of(&cases),
             journal: file.map(|file| file.to_string_lossy().into_owned()),
+            written: Vec::new(),
             cases,
             text: journal.summary(),
         }

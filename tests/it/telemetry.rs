@@ -99,3 +99,20 @@ async fn what_cannot_be_had_is_named(cluster: Cluster) -> steadfast::Result {
     assert_eq!((journal.verdict, journal.telemetry.missing.len()), (Met, 0));
     Ok(())
 }
+
+/// A bound that is no number is no line, and no journal is made unreadable by it.
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
+async fn a_bound_at_infinity_is_no_line(cluster: Cluster) -> steadfast::Result {
+    cluster.clock().sleep(secs(20)).await;
+    let up = || cluster.namespace("default").prometheus().gauge("up").label("job", "front");
+    let hypothesis = Hypothesis::new("it is up")
+        .check(up().stays(between(1.0, f64::INFINITY)))
+        .check(up().value().expect(at_most(f64::INFINITY)));
+    let journal = cut_off(&cluster, hypothesis).await?;
+    let bounds: Vec<_> =
+        journal.telemetry.series.iter().flat_map(|series| &series.bounds).map(|one| one.value).collect();
+    assert_eq!(bounds, [1.0]);
+    let path = journal.path().expect("it was stored");
+    assert_eq!(Journal::read(path)?.verdict, journal.verdict);
+    Ok(())
+}

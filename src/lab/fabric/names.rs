@@ -247,5 +247,11 @@ fn shown(service: &Value) -> String {
         let (number, node) = (number.unwrap_or_default(), node.unwrap_or_default());
         format!("http://{}.{}{number}{node}", text("name"), text("namespace"))
     };
-    ports.map(of).collect::<Vec<_>>().join(", ")
+    let addresses: Vec<_> = ports.map(of).collect();
+    // A name alone has no address to ask at.
+    if addresses.is_empty() {
+        format!("{}.{} (no port)", text("name"), text("namespace"))
+    } else {
+        addresses.join(", ")
+    }
 }

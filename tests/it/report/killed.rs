@@ -53,8 +53,12 @@ const FORMATS: &str = "junit,markdown,html";
 
 /// A session with one of these tests, to its end.
 fn ends(out: &Path, test: &str, session: &str) {
+    ends_with(FORMATS, out, test, session);
+}
+
+fn ends_with(formats: &str, out: &Path, test: &str, session: &str) {
     let mut command = tests(out, test);
-    command.current_dir(out).env("STEADFAST_REPORT", FORMATS).env("NEXTEST_RUN_ID", session);
+    command.current_dir(out).env("STEADFAST_REPORT", formats).env("NEXTEST_RUN_ID", session);
     let (told, said) = finished(command);
     assert!(told.contains("1 passed"), "{told}{said}");
 }
@@ -152,4 +156,29 @@ fn a_killed_run_whose_journal_lies_elsewhere_is_in_the_last_session() {
     assert!(told.starts_with("The last run of tests (nextest-two) in "), "{told}{said}");
     assert!(told.contains("not ended: waits elsewhere") && told.contains("kept/mine.json"), "{told}");
     assert!(!told.contains("Merged: "), "the merged files are of another session: {told}");
+}
+
+/// Our own summary proves what it names, and nothing else.
+#[test]
+fn what_somebody_else_wrote_beside_our_reports_stays() {
+    let out = tempfile::tempdir().expect("a folder");
+    let foreign =
+        [out.path().join(FOLDER).join("junit.xml"), out.path().join("index.html"), out.path().join("junit.xml")];
+    for session in ["one", "two"] {
+        ends_with("markdown", out.path(), VICTIM, session);
+        for file in &foreign {
+            assert_eq!(
+                fs::read_to_string(file).ok(),
+                (session == "two").then(|| "mine".to_owned()),
+                "{}",
+                file.display()
+            );
+            fs::write(file, "mine").expect("written");
+        }
+    }
+    // Ours goes when it is asked for no more.
+    ends(out.path(), VICTIM, "three");
+    assert!(read(&foreign[0]).contains("<testsuite ") && read(&foreign[1]).contains("</html>"));
+    ends_with("markdown", out.path(), VICTIM, "four");
+    assert!(foreign.iter().all(|file| !file.exists()), "reports of an older run");
 }
