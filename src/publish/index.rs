@@ -91,12 +91,14 @@ pub(super) fn add(settings: &Settings, root: &Path, session: &str, journal: &Pat
     let mut experiments = Vec::new();
     for path in in_order(session::noted(root, session).journals) {
         let below = path.strip_prefix(root).unwrap_or(&path);
-        // What is there may be of another run in this place: of an older session, or of this one, before it was repeated.
-        let Some(run) = RunOf::read(&path) else { continue };
-        let known = known.get(below).filter(|known| run.is_of(&known.summary) && known.files.contains_key("summary"));
+        // What is known holds while its summary stands there, which a run that begins in its place takes away: no journal of
+        // a long session is read again at each end.
+        let known = known
+            .get(below)
+            .filter(|known| path != journal && RunOf::told(&path).is_some_and(|run| run.is_of(&known.summary)));
         experiments.extend(match known {
-            Some(known) if path != journal => Some(known.clone()),
-            _ => entry(&path, below, &run),
+            Some(known) => Some(known.clone()),
+            None => RunOf::read(&path).and_then(|run| entry(&path, below, &run)),
         });
     }
     let mut counts = Counts::default();
@@ -197,6 +199,11 @@ struct Evidence {
 }
 
 impl RunOf {
+    /// By the summary beside a journal.
+    fn told(journal: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(beside(journal, SUMMARY)).ok()?).ok()
+    }
+
     fn read(path: &Path) -> Option<Self> {
         let text = fs::read(path).ok()?;
         let document = serde_json::from_slice::<OfADocument>(&text).map(|document| document.ours.journal);
