@@ -96,7 +96,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
     if let Some(baseline) = &options.baseline {
         return compare::run(options, baseline, format);
     }
-    let (text, whole) = if options.last { last(options, format) } else { Ok(of_each(&options.journals, format)) }
+    let (text, whole) = if options.last { last(options, format) } else { Ok(of_each(options, format)) }
         .unwrap_or_else(|why| (Err(why), false));
     let text = match text {
         Ok(text) => text,
@@ -145,10 +145,17 @@ fn last(options: &Options, format: Format) -> Result<Written, String> {
             Err(why) => eprintln!("steadfast report: {why}"),
         }
     }
-    Ok((Ok(in_format(format, &root, &told)), whole))
+    let from = folder(options).unwrap_or(root);
+    Ok((Ok(in_format(format, &from, &told)), whole))
 }
 
-fn of_each(journals: &[PathBuf], format: Format) -> Written {
+/// The folder of what is written, from which its links lead; none to standard output.
+fn folder(options: &Options) -> Option<PathBuf> {
+    options.output.as_deref().map(|file| file.parent().unwrap_or(Path::new("")).to_owned())
+}
+
+fn of_each(options: &Options, format: Format) -> Written {
+    let journals = &options.journals;
     let mut told = Vec::new();
     for path in journals {
         match read(path) {
@@ -159,11 +166,11 @@ fn of_each(journals: &[PathBuf], format: Format) -> Written {
     if told.is_empty() {
         return (Err("there is nothing to report".to_owned()), false);
     }
-    (Ok(in_format(format, Path::new(""), &told)), told.len() == journals.len())
+    (Ok(in_format(format, &folder(options).unwrap_or_default(), &told)), told.len() == journals.len())
 }
 
-fn in_format(format: Format, root: &Path, told: &[(PathBuf, Told)]) -> String {
-    let index = || Index::of(root, told.iter().map(|(path, (_, summary))| (path.as_path(), summary)));
+fn in_format(format: Format, from: &Path, told: &[(PathBuf, Told)]) -> String {
+    let index = || Index::of(from, told.iter().map(|(path, (_, summary))| (path.as_path(), summary)));
     let summaries: Vec<Summary> = told.iter().map(|(_, (_, summary))| summary.clone()).collect();
     match format {
         Format::Text => summaries.iter().map(|summary| summary.text.as_str()).collect::<Vec<_>>().join("\n"),

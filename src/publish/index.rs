@@ -140,10 +140,13 @@ fn locked(root: &Path, looks: u32) -> Result<File, BoxError> {
 
 #[cfg(feature = "cli")]
 impl Index {
-    /// Of these journals, told from a folder, with all their cases.
-    pub(crate) fn of<'a>(root: &Path, told: impl Iterator<Item = (&'a Path, &'a Summary)>) -> Self {
+    /// Of these journals, told from a folder, with all their cases; of those elsewhere by the whole path.
+    pub(crate) fn of<'a>(folder: &Path, told: impl Iterator<Item = (&'a Path, &'a Summary)>) -> Self {
+        // An empty path is the working directory.
+        let from = std::path::absolute(Path::new(".").join(folder)).ok();
         let entry = |(path, summary): (&Path, &Summary)| {
-            let below = path.strip_prefix(root).unwrap_or(path);
+            let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            let below = from.as_deref().and_then(|from| whole.strip_prefix(from).ok()).unwrap_or(&whole);
             Entry { folder: folder_of(below), files: files_of(path), summary: summary.clone() }
         };
         let experiments: Vec<Entry> = told.map(entry).collect();

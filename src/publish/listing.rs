@@ -56,7 +56,9 @@ fn row(out: &mut String, entry: &Entry) -> Result {
     for (format, called) in LINKS {
         if let Some(file) = entry.files.get(format) {
             let path = std::path::Path::new(&entry.folder).join(file);
-            write!(out, "<a href=\"./{}\">{called}</a> ", address(&path.to_string_lossy()))?;
+            // A colon in a name is no scheme, and a whole path is of this machine.
+            let here = if path.is_absolute() { "" } else { "./" };
+            write!(out, "<a href=\"{here}{}\">{called}</a> ", address(&path.to_string_lossy()))?;
         }
     }
     writeln!(out, "</td></tr>")

@@ -139,6 +139,21 @@ fn files_are_made_by_their_extension_and_say_where_they_are() {
         report(out.path(), &[&["-o", file], &journals[..]].concat());
         assert_eq!(read(out.path().join(file)), again, "equal journals, equal bytes");
     }
+    // Wherever the page lies, its links lead to what is there.
+    fs::create_dir(out.path().join("lists")).expect("a folder");
+    let whole = out.path().join(journals[0]).to_string_lossy().into_owned();
+    for (page, journals) in
+        [("all.html", &journals[..2]), ("lists/all.html", &journals[..2]), ("two.html", &[&*whole, journals[1]])]
+    {
+        report(out.path(), &[&["-o", page], journals].concat());
+        let page = out.path().join(page);
+        let text = read(&page);
+        let links: Vec<_> = text.split("<a href=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert!(links.len() >= 2, "{text}");
+        for link in links {
+            assert!(page.parent().expect("a folder").join(link).is_file(), "{} links {link}", page.display());
+        }
+    }
     let (code, _, said) = report(out.path(), &["-o", "all.pdf", journals[0]]);
     assert!(code == 2 && said.contains("all.pdf means no format"), "{said}");
     assert_eq!(report(out.path(), &[]).0, 2);
