@@ -36,7 +36,7 @@ impl Hypothesis {
 
     /// Judges all checks in their order. One that is out decides, then one that is unknown; what does not apply
     /// counts neither way, and if nothing applies nothing is judged. `before` are the checks
-    /// that were judged at a time at which a fault was on.
+    /// that have looked while a fault was on.
     pub(super) async fn judge(
         &self,
         scene: &Scene,
@@ -67,7 +67,8 @@ pub(super) async fn looked(
     let span = spans::check(&name, scene);
     let began = scene.clock.now();
     let (mut finding, remarks) = remarks::look(check, scene).instrument(span.clone()).await.map_err(failed)?;
-    let over = faults_over(check, scene, began);
+    let ended = scene.clock.now();
+    let over = faults_over(check, scene, began, ended);
     if let (Outcome::Met, Some(why), false) = (&finding.judgement.outcome, &over, before.contains(&name)) {
         let reason = Reason::WindowTooShort { what: name.clone(), why: why.clone() };
         finding.judgement = Judgement::inconclusive(reason, &finding.judgement.expected);
@@ -84,6 +85,8 @@ pub(super) async fn looked(
         relation: finding.judgement.relation,
         reason,
         evidence: finding.evidence,
+        from: Some(began),
+        to: Some(ended),
         faults_over: over.is_some(),
         warnings: remarks.warnings(),
         infos: remarks.infos(),
@@ -94,14 +97,14 @@ pub(super) async fn looked(
 }
 
 /// Why a look that is meant to be under the fault is not, if it is not: what held then may not have held before.
-fn faults_over(check: &dyn Check, scene: &Scene, began: Timestamp) -> Option<String> {
+fn faults_over(check: &dyn Check, scene: &Scene, began: Timestamp, to: Timestamp) -> Option<String> {
     let Phase::Fault { .. } = scene.phase else { return None };
     let back = check.looks_back();
     if back == Duration::MAX {
         return None;
     }
     let from = began.checked_sub(back).unwrap_or(Timestamp::MIN);
-    let last = scene.faults.over(from, scene.clock.now())?;
+    let last = scene.faults.over(from, to)?;
     let ended = last.undo_requested?;
     let seconds = |from: Timestamp, to: Timestamp| to.duration_since(from).as_secs_f64();
     Some(format!(

@@ -377,16 +377,18 @@ impl Recorder {
         Ok(evaluation)
     }
 
-    /// The checks that were judged at a time at which a fault was on.
+    /// The checks that have looked while a fault was on, from the beginning of the look to its end: they look one after
+    /// another, and what one waits for says nothing of when the others looked.
     fn judged_under_a_fault(&self) -> BTreeSet<String> {
         let journal = self.journal();
         let under = [WATCHED, UNDER_FAULT];
-        let on = |evaluation: &&Evaluation| {
-            let Evaluation { phase, started, ended, .. } = *evaluation;
+        let on = |check: &&CheckRecord| {
             let mut faults = journal.faults.iter();
-            under.contains(&&**phase) && faults.any(|fault| fault.window.is_on_between(*started, *ended))
+            let (Some(from), Some(to)) = (check.from, check.to) else { return false };
+            faults.any(|fault| fault.window.is_on_throughout(from, to))
         };
-        let checks = journal.evaluations.iter().filter(on).flat_map(|evaluation| &evaluation.checks);
+        let evaluations = journal.evaluations.iter().filter(|evaluation| under.contains(&&*evaluation.phase));
+        let checks = evaluations.flat_map(|evaluation| &evaluation.checks).filter(on);
         checks.filter(|check| ["met", "not-met"].contains(&&*check.outcome)).map(|check| check.check.clone()).collect()
     }
 

@@ -251,6 +251,8 @@ impl Post<'_> {
             relation: "unknown".to_owned(),
             reason: Some(reason),
             evidence: serde_json::Value::Null,
+            from: None,
+            to: None,
             faults_over: false,
             warnings: Vec::new(),
             infos: Vec::new(),

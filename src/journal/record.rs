@@ -83,6 +83,12 @@ pub struct CheckRecord {
     pub reason: Option<Reason>,
     /// What the probe saw.
     pub evidence: Value,
+    /// When it began to look. `None` in a journal of an older version, or of another tool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Timestamp>,
+    /// When it had seen what it saw. `None` where `from` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Timestamp>,
     /// Whether it looked under the fault, but at a time at which no fault was on any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub faults_over: bool,

@@ -24,4 +24,9 @@ impl FaultWindow {
     pub(crate) fn is_on_between(&self, from: Timestamp, to: Timestamp) -> bool {
         self.effective.is_some_and(|at| at <= to) && self.undo_requested.is_none_or(|at| at > from)
     }
+
+    /// Whether it was on from one instant to another, as far as was seen.
+    pub(crate) fn is_on_throughout(&self, from: Timestamp, to: Timestamp) -> bool {
+        self.effective.is_some_and(|at| at <= from) && self.undo_requested.is_none_or(|at| at >= to)
+    }
 }

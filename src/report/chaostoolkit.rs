@@ -166,6 +166,8 @@ fn check(probe: &Value) -> CheckRecord {
         relation: String::new(),
         reason,
         evidence,
+        from: instant(&probe["start"]),
+        to: instant(&probe["end"]),
         faults_over: false,
         warnings: Vec::new(),
         infos: Vec::new(),

@@ -196,6 +196,42 @@ async fn a_look_at_a_time_without_a_fault_is_no_evidence(cluster: Cluster) -> st
     Ok(())
 }
 
+/// A check that takes its time, as one that waits for a scrape.
+struct Slow;
+
+impl Check for Slow {
+    fn describe(&self) -> String {
+        "slow".to_owned()
+    }
+
+    fn check<'a>(&'a self, _: &'a Scene) -> BoxFuture<'a, Result<Finding, steadfast::BoxError>> {
+        Box::pin(async {
+            tokio::time::sleep(secs(15)).await;
+            let judgement = Judgement::of(true, "there", "there", ("is", "is not"));
+            Ok(Finding { judgement, evidence: Default::default() })
+        })
+    }
+}
+
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
+async fn a_check_has_looked_under_the_fault_only_by_its_own_time(cluster: Cluster) -> steadfast::Result {
+    let shop = cluster.namespace("default");
+    // It looks before the fault is on; the other one, which comes after it, until the fault is long over.
+    let served = http::get(shop.service("front").url("/")).expect(status(200));
+    let journal = Experiment::new("watched too late", Hypothesis::new("served").check(served).check(Slow))
+        .hypothesis_strategy(HypothesisStrategy::Continuously)
+        .inject(shop.pods("app=front").deny_ingress().lasting(secs(3)))
+        .pause(secs(30))
+        .run(&cluster)
+        .await?;
+    let fault = &journal.faults[0].window;
+    let first = journal.evaluations.iter().find(|e| e.phase == "during the method").expect("watched");
+    assert!(first.checks[0].to < fault.effective && first.checks[1].to > fault.undone, "{}", journal.summary());
+    journal.assert_verdict(Inconclusive);
+    assert!(journal.evaluations.iter().flat_map(|e| &e.checks).all(|check| check.outcome != "not-met"));
+    Ok(())
+}
+
 #[steadfast::test(setup = steadfast::shop, needs = "embedded")]
 async fn a_range_of_a_query_that_reaches_back_to_the_fault_sees_it(cluster: Cluster) -> steadfast::Result {
     let shop = cluster.namespace("default");
