@@ -7,7 +7,7 @@ use serde_json::Value;
 use tracing::{Instrument, Span};
 
 use super::interrupt::{self, Signal};
-use super::recorder::{Observer, Recorder, Store};
+use super::recorder::{Observer, Recorder, Store, Told};
 use super::{Environment, ExperimentError, Hypothesis, Phase, Run, Scene, spans};
 use crate::journal::{Ended, Evaluation, EventKind, FaultEnd, FinallyRecord, Journal, Reason, Verdict};
 
@@ -18,15 +18,16 @@ pub(crate) struct StepBegun {
 }
 
 impl Run {
-    /// Begins a run whose journal is stored by `store`, first of all now. From here on a signal ends the process only when
+    /// Begins a run whose journal is stored by `store`, first of all now; `told` is told how it ended. From here on a signal ends the process only when
     /// [`close`](Self::close) has been called.
     pub(crate) async fn directed(
         title: &str,
         environment: Arc<dyn Environment>,
         observer: Option<Observer>,
         store: Store,
+        told: Told,
     ) -> Result<Self, ExperimentError> {
-        let recorder = Arc::new(Recorder::directed(title, environment, observer, store).await?);
+        let recorder = Arc::new(Recorder::directed(title, environment, observer, store, told).await?);
         interrupt::users_too();
         recorder.heed_signals();
         Ok(Self::of(recorder))

@@ -66,7 +66,7 @@ pub use plan::{Plan, PlannedCheck, PlannedStep};
 pub(crate) use probe::found;
 pub use probe::{Action, Background, Check, Finding, Judged, Observed, Probe};
 #[cfg(feature = "cli")]
-pub(crate) use recorder::Store;
+pub(crate) use recorder::{Store, Told};
 pub use remarks::Remarks;
 pub use run::Run;
 pub use safeguard::Safeguard;

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use super::hold::Holds;
@@ -28,6 +28,9 @@ pub(crate) type Observer = Arc<dyn Fn(&Event) + Send + Sync>;
 
 /// Stores a journal, again and again.
 pub(crate) type Store = Box<dyn Fn(&mut Journal) -> Result<(), JournalError> + Send + Sync>;
+
+/// Told how a run ended, once its journal is stored; after a signal nothing else of the process runs.
+pub(crate) type Told = Box<dyn Fn(&Journal) + Send + Sync>;
 
 /// Whether an engine undoes the run when a signal comes, and for how long it is waited for then.
 #[derive(Clone, Copy, PartialEq)]
@@ -68,6 +71,7 @@ pub(super) struct Recorder {
     observer: Option<Observer>,
     outputs: PathBuf,
     store: Store,
+    told: Option<Told>,
     marks: AtomicU32,
     hold_marks: AtomicU32,
     method_started: Mutex<Option<Timestamp>>,
@@ -106,18 +110,19 @@ impl Recorder {
             if within { stored.map_err(JournalError::in_outputs) } else { stored }
         });
         let driven = if driven { Driven::Engine } else { Driven::No };
-        Self::stored(title, hypothesis, environment, observer, store, driven).await
+        Self::stored(title, hypothesis, environment, observer, (store, None), driven).await
     }
 
-    /// As [`begin`](Self::begin), with a journal that `store` stores, for a director that undoes in its own time.
+    /// As [`begin`](Self::begin), with a journal that `store` stores, for a director that undoes in its own time and is told.
     #[cfg(feature = "cli")]
     pub(super) async fn directed(
         title: &str,
         environment: Arc<dyn Environment>,
         observer: Option<Observer>,
         store: Store,
+        told: Told,
     ) -> Result<Self, ExperimentError> {
-        Self::stored(title, None, environment, observer, store, Driven::Director).await
+        Self::stored(title, None, environment, observer, (store, Some(told)), Driven::Director).await
     }
 
     async fn stored(
@@ -125,7 +130,7 @@ impl Recorder {
         hypothesis: Option<&Hypothesis>,
         environment: Arc<dyn Environment>,
         observer: Option<Observer>,
-        store: Store,
+        (store, told): (Store, Option<Told>),
         driven: Driven,
     ) -> Result<Self, ExperimentError> {
         let (clock, name) = (environment.clock(), environment.new_run());
@@ -170,6 +175,7 @@ impl Recorder {
             observer,
             outputs,
             store,
+            told,
             marks: AtomicU32::new(0),
             hold_marks: AtomicU32::new(0),
             method_started: Mutex::new(None),
@@ -426,6 +432,15 @@ impl Recorder {
         *self.finished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether it is finished or somebody is at that, which a disk that hangs may keep from its end.
+    fn is_finishing(&self) -> bool {
+        match self.finished.try_lock() {
+            Ok(finished) => *finished,
+            Err(TryLockError::Poisoned(finished)) => *finished.into_inner(),
+            Err(TryLockError::WouldBlock) => true,
+        }
+    }
+
     /// Closes the journal and stores it, unless somebody has already.
     fn close(&self, ended: Ended) -> Result<(), ExperimentError> {
         let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
@@ -449,6 +464,9 @@ impl Recorder {
         let closed = self.ledger.finish();
         drop(finished);
         // Whoever is told of it may take his time: nobody waits for a lock of the run meanwhile.
+        if let (Some(told), true) = (&self.told, stored.is_ok()) {
+            told(&journal);
+        }
         self.environment.ended(&journal);
         // Last: after a signal the process ends as soon as every run has said so.
         if let Some(ticket) = self.ticket.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -463,8 +481,8 @@ impl Recorder {
 impl Interruptible for Recorder {
     fn waited_for(&self) -> Option<Duration> {
         match self.driven {
-            // Whoever closes it is telling of it.
-            Driven::No => self.is_finished().then_some(ENGINES_WITHIN),
+            // Whoever closes it is storing it, or telling of it. Not asked for a lock: other runs are undone after this.
+            Driven::No => self.is_finishing().then_some(ENGINES_WITHIN),
             Driven::Engine => Some(ENGINES_WITHIN),
             #[cfg(feature = "cli")]
             Driven::Director => Some(Duration::MAX),

@@ -3,6 +3,9 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
 use super::{JOURNAL_VERSION, Journal};
 
 /// How many links may lead to a file, as with Linux.
@@ -149,8 +152,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), JournalError> {
 fn written(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let path = match place(path)? {
         Place::File(path) => path,
-        // Appended, since an open file that it stands for may have something in it.
-        Place::Other => return std::fs::OpenOptions::new().append(true).open(path)?.write_all(bytes),
+        Place::Other => return opened(path)?.write_all(bytes),
     };
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
@@ -158,6 +160,19 @@ fn written(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.write_all(bytes)?;
     readable_as_usual(file.as_file())?;
     file.persist(&path).map_err(|e| e.error).map(drop)
+}
+
+/// What is no regular file, to be appended to: an open file that it stands for may have something in it. To open a pipe
+/// that nobody reads would wait for a reader, without end.
+fn opened(path: &Path) -> std::io::Result<std::fs::File> {
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags | OFlags::NONBLOCK, Mode::empty()).map_err(|error| match error {
+        Errno::NXIO => std::io::Error::other("nobody reads this pipe; let its reader begin first"),
+        error => error.into(),
+    })?;
+    // A reader that is slow is waited for.
+    rustix::fs::fcntl_setfl(&file, flags)?;
+    Ok(file.into())
 }
 
 /// What a path leads to.
@@ -244,19 +259,19 @@ mod tests {
         assert!(error.contains("round: it leads over more than 40 links"), "{error}");
 
         let pipe = at("pipe");
-        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        let mode = Mode::from_raw_mode(0o600);
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe");
-        let read = std::thread::spawn({
-            let pipe = pipe.clone();
-            move || std::fs::read_to_string(pipe).expect("it is read")
-        });
+        let error = write_atomically(&pipe, b"to nobody").expect_err("nobody reads it").to_string();
+        assert!(error.contains("failed to write ") && error.contains("/pipe: nobody reads this pipe"), "{error}");
+        let reader = rustix::fs::open(&pipe, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).expect("it is opened");
         // Were it replaced, nobody would ever open the pipe for its reader.
         write_atomically(&pipe, b"through").expect("it is written");
         let stays = std::os::unix::fs::FileTypeExt::is_fifo(
             &std::fs::symlink_metadata(&pipe).expect("it is there").file_type(),
         );
         assert!(stays, "the pipe stays");
-        assert_eq!(read.join().expect("it ends"), "through");
+        let read = std::io::read_to_string(std::fs::File::from(reader));
+        assert_eq!(read.expect("it is read"), "through");
 
         let error = write_atomically(&at("far"), b"").expect_err("it is a folder").to_string();
         assert!(

@@ -44,7 +44,7 @@ use super::source::Source;
 use super::substitute::Scope;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
-use crate::experiment::{Environment, ExperimentError, HypothesisStrategy, Phase, Run, Signal, Store};
+use crate::experiment::{Environment, ExperimentError, HypothesisStrategy, Phase, Run, Signal, Store, Told};
 use crate::journal::{Ended, Journal, Reason, Verdict};
 use log::{Level, Log};
 pub(crate) use machine::Machine;
@@ -141,17 +141,16 @@ pub(crate) async fn run(assignment: Assignment) -> Result<End, ExperimentError> 
     let names = Names::new(&living, &scope);
     let veil = Veil::new(scope.secrets.clone(), redact, hidden, hides);
     let shared = Arc::new(Shared::new(living.clone(), settings.dry, clock.now(), veil));
-    let store = shared.clone();
-    let store: Store = Box::new(move |evidence| {
-        store.store(evidence, &journal)?;
-        let end = store.state().end;
-        if let (Some((end, _)), true) = (end, evidence.ended != Ended::Running) {
+    let (store, told) = (shared.clone(), shared.clone());
+    let store: Store = Box::new(move |evidence| store.store(evidence, &journal));
+    let told: Told = Box::new(move |evidence| {
+        let end = told.state().end;
+        if let Some((end, _)) = end {
             ended(end, evidence);
         }
-        Ok(())
     });
     let transport = environment.transport();
-    let run = Run::directed(&title, environment, None, store).await?;
+    let run = Run::directed(&title, environment, None, store, told).await?;
     let means = Means {
         python: python.clone(),
         transport,
