@@ -4,6 +4,8 @@
 //! activities, rollbacks, and the verdict that docs/deviations.md has for how it ended. The original looks at no fault, so
 //! there is none in it.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use serde_json::Value;
 
 use crate::clock::{Time, Timestamp};
@@ -36,8 +38,9 @@ pub(super) fn journal(document: &Value) -> Result<Journal, serde_json::Error> {
     };
     // Evidence of an older version does not say so.
     journal.source = if is_ours(document) { Source::Document } else { Source::ChaosToolkit };
-    let evaluations = evaluations(document);
+    let mut evaluations = evaluations(document);
     if !evaluations.is_empty() {
+        doubt(&mut evaluations, &journal.evaluations);
         journal.evaluations = evaluations;
     }
     journal.hypothesis =
@@ -97,6 +100,34 @@ fn evaluation(document: &Value, phase: &str, state: &Value) -> Evaluation {
     let started = instants.first().copied().unwrap_or(start);
     let ended = instants.last().copied().unwrap_or(started);
     Evaluation { phase: phase.to_owned(), started, ended, attempts: 1, verdict, reason, checks }
+}
+
+/// What the engine made of the same looks counts where it is worse: a probe's record does not say that no fault was on
+/// any more, nor what else the engine had against it.
+fn doubt(told: &mut [Evaluation], engine: &[Evaluation]) {
+    let mut looks: BTreeMap<&str, VecDeque<&Evaluation>> = BTreeMap::new();
+    for evaluation in engine {
+        looks.entry(&evaluation.phase).or_default().push_back(evaluation);
+    }
+    for evaluation in told {
+        let Some(found) = looks.get_mut(&*evaluation.phase).and_then(VecDeque::pop_front) else { continue };
+        // Nothing is worse where nothing was to be judged.
+        let worse =
+            evaluation.verdict != Verdict::NotJudged && evaluation.verdict.worse(found.verdict) != evaluation.verdict;
+        if worse || (evaluation.verdict == found.verdict && evaluation.reason.is_none()) {
+            (evaluation.verdict, evaluation.reason) = (found.verdict, found.reason.clone());
+        }
+        let over = found.checks.iter().any(|check| check.faults_over);
+        let unknown = found.checks.iter().find(|check| check.faults_over && check.outcome == "inconclusive");
+        for check in &mut evaluation.checks {
+            check.faults_over = over;
+            if let (Some(unknown), "met") = (unknown, &*check.outcome) {
+                check.outcome.clone_from(&unknown.outcome);
+                check.reason.clone_from(&unknown.reason);
+                check.phrase = format!("{}, but {}", check.phrase, unknown.phrase);
+            }
+        }
+    }
 }
 
 /// Whether the run was to leave things out.
@@ -379,6 +410,7 @@ mod tests {
         let ours = |mut document: Value, verdict: &str| {
             let mut evidence = serde_json::to_value(crate::report::sample()).expect("JSON");
             (evidence["verdict"], evidence["reason"], evidence["faults"]) = (json!(verdict), Value::Null, json!([]));
+            evidence["evaluations"] = json!([]);
             document["x-steadfast"] = json!({"journal": evidence});
             document
         };
@@ -415,6 +447,46 @@ mod tests {
             };
             assert_eq!(passed("during"), usize::from(outcome == "met"), "{dry}");
             assert_eq!(passed("undo"), usize::from(done), "{dry}");
+        }
+    }
+
+    /// The records of the probes say `met`, each time; the engine had something against the last look.
+    #[test]
+    fn what_the_engine_had_against_a_look_is_told() {
+        let look = |phase: &str, verdict: &str, outcome: &str, over: bool| {
+            let reason = json!({"reason": "window-too-short", "what": "h", "why": "no fault was on when it looked"});
+            let reason = if verdict == "inconclusive" { reason } else { Value::Null };
+            json!({"phase": phase, "started": "2026-01-01T00:00:00Z", "ended": "2026-01-01T00:00:01Z", "attempts": 1,
+                "verdict": verdict, "reason": reason, "checks": [{"check": "h", "outcome": outcome, "phrase": "it cannot see",
+                "relation": "", "reason": reason, "evidence": null, "faults_over": over}]})
+        };
+        for (verdict, outcome, over) in
+            [("inconclusive", "inconclusive", true), ("met", "met", true), ("met", "met", false)]
+        {
+            let mut document = document(
+                json!({"steady_states": {"before": state(true), "after": state(true), "during": [state(true)]}}),
+            );
+            let mut evidence = serde_json::to_value(crate::report::sample()).expect("JSON");
+            evidence["evaluations"] = json!([
+                look("before the method", "met", "met", false),
+                look(WATCHED, "met", "met", false),
+                look("under the fault", verdict, outcome, over),
+            ]);
+            document["x-steadfast"] = json!({"journal": evidence});
+            let journal = journal(&document).expect("a journal");
+            let [before, during, after] = &*journal.evaluations else { panic!("{:?}", journal.evaluations) };
+            for early in [before, during] {
+                assert_eq!((early.verdict, &early.reason), (Verdict::Met, &None));
+                assert_eq!((&*early.checks[0].outcome, early.checks[0].faults_over), ("met", false));
+            }
+            let check = &after.checks[0];
+            assert_eq!(
+                (after.verdict, &*check.outcome, check.faults_over),
+                (if verdict == "met" { Verdict::Met } else { Verdict::Inconclusive }, outcome, over)
+            );
+            assert_eq!((after.reason.is_some(), check.reason.is_some()), (verdict != "met", verdict != "met"));
+            let phrase = if verdict == "met" { "was 1" } else { "was 1, but it cannot see" };
+            assert_eq!((&*check.check, &*check.phrase), ("p", phrase), "the probe's own");
         }
     }
 

@@ -214,6 +214,42 @@ fn journals_of_documents_have_their_activities_beside_our_evidence() {
     assert_eq!((&summary["source"], &summary["verdict"]), (&json!("steadfast"), &json!("met")), "{told}");
 }
 
+/// The method itself ends its fault before the hypothesis is judged: what held then is no evidence, and no format has it so.
+#[test]
+fn a_document_whose_fault_is_over_has_no_check_that_passed_under_it() {
+    let out = tempfile::tempdir().expect("a folder");
+    let action = |name: &str, func: &str, arguments: Value, wait: u64| {
+        json!({"type": "action", "name": name, "pauses": {"after": wait}, "provider": {"type": "python",
+            "module": "chaosk8s.networking.actions", "func": func, "arguments": arguments}})
+    };
+    let policy = json!({"metadata": {"name": "isolate-back"}, "spec": {"podSelector": {"matchLabels": {"app": "back"}},
+        "policyTypes": ["Ingress"], "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "middle"}}}]}]}});
+    let document = json!({
+        "title": "back was isolated", "description": "d",
+        "steady-state-hypothesis": {"title": "front answers", "probes": [{"type": "probe", "name": "front",
+            "tolerance": 200, "provider": {"type": "http", "url": "http://localhost:30080/"}}]},
+        "method": [
+            action("isolate", "create_network_policy", json!({"spec": policy}), 5),
+            action("connect", "remove_network_policy", json!({"name": "isolate-back"}), 5),
+        ],
+    });
+    fs::write(out.path().join("experiment.json"), document.to_string()).expect("written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
+    command.args(["run", "--cluster", "embedded", "experiment.json"]).current_dir(out.path());
+    let ran = command.env("STEADFAST_STATE_DIR", out.path().join("state")).output().expect("it runs");
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    let (_, told, problems) = report(out.path(), &["--format", "json", "journal.json"]);
+    let summary: Value = serde_json::from_str(&told).unwrap_or_else(|_| panic!("{problems}{said}"));
+    assert_eq!(summary["verdict"], "inconclusive", "{told}{said}");
+    let cases = summary["cases"].as_array().expect("cases");
+    let of = |phase: &str| -> Vec<&str> {
+        cases.iter().filter(|case| case["phase"] == phase).filter_map(|case| case["result"].as_str()).collect()
+    };
+    assert_eq!((of("before"), of("during")), (vec!["passed"], vec!["error"]), "{told}");
+    let (_, text, _) = report(out.path(), &["journal.json"]);
+    assert!(text.contains("no fault was on when it looked") && !text.contains("While "), "{text}");
+}
+
 /// A tolerance on series has its words and its series there, and the attack its figures around the fault.
 #[test]
 fn a_document_is_told_with_its_series_and_its_load() {
