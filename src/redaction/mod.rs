@@ -4,12 +4,17 @@
 //! itself: it goes by names (`password`, `api_key`, `Set-Cookie`) and, for journals of documents and of others, by the forms
 //! that tokens of well-known kinds have. It promises: what is taken out leaves [`REDACTED`], and the rest is as it was.
 
+mod command;
 #[cfg(feature = "cli")]
 pub(crate) mod shapes;
 #[cfg(feature = "cli")]
 pub(crate) mod value;
 
 use std::borrow::Cow;
+
+use serde_json::Value;
+
+pub(crate) use command::words;
 
 /// What stands where a secret stood.
 pub(crate) const REDACTED: &str = "[redacted]";
@@ -56,49 +61,37 @@ pub(crate) fn query(url: &str) -> Cow<'_, str> {
     if hidden { Cow::Owned(format!("{before}?{pairs}{fragment}")) } else { Cow::Borrowed(url) }
 }
 
-/// The words of a command without those that their names, or the option before them, say to be secret: `--token x`,
-/// `PASSWORD=x`, `Authorization: x`, what a URL carries.
-pub(crate) fn words<'a>(words: impl IntoIterator<Item = Cow<'a, str>>) -> Vec<String> {
-    let mut before = String::new();
-    let hidden = words.into_iter().map(|word| {
-        let shown = match &*before {
-            "-u" | "--user" => word.split_once(':').map(|(user, _)| format!("{user}:{REDACTED}")),
-            // With `=` in it the option has its value, or none.
-            option
-                if option.starts_with('-') && !option.contains('=') && is_secret(option) && !word.starts_with('-') =>
-            {
-                Some(REDACTED.to_owned())
+/// Whether a value of an object holds a secret by the names in it, or by its own: `{"name": "DB_PASSWORD", "value": "x"}`,
+/// `{"token": "x"}`, a text of such, a URL with a password.
+pub(crate) fn holds_secret(name: &str, value: &Value) -> bool {
+    match value {
+        Value::String(text) => {
+            let parsed = text.trim_start().starts_with(['{', '[']).then(|| serde_json::from_str::<Value>(text).ok());
+            match parsed.flatten() {
+                Some(parsed) => holds_secret(name, &parsed),
+                None => !text.is_empty() && (is_secret(name) || command::hides(text) || text.lines().any(sets_secret)),
             }
-            _ => None,
-        };
-        let shown = shown.unwrap_or_else(|| named(&word).into_owned());
-        before = word.into_owned();
-        shown
-    });
-    hidden.collect()
+        }
+        Value::Number(_) => is_secret(name),
+        Value::Array(items) => items.iter().any(|item| holds_secret(name, item)),
+        Value::Object(entries) => {
+            let mut named = ["name", "key"].iter().filter_map(|key| entries.get(*key)?.as_str());
+            let named = named.find(|name| is_secret(name));
+            entries.iter().any(|(key, value)| match named {
+                Some(named) if key == "value" => holds_secret(named, value),
+                _ => holds_secret(key, value),
+            })
+        }
+        Value::Null | Value::Bool(_) => false,
+    }
 }
 
-/// A word without what its own name says to be secret.
-fn named(word: &str) -> Cow<'_, str> {
-    if let Some((scheme, rest)) = word.split_once("://") {
-        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        let path = query(path);
-        return match authority.rsplit_once('@') {
-            Some((_, host)) => Cow::Owned(format!("{scheme}://{REDACTED}@{host}{path}")),
-            None if matches!(path, Cow::Owned(_)) => Cow::Owned(format!("{scheme}://{authority}{path}")),
-            None => Cow::Borrowed(word),
-        };
-    }
-    let Some(at) = word.find(['=', ':']) else { return Cow::Borrowed(word) };
-    let (name, value) = word.split_at(at + 1);
-    let bare = value.trim_start();
-    if is_secret(name) && !bare.is_empty() {
-        return Cow::Owned(format!("{name}{}{REDACTED}", &value[..value.len() - bare.len()]));
-    }
-    match named(value) {
-        Cow::Owned(value) => Cow::Owned(format!("{name}{value}")),
-        Cow::Borrowed(_) => Cow::Borrowed(word),
-    }
+/// Whether a line of a file of settings gives a value to such a name: `db.password = x`.
+fn sets_secret(line: &str) -> bool {
+    line.split_once(['=', ':']).is_some_and(|(name, value)| {
+        let name = name.trim();
+        !name.contains(char::is_whitespace) && is_secret(name) && !value.trim().is_empty()
+    })
 }
 
 #[cfg(test)]
@@ -119,20 +112,30 @@ mod tests {
     }
 
     #[test]
-    fn a_command_keeps_all_but_its_secrets() {
-        for (line, shown) in [
-            ("kubectl|get|pods", "kubectl get pods"),
-            (
-                "curl|-H|Authorization: Bearer S|http://u:S@h/?token=S&a=b", //
-                "curl -H Authorization: [redacted] http://[redacted]@h/?token=[redacted]&a=b",
-            ),
-            ("curl|--header=X-Api-Key: S|-u|me:S", "curl --header=X-Api-Key: [redacted] -u me:[redacted]"),
-            ("login|--password|S|--password-stdin|x", "login --password [redacted] --password-stdin x"),
-            ("env|DB_PASSWORD=S|FLAGS=--token=S|a=b", "env DB_PASSWORD=[redacted] FLAGS=--token=[redacted] a=b"),
-            ("run|--token|--quiet|--token=|x", "run --token --quiet --token= x"),
-            ("docker|-u|1000", "docker -u 1000"),
+    fn a_value_holds_a_secret_by_the_names_in_it() {
+        use serde_json::json;
+        for (name, value) in [
+            ("DB_PASSWORD", json!("S")),
+            ("pin.token", json!(2026)),
+            ("data", json!({"A": "b", "api-key": "S"})),
+            ("env", json!([{"name": "A", "value": "b"}, {"name": "DB_PASSWORD", "value": "S"}])),
+            ("args", json!(["--quiet", "--token=S"])),
+            ("application.properties", json!("a=b\ndb.password = S\n")),
+            ("config.json", json!("{\"a\": {\"secret\": \"S\"}}")),
+            ("DATABASE_URL", json!("postgres://me:S@db/orders")),
         ] {
-            assert_eq!(words(line.split('|').map(Cow::Borrowed)).join(" "), shown);
+            assert!(holds_secret(name, &value), "{name}: {value}");
+        }
+        for (name, value) in [
+            ("replicas", json!(3)),
+            ("image", json!("registry:5000/back:1.2")),
+            ("automountServiceAccountToken", json!(true)),
+            ("password", json!("")),
+            ("env", json!([{"name": "DB_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}}])),
+            ("command", json!(["sh", "-c", "exec back --url http://front:8080/"])),
+            ("selector", json!({"app": "front", "steadfast.dev/blackhole": "it's"})),
+        ] {
+            assert!(!holds_secret(name, &value), "{name}: {value}");
         }
     }
 }

@@ -9,6 +9,7 @@ use super::{
     Author, Field, ORIGINAL_ANNOTATION, OWNER_LABEL, ObjectRef, Original, RUN_LABEL, Standing, Undo, UndoOutcome,
 };
 use crate::journal::enumerated;
+use crate::redaction::REDACTED;
 
 /// Where the mark of a change lies.
 pub(crate) const MARK: &str = "/metadata/annotations/steadfast.dev~1original";
@@ -181,7 +182,11 @@ fn restore(undo: &Undo, by: &Author, uid: &str, fields: &[Field], found: &Value)
     };
     let at = |field: &Field| found.pointer(&field.pointer).cloned();
     if let Some(field) = fields.iter().find(|field| at(field) == field.set && field.set != field.was) {
-        let (value, was) = (shown(field.set.as_ref()), shown(field.was.as_ref()));
+        let (value, was) = if field.is_secret() {
+            (REDACTED.to_owned(), "its old value".to_owned())
+        } else {
+            (shown(field.set.as_ref()), shown(field.was.as_ref()))
+        };
         let why = format!(
             "{} of {object} is {value} as by the fault, but {unproved}, so that it is left alone; if it is not meant, \
              put back {was}: `{}`",
@@ -391,6 +396,17 @@ mod tests {
         assert_eq!(ended(("bad", "third"), ("good", "third")), "reverted");
         assert!(ended(("bad", "bad"), ("good", "bad")).starts_with("unverified: service default/front was written"));
         assert!(ended(("third", "third"), ("third", "third")).starts_with("target gone (/spec/a, /spec/b of"));
+    }
+
+    #[test]
+    fn what_is_left_alone_is_told_without_a_secret() {
+        let (set, was) = (Some(json!("wrong-value")), Some(json!("brass-lantern")));
+        let fields = vec![Field { pointer: "/data/DB_PASSWORD".into(), set, was }];
+        let undo = Undo::Restore { object: ObjectRef::front(), uid: "u".into(), by: Some(by("o")), fields };
+        let found = json!({"metadata": {"uid": "u"}, "data": {"DB_PASSWORD": "wrong-value"}});
+        let Next::End(UndoOutcome::Leaked { why }) = decide(&undo, Some(&found)) else { panic!("it is left alone") };
+        assert!(!why.contains("brass-lantern") && !why.contains("wrong-value"), "{why}");
+        assert!(why.contains("put back its old value: `kubectl edit services front -n default`"), "{why}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
+use crate::redaction::{self, REDACTED, holds_secret};
 
 /// The newest version of the [`Undo`] format. A line of a ledger has the oldest that all its undos can be read by.
 pub const UNDO_VERSION: u32 = 2;
@@ -145,7 +146,9 @@ impl Undo {
                 None => ("edit", None),
             },
             Self::Deleted { .. } => ("get", None),
-            Self::Recreate { .. } if is_secret(object) => return "steadfast sweep".to_owned(),
+            Self::Recreate { manifest, .. } if is_secret(object) || holds_secret("", manifest) => {
+                return "steadfast sweep".to_owned();
+            }
             Self::Recreate { manifest, .. } => return format!("kubectl create -f - <<'EOF'\n{manifest}\nEOF"),
         };
         format!("kubectl {verb} {} {}{namespace}{}", object.resource, object.name, values.unwrap_or_default())
@@ -167,7 +170,23 @@ fn is_secret(object: &ObjectRef) -> bool {
 /// The most letters of a command's values.
 const MOST_VALUES: usize = 1_500;
 
-/// How kubectl puts values back, each only where the fault's still stands; `None` without any, and for too many letters.
+impl Field {
+    /// Whether its values must not be told: by a name of the pointer, or by one in them.
+    pub(crate) fn is_secret(&self) -> bool {
+        let keys = || self.pointer.split('/');
+        let name = keys().find(|key| redaction::is_secret(key)).or(keys().next_back()).unwrap_or_default();
+        [&self.set, &self.was].into_iter().flatten().any(|value| holds_secret(name, value))
+    }
+
+    /// Whether its values are as they were, and may be told.
+    fn is_told(&self) -> bool {
+        let redacted = |value: &Value| value.to_string().contains(REDACTED);
+        !self.is_secret() && ![&self.set, &self.was].into_iter().flatten().any(redacted)
+    }
+}
+
+/// How kubectl puts values back, each only where the fault's still stands; `None` without any, for too many letters, and
+/// where one of them is a secret, or had one that was taken out: what stands there instead would be put into the cluster.
 pub(crate) fn put_back(fields: &[Field]) -> Option<String> {
     let mut patch = Vec::new();
     for Field { pointer: path, set, was } in fields.iter().filter(|field| field.set != field.was) {
@@ -192,7 +211,7 @@ pub(crate) fn put_back(fields: &[Field]) -> Option<String> {
             letter => letter.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}"))),
         }
     }
-    (text.len() <= MOST_VALUES).then(|| format!(" --type=json -p '{text}'"))
+    (text.len() <= MOST_VALUES && fields.iter().all(Field::is_told)).then(|| format!(" --type=json -p '{text}'"))
 }
 
 impl fmt::Display for Undo {
@@ -390,4 +409,41 @@ pub enum InDrop {
     Inline,
     /// On the reaper's thread, with an undoer made there: one made elsewhere needs a runtime that `drop` is blocking.
     Reaper(Connect),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn restore(pointer: &str, set: Value, was: Value) -> Undo {
+        let fields = vec![Field { pointer: pointer.to_owned(), set: Some(set), was: Some(was) }];
+        Undo::Restore { object: ObjectRef::front(), uid: "u".into(), by: None, fields }
+    }
+
+    #[test]
+    fn an_old_value_under_a_name_that_means_a_secret_is_not_told() {
+        let plain = restore("/data/LEVEL", json!("debug"), json!("info"));
+        assert_eq!(plain.told_values().len(), 1);
+        assert!(plain.by_hand().starts_with("kubectl patch services front -n default "), "{}", plain.by_hand());
+        let env = |value: &str| json!([{"name": "LEVEL", "value": "info"}, {"name": "DB_PASSWORD", "value": value}]);
+        for undo in [
+            restore("/data/DB_PASSWORD", json!("wrong"), json!("brass-lantern")),
+            restore("/data/credentials/of", json!("wrong"), json!("brass-lantern")),
+            restore("/spec/template/spec/containers/0/env", env("wrong"), env("brass-lantern")),
+            restore("/spec/template/spec/containers", json!([{"env": []}]), json!([{"env": env("brass-lantern")}])),
+        ] {
+            assert_eq!(undo.told_values(), []);
+            assert_eq!(undo.by_hand(), "kubectl edit services front -n default");
+        }
+        let (namespace, deleted) = (None, Timestamp::UNIX_EPOCH);
+        let again = |manifest| Undo::Recreate {
+            object: ObjectRef::front(),
+            uid: "u".into(),
+            namespace: namespace.clone(),
+            deleted,
+            manifest,
+        };
+        assert!(again(json!({"spec": {"env": []}})).by_hand().starts_with("kubectl create "));
+        assert_eq!(again(json!({"spec": {"env": env("brass-lantern")}})).by_hand(), "steadfast sweep");
+    }
 }

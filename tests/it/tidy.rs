@@ -14,7 +14,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("tolerance", &["journal"]),
     ("redaction", &[]),
     ("transport", &["clock", "redaction"]),
-    ("rollback", &["journal", "clock"]),
+    ("rollback", &["journal", "clock", "redaction"]),
     ("experiment", &["clock", "journal", "tolerance", "transport", "rollback"]),
     ("load", &["experiment", "tolerance", "transport", "page"]),
     ("http", &["experiment", "tolerance", "transport"]),
