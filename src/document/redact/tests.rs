@@ -51,6 +51,17 @@ fn secrets_in_one_another_leave_nothing() {
 }
 
 #[test]
+fn a_secret_that_is_a_year_leaves_times_as_they_are() {
+    let redactor = redactor(json!({"pin": "2026", "born": "2026-01-02T03:04:05Z"}));
+    let mut value = json!({"at": "2026-11-30T01:07:00.2026Z", "start": "2026-11-30T01:07:00", "born": "2026-01-02T03:04:05Z",
+        "said": "it is 2026-11-30T01:07:00Z"});
+    redactor.redact_value(&mut value);
+    let expected = json!({"at": "2026-11-30T01:07:00.2026Z", "start": "2026-11-30T01:07:00", "born": REDACTED,
+        "said": "it is [redacted]-11-30T01:07:00Z"});
+    assert_eq!(value, expected);
+}
+
+#[test]
 fn short_secrets_are_told_and_not_hidden() {
     let redactor = redactor(json!({"a": "one", "b": {"c": 7}, "d": "", "e": true}));
     assert_eq!(redactor.too_short(), ["target.a", "target.b.c"]);

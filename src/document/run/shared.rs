@@ -103,28 +103,11 @@ impl Shared {
         text.push('\n');
         write_atomically(path, text.as_bytes())?;
         evidence.stored_at(path);
+        // Others are told of one that has ended as it is.
         if evidence.ended != Ended::Running {
-            self.veiled(evidence);
+            *evidence = journal::veiled(evidence, &self.veil.redactor());
         }
         Ok(())
-    }
-
-    /// Takes secrets out of a journal that has ended: others are told of it as it is.
-    fn veiled(&self, evidence: &mut Journal) {
-        let Ok(mut value) = serde_json::to_value(&*evidence) else { return };
-        self.veil.redactor().redact_value(&mut value);
-        match serde_json::from_value(value) {
-            Ok(veiled) => {
-                let path = evidence.path.take();
-                *evidence = Journal { path, ..veiled };
-            }
-            // A word of ours is a secret: better nothing than half of it.
-            Err(_) => {
-                evidence.evaluations.clear();
-                evidence.events.clear();
-                evidence.steps.clear();
-            }
-        }
     }
 
     fn form(&self, evidence: &Journal) -> Form {
