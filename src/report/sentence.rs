@@ -10,7 +10,7 @@ use crate::journal::{
     CheckRecord, Ended, Evaluation, EventKind, FaultEnd, FaultRecord, FinallyRecord, Journal, Reason, Source,
     UNDER_FAULT, UndoRecord, Verdict, WATCHED, capital,
 };
-use crate::rollback::{IN_CLUSTER, put_back, quoted, sweep_command};
+use crate::rollback::{IN_CLUSTER, is_sweep_command, put_back, quoted, sweep_command};
 
 /// The most letters of one name or phrase in a sentence.
 const MOST: usize = 240;
@@ -169,10 +169,14 @@ impl Journal {
         commands
     }
 
-    /// The command that sweeps the cluster. A journal of an older version knows of it only what it says in words.
+    /// The command that sweeps the cluster. A journal of an older version knows of it only what it says in words; what
+    /// another one says there is not offered to be run, nor is half of a command.
     fn sweep_line(&self) -> String {
-        match (&self.sweep, self.context()) {
-            (Some(sweep), _) => line(sweep, 4 * MOST).into_owned(),
+        let ours = |sweep: &&String| {
+            is_sweep_command(sweep, self.kubeconfig.as_deref()) && line(sweep, 20 * MOST) == sweep.as_str()
+        };
+        match (self.sweep.as_ref().filter(ours), self.context()) {
+            (Some(sweep), _) => sweep.clone(),
             (None, Some(context)) if is_plain(context) => sweep_command(context, None),
             (None, _) => "steadfast sweep".to_owned(),
         }
@@ -503,7 +507,7 @@ fn command(record: &UndoRecord) -> Option<String> {
         ("delete", object)
     } else if let Some(fields) = undo.strip_prefix("restore ") {
         let object = fields.rsplit_once(" of ")?.1;
-        // Whoever wrote the journal: what a Secret held is not shown.
+        // Whoever wrote the journal: what a Secret held is not shown. `put_back` knows of secrets elsewhere.
         let told = if object.starts_with("secret ") { None } else { put_back(&record.values) };
         let verb = if told.is_some() { "patch" } else { "edit" };
         values = told.unwrap_or_default();

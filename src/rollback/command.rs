@@ -18,6 +18,20 @@ pub(crate) fn sweep_command(context: &str, kubeconfig: Option<&Path>) -> String 
     format!("{file}steadfast sweep --context {}", quoted(context))
 }
 
+/// Whether it is what [`sweep_command`] makes of some context and this kubeconfig: what a journal says is no command else.
+#[must_use]
+pub(crate) fn is_sweep_command(command: &str, kubeconfig: Option<&Path>) -> bool {
+    let unnamed = sweep_command("", kubeconfig);
+    let context = command.strip_prefix(unnamed.trim_end_matches('\''));
+    let context = context.map(|word| match word.strip_prefix('\'').and_then(|word| word.strip_suffix('\'')) {
+        Some(inner) => inner.replace(r"'\''", "'"),
+        None => word.to_owned(),
+    });
+    let made =
+        context.is_some_and(|context| !context.starts_with('-') && sweep_command(&context, kubeconfig) == command);
+    made || command == sweep_command(IN_CLUSTER, None)
+}
+
 impl Header {
     pub(super) fn sweep_command(&self) -> String {
         sweep_command(&self.context, self.kubeconfig.as_deref())
@@ -46,6 +60,7 @@ mod tests {
         let told = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
         let told = String::from_utf8_lossy(&told.stdout);
         assert_eq!(told, "/home/o'neil/a b/dev.kubeconfig|sweep|--context|arn:aws:eks:eu-1:1:cluster/it's dev|");
+        assert!(is_sweep_command(&command, Some(file)) && !is_sweep_command(&command, None));
         assert_eq!(sweep_command("kind-dev", None), "steadfast sweep --context kind-dev");
         assert_eq!(sweep_command(IN_CLUSTER, None), "steadfast sweep --cluster in-cluster");
     }

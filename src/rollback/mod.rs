@@ -26,7 +26,7 @@ mod tests;
 mod unasked;
 mod undo;
 
-pub(crate) use command::{IN_CLUSTER, quoted, sweep_command};
+pub(crate) use command::{IN_CLUSTER, is_sweep_command, quoted, sweep_command};
 #[cfg(feature = "lab")]
 pub(crate) use decide::MARK;
 #[cfg(feature = "kubernetes")]

