@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use steadfast::BoxError;
 use steadfast::experiment::{Applied, Armed, Check, ExperimentError, Finding, Mark, Proof, Scene, Targets, Witness};
 use steadfast::journal::FaultEnd;
+use steadfast::kubernetes::ObjectPatch;
 use steadfast::prelude::*;
-use steadfast::rollback::{ObjectRef, Undo};
+use steadfast::rollback::{ORIGINAL_ANNOTATION, ObjectRef, Undo};
 use steadfast::tolerance::Judgement;
 
 use crate::support::{front_answers, left_behind, stored_journal};
@@ -146,5 +147,39 @@ async fn pods_that_are_slow_to_get_ready_are_given_time(cluster: Cluster) -> ste
     assert!(error.to_string().contains("`.ready_within(..)`"), "{error}");
     cluster.wait_for_deployments("default", &["back"], secs(120)).await?;
     experiment(scale.ready_within(secs(60))).await?.assert_verdict(Met);
+    Ok(())
+}
+
+/// Whoever takes the mark away keeps the undo from putting the old value back: a person has to, who finds it in the ledger.
+#[steadfast::test(setup = steadfast::shop, needs = "embedded")]
+async fn an_old_value_that_is_a_secret_is_in_nothing_that_is_told_of_a_leak(cluster: Cluster) -> steadfast::Result {
+    let maps: Api<ConfigMap> = Api::namespaced(cluster.client(), "default");
+    let data = json!({"metadata": {"name": "till"}, "data": {"DB_PASSWORD": "brass-lantern", "LEVEL": "info"}});
+    maps.create(&PostParams::default(), &serde_json::from_value(data)?).await?;
+    let object = ObjectRef {
+        api_version: "v1".into(),
+        kind: "ConfigMap".into(),
+        resource: "configmaps".into(),
+        namespace: Some("default".into()),
+        name: "till".into(),
+    };
+    let change = json!({"data": {"DB_PASSWORD": "rusty-anchor", "LEVEL": "debug"}});
+    let error = Experiment::new("another password", front_answers(&cluster))
+        .inject(cluster.kubernetes().change_object(object, ObjectPatch::Merge(change)))
+        .act_with("take the mark away", async move |_| {
+            let unmarked = json!({"metadata": {"annotations": {ORIGINAL_ANNOTATION: null}}});
+            maps.patch("till", &Default::default(), &Patch::Merge(unmarked)).await?;
+            Ok(())
+        })
+        .run(&cluster)
+        .await
+        .unwrap_err();
+    let ExperimentError::NotUndone { journal } = &error else { panic!("{error}") };
+    let stored = stored_journal(&cluster, "journal.json").to_json();
+    let told = [error.to_string(), journal.summary(), journal.to_json(), stored, journal.report_html()];
+    for told in &told {
+        assert!(told.contains("/data/DB_PASSWORD"), "what is left is told: {told}");
+        assert!(!told.contains("brass-lantern") && !told.contains("rusty-anchor"), "{told}");
+    }
     Ok(())
 }
