@@ -16,7 +16,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     (
         r#"load::get("http://a/").p95().expect(status(200));"#,
-        &["Status` cannot judge what this probe returns (`Latency`)", "`between(..)` for numbers"],
+        &["Status` cannot judge what this probe returns (`", "`between(..)` for numbers"],
     ),
     (
         r#"load::get("http://a/").p95().expect(at_most(500));"#,
