@@ -29,7 +29,9 @@ pub use record::{
 };
 pub(crate) use record::{UNDER_FAULT, WATCHED};
 pub use store::{JournalError, write_atomically};
-pub(crate) use summary::{capital, enumerated};
+pub(crate) use summary::capital;
+#[cfg(feature = "kubernetes")]
+pub(crate) use summary::enumerated;
 pub use telemetry::{
     Bound, ClusterEvent, LoadOutcome, LoadRow, LoadSeries, LogExcerpt, LogLine, MOST_SAMPLES, MOST_SERIES,
     MetricSeries, Telemetry,
@@ -167,6 +169,7 @@ impl Journal {
     }
 
     /// When the method began, and when its last step had ended or it was cut short; the latter `None` where nothing says so.
+    #[cfg(any(feature = "otel", feature = "report"))]
     pub(crate) fn method_window(&self) -> Option<(Timestamp, Option<Timestamp>)> {
         use EventKind::{Interrupted, MethodEnded, MethodStarted, SafeguardBroken};
         let mut events = self.events.iter().skip_while(|event| event.kind != MethodStarted);

@@ -144,6 +144,7 @@ pub(crate) fn capital(text: &str) -> String {
 }
 
 /// Words as a sentence has them: `leave, all and trust`.
+#[cfg(feature = "kubernetes")]
 pub(crate) fn enumerated(words: &[&str]) -> String {
     match words {
         [rest @ .., last] if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
